@@ -1,0 +1,429 @@
+//! The fold: what each event does to the state.
+
+use jiff::Timestamp;
+use rr_schemas::{
+    decision::{Event, JobStatus, Record, RunStatus},
+    flow::{Flow, params::ParamValues},
+    input::Holder,
+    name::Name,
+    ranges::Ranges,
+    report::{Ended, Outcome},
+    span::Span,
+};
+
+use super::{Due, JobState, Phase, Run, TaskState};
+use crate::Plan;
+
+/// An event that no history of a run explains. The run is left as it was before the event.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum IllegalEvent {
+    /// Its flow has no plan, though it was accepted once.
+    #[error("the flow of the run cannot be planned: {0}")]
+    Unplannable(String),
+    /// It speaks of a job that the flow does not have.
+    #[error("no job {0} in this run")]
+    NoSuchJob(Name),
+    /// It speaks of a task that the plan does not have.
+    #[error("no task {0} in this run")]
+    NoSuchTask(u32),
+    /// The task is in a state that the event cannot follow.
+    #[error("task {task} cannot be {event} in the state it is in")]
+    OutOfOrder {
+        /// The task.
+        task: u32,
+        /// What the event says of it.
+        event: &'static str,
+    },
+    /// It goes on with a job that is over.
+    #[error("job {0} goes on, and is over")]
+    JobOver(Name),
+    /// It comes before the run was submitted, or submits it twice.
+    #[error("{0} at the wrong end of a run's life")]
+    OutOfLife(&'static str),
+}
+
+impl Run {
+    /// Folds one event in.
+    ///
+    /// # Errors
+    /// [`IllegalEvent`]: the history is not one of ours; park the run, do not go on with it.
+    pub fn apply(&mut self, record: &Record) -> Result<(), IllegalEvent> {
+        let at = record.at;
+        match &record.event {
+            Event::Submitted { flow, params, .. } => self.fold_submitted(at, flow, params)?,
+            Event::Rejected { problems } => {
+                self.started_at = Some(at);
+                self.problems = problems.iter().map(|problem| problem.message.clone()).collect();
+                self.end(at, RunStatus::Rejected);
+            }
+            Event::Offered { job, tasks, attempt, offer } => self.fold_offered(at, job, tasks, *attempt, *offer)?,
+            Event::Started { task, attempt, by } => self.fold_started(at, *task, *attempt, by)?,
+            Event::Extended { tasks, until } => self.fold_extended(tasks, *until)?,
+            Event::Ended { task, attempt, by, end, again } => {
+                self.fold_ended(*task, *attempt, by.as_ref(), end, *again)?;
+            }
+            Event::Held { task, attempt } => self.fold_held(*task, *attempt)?,
+            Event::CancelRequested { .. } => self.fold_stop(at, RunStatus::Cancelled),
+            Event::DeadlinePassed {} => self.fold_stop(at, RunStatus::TimedOut),
+            Event::JobEnded { job, status } => self.fold_job_ended(job, *status)?,
+            Event::RunEnded { status } => self.end(at, *status),
+            Event::Late { .. } | Event::PutAside { .. } => {}
+        }
+        self.last = (at, record.cause);
+        Ok(())
+    }
+
+    fn fold_submitted(&mut self, at: Timestamp, flow: &Flow, params: &ParamValues) -> Result<(), IllegalEvent> {
+        if self.exists() {
+            return Err(IllegalEvent::OutOfLife("submitted"));
+        }
+        let plan = Plan::new(flow, params).map_err(|problems| {
+            let texts: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();
+            IllegalEvent::Unplannable(texts.join("; "))
+        })?;
+        self.started_at = Some(at);
+        self.status = RunStatus::Running;
+        self.jobs = vec![JobState::default(); plan.jobs().len()];
+        self.tasks = vec![TaskState::default(); plan.n_tasks() as usize];
+        self.open_jobs = self.jobs.len();
+        self.unmet.clone_from(&plan.graph().n_needs);
+        self.dirty = (0..self.jobs.len()).filter(|index| self.unmet.get(*index) == Some(&0)).collect();
+        if let Some(timeout) = plan.timeout() {
+            self.deadlines.insert((later(at, timeout), Due::Run));
+        }
+        self.plan = Some(plan);
+        Ok(())
+    }
+
+    fn fold_offered(
+        &mut self,
+        at: Timestamp,
+        name: &Name,
+        tasks: &Ranges,
+        attempt: u32,
+        offer: u32,
+    ) -> Result<(), IllegalEvent> {
+        let index = self.index_of_open(name)?;
+        let deadline = later(at, self.policy.offer_expiry);
+        for task in tasks.iter() {
+            let state = *self.state_of(task)?;
+            let is_its_job = self.job_index_of(task)? == index;
+            let Some(job) = self.jobs.get_mut(index).filter(|_| is_its_job) else {
+                return Err(IllegalEvent::NoSuchTask(task));
+            };
+            match state.phase {
+                Phase::Waiting if attempt == 1 => {
+                    job.next += 1;
+                    job.open += 1;
+                }
+                Phase::Delayed { .. } if attempt == state.attempt + 1 => {
+                    job.delayed -= 1;
+                    job.open += 1;
+                }
+                Phase::Offered { .. } if attempt == state.attempt && offer == state.offer + 1 => {}
+                Phase::Waiting
+                | Phase::Delayed { .. }
+                | Phase::Offered { .. }
+                | Phase::Running { .. }
+                | Phase::Held { .. }
+                | Phase::Over { .. } => {
+                    return Err(IllegalEvent::OutOfOrder { task, event: "offered" });
+                }
+            }
+            job.status = JobStatus::Running;
+            let since = match state.phase {
+                Phase::Offered { since, .. } => since,
+                Phase::Waiting
+                | Phase::Delayed { .. }
+                | Phase::Running { .. }
+                | Phase::Held { .. }
+                | Phase::Over { .. } => at,
+            };
+            let phase = Phase::Offered { since, deadline };
+            self.set_task(task, TaskState { attempt, offer, phase, ..state });
+        }
+        self.dirty.insert(index);
+        Ok(())
+    }
+
+    fn fold_started(&mut self, at: Timestamp, task: u32, attempt: u32, by: &Holder) -> Result<(), IllegalEvent> {
+        let state = *self.state_of(task)?;
+        if !matches!(state.phase, Phase::Offered { .. }) || state.attempt != attempt {
+            return Err(IllegalEvent::OutOfOrder { task, event: "started" });
+        }
+        let by = self.holders.intern(by);
+        let phase = Phase::Running { by, deadline: later(at, self.policy.lease) };
+        self.set_task(task, TaskState { phase, ..state });
+        Ok(())
+    }
+
+    fn fold_extended(&mut self, tasks: &Ranges, until: Timestamp) -> Result<(), IllegalEvent> {
+        for task in tasks.iter() {
+            let state = *self.state_of(task)?;
+            let phase = match state.phase {
+                Phase::Offered { since, .. } => Phase::Offered { since, deadline: until },
+                Phase::Running { by, .. } => Phase::Running { by, deadline: until },
+                Phase::Held { by, .. } => Phase::Held { by, deadline: Some(until) },
+                Phase::Waiting | Phase::Delayed { .. } | Phase::Over { .. } => {
+                    return Err(IllegalEvent::OutOfOrder { task, event: "extended" });
+                }
+            };
+            self.set_task(task, TaskState { phase, ..state });
+        }
+        Ok(())
+    }
+
+    fn fold_ended(
+        &mut self,
+        task: u32,
+        attempt: u32,
+        by: Option<&Holder>,
+        end: &Ended,
+        again: Option<Timestamp>,
+    ) -> Result<(), IllegalEvent> {
+        let mut state = *self.state_of(task)?;
+        let open = matches!(state.phase, Phase::Offered { .. } | Phase::Running { .. } | Phase::Held { .. });
+        if !open || state.attempt != attempt {
+            return Err(IllegalEvent::OutOfOrder { task, event: "ended" });
+        }
+        let index = self.job_index_of(task)?;
+        let by = by.map(|holder| self.holders.intern(holder));
+        if is_loss(end.outcome) {
+            state.losses += 1;
+        }
+        state.phase = match again {
+            Some(until) => Phase::Delayed { until, last: end.outcome },
+            None => Phase::Over { outcome: end.outcome, by },
+        };
+        self.set_task(task, state);
+        let Some(job) = self.jobs.get_mut(index) else {
+            return Err(IllegalEvent::NoSuchTask(task));
+        };
+        job.open -= 1;
+        match (again, end.outcome) {
+            (Some(_), _) => job.delayed += 1,
+            (None, Outcome::Ok) => job.ok += 1,
+            (None, outcome) => {
+                job.bad += 1;
+                job.unreachable += u32::from(outcome == Outcome::Unreachable);
+            }
+        }
+        self.dirty.insert(index);
+        self.halt_if_hopeless(index);
+        Ok(())
+    }
+
+    fn fold_held(&mut self, task: u32, attempt: u32) -> Result<(), IllegalEvent> {
+        let state = *self.state_of(task)?;
+        let by = match state.phase {
+            Phase::Offered { .. } => None,
+            Phase::Running { by, .. } => Some(by),
+            Phase::Waiting | Phase::Delayed { .. } | Phase::Held { .. } | Phase::Over { .. } => {
+                return Err(IllegalEvent::OutOfOrder { task, event: "held" });
+            }
+        };
+        if state.attempt != attempt {
+            return Err(IllegalEvent::OutOfOrder { task, event: "held" });
+        }
+        self.set_task(task, TaskState { phase: Phase::Held { by, deadline: None }, ..state });
+        Ok(())
+    }
+
+    /// From here on nothing starts; what has not reported its start soon, never did.
+    fn fold_stop(&mut self, at: Timestamp, status: RunStatus) {
+        self.stopping = Some(status);
+        self.deadlines.remove(&(self.run_deadline().unwrap_or(at), Due::Run));
+        let soon = later(at, self.policy.stop_wait);
+        for task in 0..self.tasks.len() {
+            let Ok(task) = u32::try_from(task) else { break };
+            let Ok(state) = self.state_of(task).copied() else {
+                break;
+            };
+            match state.phase {
+                Phase::Offered { since, .. } => {
+                    self.set_task(task, TaskState { phase: Phase::Offered { since, deadline: soon }, ..state });
+                }
+                Phase::Held { by, .. } => {
+                    self.set_task(task, TaskState { phase: Phase::Held { by, deadline: Some(soon) }, ..state });
+                }
+                Phase::Delayed { until, .. } => {
+                    self.deadlines.remove(&(until, Due::Task(task)));
+                }
+                Phase::Waiting | Phase::Running { .. } | Phase::Over { .. } => {}
+            }
+        }
+        self.dirty.extend(0..self.jobs.len());
+    }
+
+    fn fold_job_ended(&mut self, name: &Name, status: JobStatus) -> Result<(), IllegalEvent> {
+        let index = self.index_of_open(name)?;
+        self.settle_delayed(index);
+        if let Some(job) = self.jobs.get_mut(index) {
+            job.status = status;
+            job.bad += job.delayed;
+            job.delayed = 0;
+        }
+        self.dirty.remove(&index);
+        self.open_jobs -= 1;
+        if status == JobStatus::Succeeded {
+            self.release(index);
+        } else {
+            self.skip_what_needs(index);
+        }
+        Ok(())
+    }
+
+    /// Tasks that wait for an attempt that will not come end as their last one did.
+    fn settle_delayed(&mut self, index: usize) {
+        let Some((planned, job)) = self.job(index) else {
+            return;
+        };
+        if job.delayed == 0 {
+            return;
+        }
+        for task in planned.first..planned.first + planned.n {
+            let Ok(state) = self.state_of(task).copied() else {
+                return;
+            };
+            if let Phase::Delayed { last, .. } = state.phase {
+                self.set_task(task, TaskState { phase: Phase::Over { outcome: last, by: None }, ..state });
+            }
+        }
+    }
+
+    /// Meets one need of everything that needs this node; barriers pass it on.
+    fn release(&mut self, node: usize) {
+        let mut nodes = vec![node];
+        while let Some(node) = nodes.pop() {
+            let Some(feeds) = self.plan.as_ref().and_then(|plan| plan.graph().feeds.get(node)) else {
+                continue;
+            };
+            for fed in feeds {
+                let Some(unmet) = self.unmet.get_mut(*fed) else {
+                    continue;
+                };
+                *unmet -= 1;
+                if *unmet > 0 {
+                    continue;
+                }
+                if *fed < self.jobs.len() {
+                    self.dirty.insert(*fed);
+                } else {
+                    nodes.push(*fed);
+                }
+            }
+        }
+    }
+
+    /// What needs a job that did not succeed can never start.
+    fn skip_what_needs(&mut self, node: usize) {
+        let mut nodes = vec![node];
+        let mut seen_barriers = std::collections::BTreeSet::new();
+        while let Some(node) = nodes.pop() {
+            let Some(feeds) = self.plan.as_ref().and_then(|plan| plan.graph().feeds.get(node)) else {
+                continue;
+            };
+            for fed in feeds {
+                match self.jobs.get_mut(*fed) {
+                    Some(job) if job.status == JobStatus::Waiting => {
+                        job.status = JobStatus::Skipped;
+                        self.open_jobs -= 1;
+                        self.dirty.remove(fed);
+                        nodes.push(*fed);
+                    }
+                    Some(_) => {}
+                    None => {
+                        if seen_barriers.insert(*fed) {
+                            nodes.push(*fed);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Once, when `success` has just become impossible: waits for attempts that will not come are called off.
+    fn halt_if_hopeless(&mut self, index: usize) {
+        let Some((planned, job)) = self.job(index) else {
+            return;
+        };
+        if job.halted || !planned.job.fail_fast || !job.is_hopeless(planned) {
+            return;
+        }
+        let tasks = planned.first..planned.first + planned.n;
+        if job.delayed > 0 {
+            for task in tasks {
+                if let Ok(TaskState { phase: Phase::Delayed { until, .. }, .. }) = self.state_of(task) {
+                    self.deadlines.remove(&(*until, Due::Task(task)));
+                }
+            }
+        }
+        if let Some(job) = self.jobs.get_mut(index) {
+            job.halted = true;
+        }
+    }
+
+    fn end(&mut self, at: Timestamp, status: RunStatus) {
+        self.status = status;
+        self.ended_at = Some(at);
+        self.deadlines.clear();
+        self.dirty.clear();
+    }
+
+    fn run_deadline(&self) -> Option<Timestamp> {
+        Some(later(self.started_at?, self.plan.as_ref()?.timeout()?))
+    }
+
+    /// Puts a task into a state and keeps the set of deadlines in step with it.
+    fn set_task(&mut self, task: u32, state: TaskState) {
+        let Some(slot) = self.tasks.get_mut(task as usize) else {
+            return;
+        };
+        let before = std::mem::replace(slot, state);
+        if let Some(at) = before.phase.deadline() {
+            self.deadlines.remove(&(at, Due::Task(task)));
+        }
+        if let Some(at) = state.phase.deadline() {
+            self.deadlines.insert((at, Due::Task(task)));
+        }
+    }
+
+    fn state_of(&self, task: u32) -> Result<&TaskState, IllegalEvent> {
+        self.tasks.get(task as usize).ok_or(IllegalEvent::NoSuchTask(task))
+    }
+
+    fn job_index_of(&self, task: u32) -> Result<usize, IllegalEvent> {
+        self.plan.as_ref().and_then(|plan| plan.job_of(task)).ok_or(IllegalEvent::NoSuchTask(task))
+    }
+
+    /// A job that is not over.
+    fn index_of_open(&self, name: &Name) -> Result<usize, IllegalEvent> {
+        let index = self.plan.as_ref().and_then(|plan| plan.job_named(name));
+        let index = index.ok_or_else(|| IllegalEvent::NoSuchJob(name.clone()))?;
+        match self.jobs.get(index) {
+            Some(job) if !job.status.is_final() => Ok(index),
+            Some(_) | None => Err(IllegalEvent::JobOver(name.clone())),
+        }
+    }
+}
+
+impl Phase {
+    const fn deadline(&self) -> Option<Timestamp> {
+        match self {
+            Self::Waiting | Self::Over { .. } => None,
+            Self::Delayed { until, .. } => Some(*until),
+            Self::Offered { deadline, .. } | Self::Running { deadline, .. } => Some(*deadline),
+            Self::Held { deadline, .. } => *deadline,
+        }
+    }
+}
+
+/// Whether an attempt ended through no fault of its task: it uses up a loss and none of `retry.attempts`.
+pub(super) const fn is_loss(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Lost | Outcome::Cancelled)
+}
+
+/// The instant a span later, or the last one there is.
+pub(super) fn later(at: Timestamp, span: Span) -> Timestamp {
+    at.checked_add(span.as_duration()).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,81 @@
+//! What the shell must look at because a deadline has come.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rr_schemas::{input::Holder, offer::Target, ranges::Ranges};
+
+use super::{Due, Phase, Run};
+
+/// Tasks in one look at most: what was seen of them is one note, and what follows from it must fit into one decision.
+pub const LOOK_TASKS_MAX: usize = 400;
+
+/// Open attempts of one job, in one state, whose deadline has come.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Look {
+    /// The tasks.
+    pub tasks: Ranges,
+    /// Their attempt.
+    pub attempt: u32,
+    /// Their offer.
+    pub offer: u32,
+    /// Who runs them; none where nobody has said so.
+    pub holder: Option<Holder>,
+    /// Where their one target is a queue: that queue. None for hosts.
+    pub queue: Option<Target>,
+    /// The coordinator must win the claim before it says that an attempt which nobody has started is gone.
+    pub claimed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Key {
+    job: usize,
+    attempt: u32,
+    offer: u32,
+    holder: Option<u32>,
+}
+
+impl Run {
+    /// Open attempts whose deadline has come at `now`. What is found goes into the stream as a note before anything
+    /// is concluded from it.
+    pub fn looks(&self, now: Timestamp) -> Vec<Look> {
+        let mut groups: BTreeMap<Key, Ranges> = BTreeMap::new();
+        for (_, due) in self.deadlines.iter().take_while(|(at, _)| *at <= now) {
+            let Due::Task(task) = *due else { continue };
+            let Some(state) = self.tasks.get(task as usize) else {
+                continue;
+            };
+            let holder = match state.phase {
+                Phase::Offered { .. } => None,
+                Phase::Running { by, .. } => Some(by),
+                Phase::Held { by, .. } => by,
+                Phase::Waiting | Phase::Delayed { .. } | Phase::Over { .. } => continue,
+            };
+            let Some(job) = self.plan.as_ref().and_then(|plan| plan.job_of(task)) else {
+                continue;
+            };
+            let key = Key { job, attempt: state.attempt, offer: state.offer, holder };
+            groups.entry(key).or_default().insert(task);
+        }
+        groups.into_iter().flat_map(|(key, tasks)| self.parts(key, &tasks)).collect()
+    }
+
+    fn parts(&self, key: Key, tasks: &Ranges) -> Vec<Look> {
+        let all: Vec<u32> = tasks.iter().collect();
+        let look = |part: &[u32]| {
+            let (planned, _) = self.job(key.job)?;
+            Some(Look {
+                tasks: part.iter().copied().collect(),
+                attempt: key.attempt,
+                offer: key.offer,
+                holder: key.holder.and_then(|holder| self.holders.get(holder).cloned()),
+                queue: match &planned.targets {
+                    crate::plan::Targets::Hosts(_) => None,
+                    crate::plan::Targets::Queue(queue) => Some(Target::Queue(queue.clone())),
+                },
+                claimed: planned.job.on_lost.claimed(),
+            })
+        };
+        all.chunks(LOOK_TASKS_MAX).filter_map(look).collect()
+    }
+}

@@ -1,0 +1,108 @@
+//! The answer to what a coordinator saw of open attempts.
+
+use jiff::Timestamp;
+use rr_schemas::{
+    decision::Event,
+    input::{Found, Seen, SeenAttempts},
+    offer::Target,
+    ranges::Ranges,
+    report::{Ended, Outcome, Output},
+    span::Span,
+};
+
+use super::{Phase, Run, decide::Draft, fold::later};
+
+/// Offers of one attempt that vanish without a report, before the attempt counts as lost.
+const OFFERS_MAX: u32 = 4;
+
+impl Run {
+    pub(super) fn answer_seen(&mut self, seen: &Seen, draft: &mut Draft) {
+        for seen in &seen.attempts {
+            let mut live_on = LiveOn::default();
+            for task in seen.tasks.iter() {
+                self.answer_seen_task(task, seen, &mut live_on, draft);
+            }
+            for (until, tasks) in live_on.0 {
+                self.emit(draft, Event::Extended { tasks, until });
+            }
+        }
+    }
+
+    fn answer_seen_task(&mut self, task: u32, seen: &SeenAttempts, live_on: &mut LiveOn, draft: &mut Draft) {
+        let Some(state) = self.tasks.get(task as usize).copied() else {
+            return;
+        };
+        if state.attempt != seen.attempt || state.offer != seen.offer {
+            return;
+        }
+        match (state.phase, seen.found) {
+            (Phase::Running { .. }, Found::WorkerPresent) => live_on.add(later(draft.at, self.policy.lease), task),
+            (Phase::Running { by, .. }, Found::WorkerGone) => {
+                let by = self.holders.get(by).cloned();
+                self.conclude(task, by, ended(Outcome::Lost, "its worker is gone"), draft);
+            }
+            (Phase::Held { by, .. }, _) if self.stopping.is_some() => {
+                let by = by.and_then(|by| self.holders.get(by).cloned());
+                self.conclude(task, by, ended(Outcome::Cancelled, "its worker was lost before"), draft);
+            }
+            (Phase::Offered { .. }, _) if self.stopping.is_some() => {
+                self.conclude(task, None, ended(Outcome::Cancelled, "withdrawn before it started"), draft);
+            }
+            (Phase::Offered { since, .. }, Found::OfferWaits) => live_on.add(self.next_look(draft.at, since), task),
+            (Phase::Offered { since, .. }, Found::OfferUnserved) => {
+                if matches!(self.plan.as_ref().and_then(|plan| plan.target(task)), Some(Target::Host(_))) {
+                    self.conclude(task, None, ended(Outcome::Unreachable, "no worker serves its host"), draft);
+                } else {
+                    live_on.add(self.next_look(draft.at, since), task);
+                }
+            }
+            (Phase::Offered { .. }, Found::OfferGone) if state.offer < OFFERS_MAX => {
+                if let Some(job) = self.plan.as_ref().and_then(|plan| plan.job_of(task)) {
+                    self.offer_tasks(job, Ranges::from(task..=task), state.attempt, state.offer + 1, draft);
+                }
+            }
+            (Phase::Offered { .. }, Found::OfferGone) => {
+                self.conclude(task, None, ended(Outcome::Lost, "its offers vanish without a report"), draft);
+            }
+            // It has moved on since the shell looked.
+            (
+                Phase::Waiting
+                | Phase::Delayed { .. }
+                | Phase::Offered { .. }
+                | Phase::Running { .. }
+                | Phase::Held { .. }
+                | Phase::Over { .. },
+                _,
+            ) => {}
+        }
+    }
+
+    /// The longer an offer has waited, the more seldom it is looked after.
+    fn next_look(&self, at: Timestamp, since: Timestamp) -> Timestamp {
+        let waited = u64::try_from(at.as_millisecond() - since.as_millisecond()).unwrap_or(0);
+        let longest = self.policy.look_max.as_millis().max(self.policy.offer_expiry.as_millis());
+        later(at, Span::saturating_from_millis(waited.clamp(self.policy.offer_expiry.as_millis(), longest)))
+    }
+}
+
+/// Tasks that live on, by their new deadline: one event for many.
+#[derive(Default)]
+struct LiveOn(std::collections::BTreeMap<Timestamp, Ranges>);
+
+impl LiveOn {
+    fn add(&mut self, until: Timestamp, task: u32) {
+        self.0.entry(until).or_default().insert(task);
+    }
+}
+
+fn ended(outcome: Outcome, reason: &str) -> Ended {
+    Ended {
+        outcome,
+        exit_code: None,
+        signal: None,
+        reason: Some(reason.to_owned()),
+        started_at: None,
+        ended_at: None,
+        output: Output::default(),
+    }
+}

@@ -1,0 +1,17 @@
+//! The rules of the core: tables of single rules, and a simulated world that is as hostile as the real one.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::format_push_string,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests fail by panicking, and read better short"
+)]
+
+mod flows;
+mod open;
+mod rules;
+mod stage;
+mod tables;
+mod world;

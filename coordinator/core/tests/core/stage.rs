@@ -1,0 +1,117 @@
+//! A run that a test drives input by input.
+
+use jiff::Timestamp;
+use rr_core::{Heard, Policy, Run};
+use rr_schemas::{
+    decision::{Event, Record},
+    flow::{Flow, params::ParamValues},
+    input::{Cancel, Found, Input, Seen, SeenAttempts, Source, Submit},
+    report::{Claim, Ended, Outcome, Output, Report, What},
+};
+
+/// A run under test, driven input by input.
+pub(crate) struct Stage {
+    pub(crate) run: Run,
+    pub(crate) log: Vec<Record>,
+    seq: u64,
+    pub(crate) now: Timestamp,
+}
+
+impl Stage {
+    pub(crate) fn new(flow: &Flow) -> Self {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut stage = Self { run: Run::new("r".parse().unwrap(), Policy::default()), log: vec![], seq: 0, now };
+        let submit = Submit { flow: flow.clone(), params: ParamValues::default(), by: "t".into() };
+        stage.hear(Source::Api, Input::Submit(Box::new(submit)));
+        stage
+    }
+
+    pub(crate) fn hear(&mut self, source: Source, input: Input) -> Vec<Record> {
+        self.seq += 1;
+        let heard = Heard { seq: self.seq, at: self.now, source, input };
+        let mut records = self.run.decide(&[heard]).records;
+        while self.run.more() {
+            records.extend(self.run.decide(&[]).records);
+        }
+        self.log.extend(records.clone());
+        records
+    }
+
+    pub(crate) fn end(&mut self, task: u32, attempt: u32, outcome: Outcome, exit_code: Option<i32>) -> Vec<Record> {
+        self.end_by("w1", task, attempt, outcome, exit_code)
+    }
+
+    pub(crate) fn end_by(
+        &mut self,
+        worker: &str,
+        task: u32,
+        attempt: u32,
+        outcome: Outcome,
+        code: Option<i32>,
+    ) -> Vec<Record> {
+        let end = Ended {
+            outcome,
+            exit_code: code,
+            signal: None,
+            reason: None,
+            started_at: None,
+            ended_at: None,
+            output: Output::default(),
+        };
+        self.report(worker, task, attempt, What::Ended(end))
+    }
+
+    pub(crate) fn report(&mut self, worker: &str, task: u32, attempt: u32, what: What) -> Vec<Record> {
+        let report = Report { task, attempt, offer: 1, instance: format!("i-{worker}").parse().unwrap(), what };
+        self.hear(Source::Worker(worker.parse().unwrap()), Input::Report(report))
+    }
+
+    pub(crate) fn start(&mut self, worker: &str, task: u32, attempt: u32) -> Vec<Record> {
+        let at = self.now;
+        self.report(worker, task, attempt, What::Started { at })
+    }
+
+    pub(crate) fn claim(&mut self, worker: &str, task: u32, attempt: u32) -> Vec<Record> {
+        let name: rr_schemas::name::WorkerName = worker.parse().unwrap();
+        let instance = format!("i-{worker}").parse().unwrap();
+        let claim = Claim { task, attempt, worker: name.clone(), instance };
+        self.hear(Source::Claim { task, attempt, worker: name }, Input::Claim(claim))
+    }
+
+    pub(crate) fn cancel(&mut self) -> Vec<Record> {
+        self.hear(Source::Api, Input::Cancel(Cancel { by: "t".into(), reason: None }))
+    }
+
+    pub(crate) fn fire(&mut self) -> Vec<Record> {
+        self.now = self.run.deadline().expect("something is due").max(self.now);
+        self.hear(Source::Timer, Input::Timer {})
+    }
+
+    /// The timer fires, and every look finds the same.
+    pub(crate) fn look(&mut self, found: Found) -> Vec<Record> {
+        self.fire();
+        let looks = self.run.looks(self.now);
+        assert!(!looks.is_empty(), "nothing to look at");
+        let attempts = looks
+            .into_iter()
+            .map(|look| SeenAttempts { tasks: look.tasks, attempt: look.attempt, offer: look.offer, found })
+            .collect();
+        self.hear(Source::Note, Input::Seen(Seen { attempts }))
+    }
+
+    pub(crate) fn offered(&self) -> usize {
+        let count = |record: &Record| match &record.event {
+            Event::Offered { tasks, .. } => tasks.len() as usize,
+            _ => 0,
+        };
+        self.log.iter().map(count).sum()
+    }
+}
+
+pub(crate) fn offers(records: &[Record]) -> Vec<(String, u32, u32)> {
+    let offer = |record: &Record| match &record.event {
+        Event::Offered { tasks, attempt, offer, .. } => Some((tasks.to_string(), *attempt, *offer)),
+        _ => None,
+    };
+    records.iter().filter_map(offer).collect()
+}

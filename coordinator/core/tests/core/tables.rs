@@ -1,0 +1,218 @@
+//! Single rules with their numbers: what is offered, and how it ends, after a script of ends.
+
+use jiff::ToSpan as _;
+use rr_core::{Heard, Plan, Policy, Run, Wait};
+use rr_schemas::{
+    decision::{Event, INPUTS_MAX, JobStatus, Record, RunStatus},
+    flow::params::ParamValues,
+    input::{Cancel, Input, Source, Submit},
+    report::Outcome,
+};
+
+use super::{
+    flows::{flow, one_job},
+    stage::{Stage, offers},
+};
+
+#[test]
+fn thresholds_round_up_and_windows_round_down() {
+    // targets, success, parallelism -> needed, window
+    let rows = [
+        (9, r#""80%""#, r#""50%""#, 8, 4),
+        (10, r#""80%""#, r#""3%""#, 8, 1),
+        (100, r#""100%""#, r#""50%""#, 100, 50),
+        (101, r#""1%""#, r#""50%""#, 2, 50),
+        (3, "2", "2", 2, 2),
+        (3, "1", "9", 1, 3),
+    ];
+    for (n, success, parallelism, needed, window) in rows {
+        let flow = one_job(n, &format!(r#""success":{success},"parallelism":{parallelism}"#));
+        let plan = Plan::new(&flow, &ParamValues::default()).unwrap();
+        let job = &plan.jobs()[0];
+        assert_eq!((job.needed, job.window), (needed, window), "{n} {success} {parallelism}");
+    }
+}
+
+#[test]
+fn eighty_percent_of_nine_is_eight() {
+    for (failures, status) in [(1, RunStatus::Succeeded), (2, RunStatus::Failed)] {
+        let mut stage = Stage::new(&one_job(9, r#""success":"80%","fail_fast":false"#));
+        for task in 0..9 {
+            let outcome = if task < failures { Outcome::Failed } else { Outcome::Ok };
+            stage.end(task, 1, outcome, Some(i32::from(outcome != Outcome::Ok)));
+        }
+        assert_eq!(stage.run.status(), status);
+        let job = &stage.run.view().jobs[0];
+        assert_eq!((job.ok, job.needed, job.targets, job.failed), (9 - failures, 8, 9, failures));
+    }
+}
+
+#[test]
+fn a_window_slides_and_waves_do_not() {
+    let mut sliding = Stage::new(&one_job(10, r#""parallelism":3"#));
+    assert_eq!(offers(&sliding.log), [("0-2".into(), 1, 1)]);
+    assert_eq!(offers(&sliding.end(1, 1, Outcome::Ok, Some(0))), [("3".into(), 1, 1)]);
+
+    let mut waves = Stage::new(&one_job(10, r#""parallelism":3,"waves":true"#));
+    assert!(offers(&waves.end(1, 1, Outcome::Ok, Some(0))).is_empty());
+    assert!(offers(&waves.end(0, 1, Outcome::Ok, Some(0))).is_empty());
+    assert_eq!(offers(&waves.end(2, 1, Outcome::Ok, Some(0))), [("3-5".into(), 1, 1)]);
+}
+
+#[test]
+fn every_target_has_its_turn_whatever_the_window() {
+    for (n, parallelism) in [(10, r#""3""#), (6, "2"), (101, r#""50%""#), (7, "7"), (5, "1")] {
+        for waves in [false, true] {
+            let fields = format!(r#""parallelism":{parallelism},"waves":{waves}"#);
+            let mut stage = Stage::new(&one_job(n, &fields));
+            let mut done = 0;
+            while done < n {
+                stage.end(done, 1, Outcome::Ok, Some(0));
+                done += 1;
+            }
+            assert_eq!(stage.run.status(), RunStatus::Succeeded);
+            assert_eq!(stage.offered(), n as usize, "{n} {parallelism} {waves}");
+        }
+    }
+}
+
+#[test]
+fn a_hopeless_job_starts_nothing_new_unless_told_to() {
+    let mut fast = Stage::new(&one_job(10, r#""parallelism":2"#));
+    fast.end(0, 1, Outcome::Failed, Some(1));
+    fast.end(1, 1, Outcome::Ok, Some(0));
+    assert_eq!(fast.run.status(), RunStatus::Failed);
+    let job = &fast.run.view().jobs[0];
+    assert_eq!((job.ok, job.failed, job.not_started), (1, 1, 8));
+
+    let mut slow = Stage::new(&one_job(3, r#""parallelism":1,"fail_fast":false"#));
+    for task in 0..3 {
+        slow.end(task, 1, Outcome::Failed, Some(1));
+    }
+    assert_eq!(slow.run.view().jobs[0].failed, 3);
+}
+
+#[test]
+fn a_slot_starts_only_after_the_whole_slot_before_succeeded() {
+    let text = r#"{"name":"f","slots":[
+        {"jobs":[{"name":"a","run":["x"],"hosts":"a[1-2]"},{"name":"b","run":["x"]}]},
+        {"jobs":[{"name":"c","run":["x"],"hosts":"c[1-3]"}]}]}"#;
+    let mut good = Stage::new(&flow(text));
+    good.end(0, 1, Outcome::Ok, Some(0));
+    good.end(2, 1, Outcome::Ok, Some(0));
+    let last = good.end(1, 1, Outcome::Ok, Some(0));
+    assert_eq!(offers(&last), [("3-5".into(), 1, 1)]);
+
+    let mut bad = Stage::new(&flow(text));
+    bad.end(2, 1, Outcome::Failed, Some(1));
+    bad.end(0, 1, Outcome::Ok, Some(0));
+    assert_eq!(bad.run.status(), RunStatus::Running, "jobs of a slot do not stop one another");
+    bad.end(1, 1, Outcome::Ok, Some(0));
+    let statuses: Vec<_> = bad.run.view().jobs.iter().map(|job| job.status).collect();
+    assert_eq!(statuses, [JobStatus::Succeeded, JobStatus::Failed, JobStatus::Skipped]);
+    assert_eq!(bad.run.status(), RunStatus::Failed);
+}
+
+#[test]
+fn retries_count_in_total_and_wait_longer_each_time() {
+    let fields = r#""retry":{"attempts":4,"delay":"1s","factor":2,"max":"3s"}"#;
+    let mut stage = Stage::new(&one_job(1, fields));
+    for (attempt, wait) in [(1, 1_000), (2, 2_000), (3, 3_000)] {
+        let ended = stage.now;
+        assert!(offers(&stage.end(0, attempt, Outcome::Failed, Some(1))).is_empty());
+        assert!(matches!(stage.run.waits()[..], [Wait::Retry { .. }]));
+        assert_eq!(stage.run.deadline(), Some(ended + wait.milliseconds()));
+        assert_eq!(offers(&stage.fire()), [("0".into(), attempt + 1, 1)]);
+    }
+    stage.end(0, 4, Outcome::Failed, Some(1));
+    assert_eq!(stage.run.status(), RunStatus::Failed);
+}
+
+#[test]
+fn what_is_retried() {
+    // outcome, exit code, `retry.on` -> is there a second attempt
+    let rows = [
+        (Outcome::Failed, Some(1), "[]", true),
+        (Outcome::Failed, Some(1), "[75]", false),
+        (Outcome::Failed, Some(75), "[75]", true),
+        (Outcome::Timeout, None, "[75]", true),
+        (Outcome::Failed, None, "[]", false),
+        (Outcome::Refused, None, "[]", false),
+        (Outcome::Lost, None, "[75]", true),
+        (Outcome::Ok, Some(0), "[]", false),
+    ];
+    for (outcome, code, on, expected) in rows {
+        let mut stage = Stage::new(&one_job(1, &format!(r#""retry":{{"attempts":2,"on":{on}}}"#)));
+        let again = offers(&stage.end(0, 1, outcome, code));
+        assert_eq!(again == [("0".into(), 2, 1)], expected, "{outcome:?} {code:?} on {on}");
+    }
+}
+
+#[test]
+fn losses_use_up_no_attempts_and_have_their_own_limit() {
+    let mut stage = Stage::new(&one_job(1, ""));
+    for attempt in 1..=3 {
+        assert_eq!(offers(&stage.end(0, attempt, Outcome::Lost, None)), [("0".into(), attempt + 1, 1)]);
+    }
+    stage.end(0, 4, Outcome::Lost, None);
+    assert_eq!(stage.run.status(), RunStatus::Failed);
+
+    let mut after = Stage::new(&one_job(1, r#""retry":{"attempts":2}"#));
+    after.end(0, 1, Outcome::Lost, None);
+    after.end(0, 2, Outcome::Failed, Some(1));
+    after.end(0, 3, Outcome::Ok, Some(0));
+    assert_eq!(after.run.status(), RunStatus::Succeeded);
+}
+
+#[test]
+fn a_wrong_flow_is_rejected_whole() {
+    let mut wrong = one_job(2, r#""success":3"#);
+    let stage = Stage::new(&wrong);
+    assert_eq!(stage.run.status(), RunStatus::Rejected);
+    assert!(matches!(stage.log[..], [Record { event: Event::Rejected { .. }, .. }]));
+    assert!(stage.run.deadline().is_none() && stage.run.waits().is_empty());
+    wrong.jobs.clear();
+    assert_eq!(Stage::new(&wrong).run.status(), RunStatus::Rejected);
+}
+
+#[test]
+fn ten_thousand_jobs_fit_into_decisions_of_limited_size() {
+    let jobs: Vec<_> = (0..5_000).map(|index| format!(r#"{{"name":"a{index}","run":["x"]}}"#)).collect();
+    let more: Vec<_> = (0..5_000).map(|index| format!(r#"{{"name":"b{index}","run":["x"]}}"#)).collect();
+    let text = format!(r#"{{"name":"f","slots":[{{"jobs":[{}]}},{{"jobs":[{}]}}]}}"#, jobs.join(","), more.join(","));
+    let submit = Submit { flow: flow(&text), params: ParamValues::default(), by: "t".into() };
+    let mut run = Run::new("r".parse().unwrap(), Policy::default());
+    let at = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut decided = run.decide(&[Heard { seq: 1, at, source: Source::Api, input: Input::Submit(Box::new(submit)) }]);
+    let mut n = decided.records.len();
+    while run.more() {
+        assert!(decided.records.len() <= rr_schemas::decision::EVENTS_MAX + 1);
+        decided = run.decide(&[]);
+        n += decided.records.len();
+    }
+    assert_eq!(n, 5_001, "one submit and five thousand offers");
+}
+
+#[test]
+fn a_run_of_a_hundred_thousand_tasks_is_one_offer_of_its_window() {
+    let stage = Stage::new(&one_job(100_000, r#""parallelism":"10%""#));
+    assert_eq!(offers(&stage.log), [("0-9999".into(), 1, 1)]);
+}
+
+#[test]
+fn a_decision_answers_a_limited_number_of_inputs() {
+    let mut stage = Stage::new(&one_job(1, ""));
+    let input = Input::Cancel(Cancel { by: "t".into(), reason: None });
+    let heard = Heard { seq: 9, at: stage.now, source: Source::Api, input };
+    let decided = stage.run.decide(&vec![heard; INPUTS_MAX + 7]);
+    assert_eq!(decided.answered, INPUTS_MAX);
+}
+
+#[test]
+fn time_does_not_go_back_with_the_clock_of_the_stream() {
+    let mut stage = Stage::new(&one_job(2, r#""parallelism":1"#));
+    let before = stage.now;
+    stage.now -= 1.hour();
+    let records = stage.end(0, 1, Outcome::Ok, Some(0));
+    assert!(records.iter().all(|record| record.at >= before));
+}

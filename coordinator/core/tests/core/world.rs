@@ -1,0 +1,306 @@
+//! A world for one run: a stream with a clock, offers, workers that die, and a transport that repeats and reorders.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, ToSpan as _};
+use rr_core::{Effect, Heard, History, Look, Policy, Run};
+use rr_schemas::{
+    decision::Record,
+    flow::Flow,
+    flow::params::ParamValues,
+    input::{Cancel, Found, Holder, Input, Seen, SeenAttempts, Source, Submit},
+    report::{Claim, Ended, Outcome, Output, Report, What},
+};
+
+use super::flows::Dice;
+
+/// What fate may do to a run.
+#[derive(Clone, Copy)]
+pub(crate) struct Fate {
+    pub(crate) fail: u64,
+    pub(crate) lose: u64,
+    pub(crate) duplicate: u64,
+    pub(crate) unserved: u64,
+    pub(crate) vanish: u64,
+    pub(crate) cancel: u64,
+    pub(crate) reload: u64,
+}
+
+impl Fate {
+    pub(crate) const KIND: Self = Self { fail: 0, lose: 0, duplicate: 0, unserved: 0, vanish: 0, cancel: 0, reload: 0 };
+    pub(crate) const HOSTILE: Self =
+        Self { fail: 30, lose: 12, duplicate: 20, unserved: 5, vanish: 5, cancel: 1, reload: 10 };
+}
+
+struct Execution {
+    holder: Holder,
+    task: u32,
+    attempt: u32,
+    offer: u32,
+    alive: bool,
+}
+
+pub(crate) struct World {
+    pub(crate) run: Run,
+    pub(crate) log: Vec<Record>,
+    seq: u64,
+    now: Timestamp,
+    policy: Policy,
+    offers: BTreeMap<(u32, u32), u32>,
+    executions: Vec<Execution>,
+    claims: BTreeMap<(u32, u32), Holder>,
+    inbox: Vec<Heard>,
+    n_workers: u64,
+    fate: Fate,
+    pub(crate) dice: Dice,
+}
+
+impl World {
+    pub(crate) fn new(flow: &Flow, fate: Fate, dice: Dice) -> Self {
+        let policy = Policy::default();
+        let mut world = Self {
+            run: Run::new("r1".parse().unwrap(), policy),
+            log: Vec::new(),
+            seq: 0,
+            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+            policy,
+            offers: BTreeMap::new(),
+            executions: Vec::new(),
+            claims: BTreeMap::new(),
+            inbox: Vec::new(),
+            n_workers: 0,
+            fate,
+            dice,
+        };
+        let submit = Submit { flow: flow.clone(), params: ParamValues::default(), by: "test".into() };
+        world.say(Source::Api, Input::Submit(Box::new(submit)));
+        world
+    }
+
+    fn say(&mut self, source: Source, input: Input) {
+        self.seq += 1;
+        self.now += 1.millisecond();
+        self.inbox.push(Heard { seq: self.seq, at: self.now, source, input });
+    }
+
+    /// Lets the coordinator answer what is there, in decisions, and performs their effects.
+    pub(crate) fn decide(&mut self) {
+        let mut heard = std::mem::take(&mut self.inbox);
+        loop {
+            let decided = self.run.decide(&heard);
+            heard.drain(..decided.answered);
+            let effects = self.run.effects(&decided.records);
+            self.log.extend(decided.records);
+            for effect in effects {
+                self.perform(&effect);
+            }
+            if heard.is_empty() && !self.run.more() {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: &Effect) {
+        match *effect {
+            Effect::Offer { task, attempt, offer } => {
+                assert!(self.run.plan().unwrap().offer(self.run.id(), task, attempt, offer).is_some());
+                self.offers.insert((task, attempt), offer);
+            }
+            Effect::Withdraw { task, attempt } => {
+                self.offers.remove(&(task, attempt));
+            }
+            Effect::WithdrawRun => self.offers.clear(),
+            Effect::Kill { task, attempt, .. } => {
+                let index = self.executions.iter().position(|e| e.task == task && e.attempt == attempt && e.alive);
+                if let Some(index) = index {
+                    let execution = self.executions.remove(index);
+                    self.report(&execution, Outcome::Cancelled);
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, execution: &Execution, outcome: Outcome) {
+        let end = Ended {
+            outcome,
+            exit_code: (outcome == Outcome::Failed).then_some(7),
+            signal: None,
+            reason: None,
+            started_at: None,
+            ended_at: None,
+            output: Output::default(),
+        };
+        let input = Input::Report(Report {
+            task: execution.task,
+            attempt: execution.attempt,
+            offer: execution.offer,
+            instance: execution.holder.instance.clone(),
+            what: What::Ended(end),
+        });
+        let source = Source::Worker(execution.holder.worker.clone());
+        self.say(source.clone(), input.clone());
+        while self.dice.chance(self.fate.duplicate) {
+            self.say(source.clone(), input.clone());
+        }
+        self.offers.remove(&(execution.task, execution.attempt));
+    }
+
+    fn new_holder(&mut self) -> Holder {
+        self.n_workers += 1;
+        Holder {
+            worker: format!("w{}", self.n_workers % 4).parse().unwrap(),
+            instance: format!("i{}", self.n_workers).parse().unwrap(),
+        }
+    }
+
+    /// One step of fate: an offer is taken, an attempt ends, a worker dies, time passes.
+    pub(crate) fn step(&mut self) {
+        if self.dice.chance(self.fate.cancel) {
+            self.say(Source::Api, Input::Cancel(Cancel { by: "test".into(), reason: None }));
+        }
+        if self.dice.chance(self.fate.reload) {
+            self.reload();
+        }
+        let offers: Vec<_> = self.offers.iter().map(|(key, offer)| (*key, *offer)).collect();
+        let alive: Vec<usize> = (0..self.executions.len()).filter(|index| self.executions[*index].alive).collect();
+        match self.dice.roll(3) {
+            0 | 1 if !offers.is_empty() => {
+                let ((task, attempt), offer) = offers[self.dice.roll(offers.len() as u64) as usize];
+                if self.dice.chance(self.fate.vanish) {
+                    self.offers.remove(&(task, attempt));
+                } else if !self.dice.chance(self.fate.unserved) {
+                    self.take(task, attempt, offer);
+                }
+            }
+            2 if !alive.is_empty() => {
+                let index = alive[self.dice.roll(alive.len() as u64) as usize];
+                self.finish(index);
+            }
+            _ if alive.is_empty() && self.inbox.is_empty() => self.pass_time(),
+            _ => {}
+        }
+        if self.dice.chance(50) {
+            self.decide();
+        }
+    }
+
+    fn take(&mut self, task: u32, attempt: u32, offer: u32) {
+        let holder = self.new_holder();
+        let claimed = self.run.plan().unwrap().offer(self.run.id(), task, attempt, offer).unwrap().claimed;
+        let busy = self.executions.iter().any(|e| e.task == task && e.attempt == attempt);
+        let execution = Execution { holder: holder.clone(), task, attempt, offer, alive: true };
+        if claimed {
+            if self.claims.contains_key(&(task, attempt)) {
+                self.offers.remove(&(task, attempt));
+                return;
+            }
+            self.claims.insert((task, attempt), holder.clone());
+            let claim = Claim { task, attempt, worker: holder.worker.clone(), instance: holder.instance };
+            self.say(Source::Claim { task, attempt, worker: holder.worker }, Input::Claim(claim));
+        } else if busy {
+            // The server may give the offer out a second time.
+            if self.dice.chance(self.fate.duplicate) {
+                self.report(&execution, Outcome::Lost);
+            }
+            return;
+        } else if self.dice.chance(50) {
+            let report =
+                Report { task, attempt, offer, instance: holder.instance, what: What::Started { at: self.now } };
+            self.say(Source::Worker(holder.worker), Input::Report(report));
+        }
+        self.executions.push(execution);
+    }
+
+    fn finish(&mut self, index: usize) {
+        if self.dice.chance(self.fate.lose) {
+            self.executions[index].alive = false;
+            return;
+        }
+        let execution = self.executions.remove(index);
+        let outcome = match self.dice.roll(100) {
+            roll if roll < self.fate.fail => Outcome::Failed,
+            roll if roll < self.fate.fail + self.fate.fail / 10 => Outcome::Timeout,
+            _ => Outcome::Ok,
+        };
+        self.report(&execution, outcome);
+    }
+
+    fn pass_time(&mut self) {
+        self.decide();
+        let Some(deadline) = self.run.deadline() else {
+            return;
+        };
+        self.now = self.now.max(deadline);
+        self.say(Source::Timer, Input::Timer {});
+        self.decide();
+        let looks = self.run.looks(self.now);
+        if !looks.is_empty() {
+            let attempts = looks.iter().flat_map(|look| self.see(look)).collect();
+            self.say(Source::Note, Input::Seen(Seen { attempts }));
+            self.decide();
+        }
+    }
+
+    fn see(&mut self, look: &Look) -> Vec<SeenAttempts> {
+        let mut seen = Vec::new();
+        for task in look.tasks.iter() {
+            let execution = self.executions.iter().find(|e| e.task == task && e.attempt == look.attempt);
+            let found = match (&look.holder, execution) {
+                (Some(holder), Some(e)) if e.alive && e.holder == *holder => Found::WorkerPresent,
+                (Some(_), _) => Found::WorkerGone,
+                (None, Some(e)) if e.alive => Found::OfferWaits,
+                (None, _) if self.offers.contains_key(&(task, look.attempt)) => {
+                    if self.dice.chance(self.fate.unserved * 6) { Found::OfferUnserved } else { Found::OfferWaits }
+                }
+                (None, _) => Found::OfferGone,
+            };
+            if look.claimed && matches!(found, Found::OfferGone | Found::OfferUnserved) {
+                let holder = self.new_holder();
+                self.claims.entry((task, look.attempt)).or_insert(holder);
+            }
+            seen.push(SeenAttempts {
+                tasks: [task].into_iter().collect(),
+                attempt: look.attempt,
+                offer: look.offer,
+                found,
+            });
+        }
+        seen
+    }
+
+    /// Forgets everything and folds the log: a lived state and a folded one must not differ.
+    fn reload(&mut self) {
+        self.decide();
+        let mut folded = Run::new(self.run.id().clone(), self.policy);
+        for record in &self.log {
+            folded.apply(record).unwrap();
+        }
+        assert_eq!(folded.view(), self.run.view());
+        assert_eq!(folded.deadline(), self.run.deadline());
+        assert_eq!(folded.waits(), self.run.waits());
+        let more = folded.decide(&[]);
+        assert!(more.records.is_empty(), "a load alone concludes nothing: {more:?}");
+        self.run = folded;
+    }
+
+    /// Goes on until the run has ended. Held tasks are ended by a cancel: they wait for a person.
+    pub(crate) fn play(&mut self) -> History {
+        for step in 0..20_000 {
+            if self.run.is_final() {
+                break;
+            }
+            if step == 15_000 {
+                self.say(Source::Api, Input::Cancel(Cancel { by: "person".into(), reason: None }));
+            }
+            assert!(self.run.exists() || step < 100);
+            assert!(!self.run.waits().is_empty(), "a run that is not over waits for something");
+            self.step();
+        }
+        assert!(self.run.is_final(), "a run must end: {:?}", self.run.waits());
+        let mut history = History::new(self.run.id().clone());
+        for record in &self.log {
+            history.apply(record).unwrap();
+        }
+        history
+    }
+}

@@ -1,0 +1,87 @@
+//! Workers that join: their consumers are made here, so that no worker needs the right to make any.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt as _, stream};
+use rr_core::run::WITHDRAWN_BY;
+use rr_nats::{Error, JoinRequest, LaneError};
+use rr_schemas::presence::{Join, JoinAnswer};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::shell::Shell;
+
+/// Requests that are answered at once; each makes a few files on the server.
+const AT_ONCE: usize = 16;
+/// Pause before joins are served again after an error.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Answers workers until it is told to stop.
+pub(crate) async fn serve(shell: Arc<Shell>, stop: CancellationToken) {
+    let served = async {
+        loop {
+            match shell.mesh.serve_joins().await {
+                Ok(server) => {
+                    let requests = stream::unfold(server, async |mut server| {
+                        let request = server.next().await?;
+                        Some((request, server))
+                    });
+                    requests.for_each_concurrent(AT_ONCE, |request| answer(&shell, request)).await;
+                }
+                Err(error) => tracing::warn!(%error, "workers cannot join"),
+            }
+            sleep(RETRY_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = served => {}
+    }
+}
+
+async fn answer(shell: &Shell, request: JoinRequest) {
+    let answer = match &request.join {
+        Ok(join) => welcome(shell, join).await,
+        Err(reason) => Ok(JoinAnswer::Refused { reason: reason.clone() }),
+    };
+    match answer {
+        Ok(answer) => {
+            tracing::debug!(?answer, "join answered");
+            request.answer(&answer).await;
+        }
+        // Without an answer the worker asks again.
+        Err(error) => tracing::warn!(%error, "a worker's consumers cannot be made now"),
+    }
+}
+
+/// Makes the consumers of a worker; an error may pass.
+async fn welcome(shell: &Shell, join: &Join) -> Result<JoinAnswer, Error> {
+    if join.worker.as_str() == WITHDRAWN_BY {
+        return Ok(JoinAnswer::Refused { reason: format!("the name {WITHDRAWN_BY} belongs to coordinators") });
+    }
+    // Whatever was known of its lane may be about to change.
+    shell.lanes.forget(&join.worker);
+    let hosts = match shell.mesh.ensure_host_lane(&join.worker, &join.serves.hosts).await {
+        Ok(hosts) => hosts,
+        Err(error) => return refused(error),
+    };
+    shell.lanes.forget(&join.worker);
+    let mut queues = Vec::with_capacity(join.serves.queues.len());
+    for queue in &join.serves.queues {
+        match shell.mesh.ensure_queue_lane(queue).await {
+            Ok(lane) => queues.push(lane),
+            Err(error) => return refused(error.into()),
+        }
+    }
+    tracing::info!(worker.id = %join.worker, instance = %join.instance, "worker joined");
+    Ok(JoinAnswer::Welcome { hosts, queues })
+}
+
+fn refused(error: LaneError) -> Result<JoinAnswer, Error> {
+    match error {
+        LaneError::Request(error) if error.is_retryable() => Err(error),
+        LaneError::Taken { .. } | LaneError::TooMany { .. } | LaneError::Request(_) => {
+            Ok(JoinAnswer::Refused { reason: error.to_string() })
+        }
+    }
+}

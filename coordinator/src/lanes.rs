@@ -1,0 +1,110 @@
+//! Who may be believed: a worker's word counts only for hosts that its lane serves.
+//!
+//! What a lane serves is what the server has in its durable consumer, which coordinators make; what a worker says of
+//! itself is no evidence. A queue is open to every worker that the server lets pull from it, so its tasks are believed
+//! of any worker; where that is not enough, a claimed attempt is believed only of its claimant.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rr_core::{Heard, Run, run::WITHDRAWN_BY};
+use rr_nats::{HostFilter, Mesh};
+use rr_schemas::{
+    input::{Input, Source},
+    name::WorkerName,
+    offer::Target,
+};
+use tokio::time::Instant;
+
+use crate::trouble::TurnError;
+
+/// How long a worker's lane is remembered.
+const REMEMBERED: Duration = Duration::from_mins(1);
+/// A lane that does not serve a host is asked for again, because it may just have grown; not more often than this.
+const ASKED_AGAIN: Duration = Duration::from_secs(1);
+/// Lanes remembered at most; the whole memory is dropped then, and costs one question per worker.
+const LANES_MAX: usize = 20_000;
+
+/// What is known of lanes.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    /// Held for single look-ups only, never over an await.
+    known: Mutex<HashMap<WorkerName, Known>>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    asked: Instant,
+    /// None: the worker has no lane of hosts.
+    hosts: Option<Arc<HostFilter>>,
+}
+
+impl Known {
+    fn serves(&self, target: &Target) -> bool {
+        match target {
+            Target::Host(host) => self.hosts.as_ref().is_some_and(|hosts| hosts.serves(host)),
+            Target::Queue(_) => true,
+        }
+    }
+}
+
+impl Lanes {
+    /// Whether the source of an input has the right to say it; the reason where not.
+    pub(crate) async fn believe(
+        &self,
+        mesh: &Mesh,
+        run: &Run,
+        heard: &Heard,
+    ) -> Result<Result<(), &'static str>, TurnError> {
+        let (worker, task) = match (&heard.source, &heard.input) {
+            (Source::Worker(worker), Input::Report(report)) => (worker, report.task),
+            (Source::Claim { worker, .. }, Input::Claim(claim)) => (worker, claim.task),
+            (Source::Api | Source::Timer | Source::Note | Source::Worker(_) | Source::Claim { .. }, _) => {
+                return Ok(Ok(()));
+            }
+        };
+        if worker.as_str() == WITHDRAWN_BY {
+            // Only coordinators may publish such a claim, and a report by that name is nobody's.
+            let is_claim = matches!(heard.input, Input::Claim(_));
+            return Ok(if is_claim { Ok(()) } else { Err("a report by a name that no worker may have") });
+        }
+        // A run or a task that is unknown is the core's to judge.
+        let Some(target) = run.plan().and_then(|plan| plan.target(task)) else { return Ok(Ok(())) };
+        let serves = matches!(target, Target::Queue(_)) || self.serves(mesh, worker, &target).await?;
+        Ok(if serves { Ok(()) } else { Err("of a host that its worker does not serve") })
+    }
+
+    async fn serves(&self, mesh: &Mesh, worker: &WorkerName, target: &Target) -> Result<bool, TurnError> {
+        if let Some(known) = self.recall(worker) {
+            let serves = known.serves(target);
+            let fresh = if serves { REMEMBERED } else { ASKED_AGAIN };
+            if known.asked.elapsed() < fresh {
+                return Ok(serves);
+            }
+        }
+        let known = Known { asked: Instant::now(), hosts: mesh.lane_hosts(worker).await?.map(Arc::new) };
+        let serves = known.serves(target);
+        self.remember(worker.clone(), known);
+        Ok(serves)
+    }
+
+    fn recall(&self, worker: &WorkerName) -> Option<Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(worker).cloned()
+    }
+
+    fn remember(&self, worker: WorkerName, lane: Known) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= LANES_MAX {
+            known.clear();
+        }
+        known.insert(worker, lane);
+    }
+
+    /// Forgets a worker that has just joined: its lane may have changed.
+    pub(crate) fn forget(&self, worker: &WorkerName) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(worker);
+    }
+}

@@ -1,0 +1,203 @@
+//! Looking at the world when deadlines of attempts have come. What is seen becomes an input; the core concludes.
+//!
+//! Seeing goes before saying: a look that cannot be trusted, because the connection has just come back and presence
+//! with it, is put off, never guessed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+use rr_core::Look;
+use rr_nats::ClaimError;
+use rr_schemas::{
+    input::{Found, Input, Seen, SeenAttempts},
+    offer::Target,
+    ranges::Ranges,
+    report::Claim,
+};
+
+use crate::{entity::Entity, shell::Shell, trouble::TurnError};
+
+/// Tasks in one note at most: what follows from it must fit into one decision.
+const NOTE_TASKS_MAX: u64 = 400;
+/// Claims under way at once.
+const CLAIMS_MAX: usize = 64;
+
+/// Offers that exist: task and attempt.
+type Waiting = BTreeSet<(u32, u32)>;
+
+/// What came of looking.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Looked {
+    /// There was nothing to look at, or nothing to say of it.
+    Nothing,
+    /// What was seen is on its way as an input.
+    Noted,
+    /// Presence cannot be trusted now.
+    PutOff,
+}
+
+/// Looks at every attempt whose deadline had come at `now` and notes what is seen.
+pub(crate) async fn look(shell: &Shell, entity: &Entity, now: Timestamp) -> Result<Looked, TurnError> {
+    let looks = entity.run.looks(now);
+    if looks.is_empty() {
+        return Ok(Looked::Nothing);
+    }
+    if !shell.presence.is_steady() {
+        return Ok(Looked::PutOff);
+    }
+    let waiting = if looks.iter().any(|look| look.holder.is_none()) {
+        shell.mesh.offers(&entity.run_id).await?
+    } else {
+        Waiting::new()
+    };
+    let mut notes = Notes::default();
+    for look in looks {
+        for seen in see(shell, entity, &look, &waiting).await? {
+            notes.add(seen);
+        }
+    }
+    let mut looked = Looked::Nothing;
+    for seen in notes.finish() {
+        tracing::debug!(run.id = %entity.run_id, ?seen, "looked");
+        shell.mesh.note(&entity.id, &shell.instance, &Input::Seen(seen)).await?;
+        looked = Looked::Noted;
+    }
+    Ok(looked)
+}
+
+async fn see(
+    shell: &Shell,
+    entity: &Entity,
+    look: &Look,
+    waiting: &Waiting,
+) -> Result<Vec<SeenAttempts>, TurnError> {
+    let mut found: BTreeMap<u8, (Found, Ranges)> = BTreeMap::new();
+    let mut add = |task: u32, what: Found| {
+        found.entry(what as u8).or_insert_with(|| (what, Ranges::new())).1.insert(task);
+    };
+    if let Some(holder) = &look.holder {
+        let present = shell.presence.instance_present(&holder.worker, &holder.instance);
+        let what = if present { Found::WorkerPresent } else { Found::WorkerGone };
+        look.tasks.iter().for_each(|task| add(task, what));
+    } else {
+        for task in look.tasks.iter() {
+            let served = || target(entity, look, task).is_some_and(|target| shell.presence.serves(&target));
+            add(task, find(waiting.contains(&(task, look.attempt)), served));
+        }
+    }
+    let mut seen = Vec::new();
+    for (what, tasks) in found.into_values() {
+        let tasks = if ends_unstarted(entity, look, what) { win(shell, entity, look, &tasks).await? } else { tasks };
+        if !tasks.is_empty() {
+            seen.push(SeenAttempts { tasks, attempt: look.attempt, offer: look.offer, found: what });
+        }
+    }
+    Ok(seen)
+}
+
+fn find(waits: bool, is_served: impl FnOnce() -> bool) -> Found {
+    if !waits {
+        Found::OfferGone
+    } else if is_served() {
+        Found::OfferWaits
+    } else {
+        Found::OfferUnserved
+    }
+}
+
+fn target(entity: &Entity, look: &Look, task: u32) -> Option<Target> {
+    look.queue.clone().or_else(|| entity.run.plan()?.target(task))
+}
+
+/// Whether the core will take this for the end of a claimed attempt that nobody has started: then nobody may start it
+/// any more.
+fn ends_unstarted(entity: &Entity, look: &Look, found: Found) -> bool {
+    look.claimed
+        && look.holder.is_none()
+        && match found {
+            Found::OfferUnserved => look.queue.is_none() || entity.run.is_stopping(),
+            Found::OfferWaits | Found::OfferGone => entity.run.is_stopping(),
+            Found::WorkerPresent | Found::WorkerGone => false,
+        }
+}
+
+/// Claims the attempts for nobody. Those that a worker has claimed are running; its claim is on its way to us.
+async fn win(shell: &Shell, entity: &Entity, look: &Look, tasks: &Ranges) -> Result<Ranges, TurnError> {
+    let claims = stream::iter(tasks.iter()).map(|task| win_one(shell, entity, task, look.attempt));
+    let won: Vec<Option<u32>> = claims.buffer_unordered(CLAIMS_MAX).try_collect().await?;
+    Ok(won.into_iter().flatten().collect())
+}
+
+async fn win_one(shell: &Shell, entity: &Entity, task: u32, attempt: u32) -> Result<Option<u32>, TurnError> {
+    let claim = Claim { task, attempt, worker: shell.nobody.clone(), instance: shell.instance.clone() };
+    match shell.mesh.claim(&entity.run_id, &claim).await {
+        Ok(_) => Ok(Some(task)),
+        // Another coordinator may have claimed it for nobody before us.
+        Err(ClaimError::Lost) => {
+            let holder = shell.mesh.claim_holder(&entity.run_id, task, attempt).await?;
+            Ok(holder.is_some_and(|(holder, _)| holder.worker == shell.nobody).then_some(task))
+        }
+        Err(ClaimError::Publish(error)) => Err(error.into()),
+        Err(ClaimError::Read(error)) => Err(error.into()),
+    }
+}
+
+/// Findings, packed into notes.
+#[derive(Debug, Default)]
+struct Notes {
+    full: Vec<Seen>,
+    last: Seen,
+    tasks: u64,
+}
+
+impl Notes {
+    fn add(&mut self, seen: SeenAttempts) {
+        let tasks = seen.tasks.len();
+        if self.tasks > 0 && self.tasks + tasks > NOTE_TASKS_MAX {
+            self.full.push(std::mem::take(&mut self.last));
+            self.tasks = 0;
+        }
+        self.tasks += tasks;
+        self.last.attempts.push(seen);
+    }
+
+    fn finish(mut self) -> Vec<Seen> {
+        if self.tasks > 0 {
+            self.full.push(self.last);
+        }
+        self.full
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_is_gone_or_waits_for_somebody_or_for_nobody() {
+        for (waits, served, expected) in [
+            (false, false, Found::OfferGone),
+            (false, true, Found::OfferGone),
+            (true, true, Found::OfferWaits),
+            (true, false, Found::OfferUnserved),
+        ] {
+            assert_eq!(find(waits, || served), expected, "waits {waits}, served {served}");
+        }
+    }
+
+    #[test]
+    fn notes_hold_every_finding_once_and_never_too_many_tasks() {
+        for sizes in [vec![], vec![1], vec![400, 1], vec![399, 1, 1], vec![100; 9], vec![1; 1_000]] {
+            let mut notes = Notes::default();
+            for size in &sizes {
+                let tasks = Ranges::from(0..=size - 1);
+                notes.add(SeenAttempts { tasks, attempt: 1, offer: 1, found: Found::OfferWaits });
+            }
+            let notes = notes.finish();
+            let tasks = |seen: &Seen| seen.attempts.iter().map(|seen| seen.tasks.len()).sum::<u64>();
+            assert!(notes.iter().all(|seen| (1..=NOTE_TASKS_MAX).contains(&tasks(seen))), "{sizes:?}");
+            assert_eq!(notes.iter().map(tasks).sum::<u64>(), sizes.iter().map(|size| u64::from(*size)).sum::<u64>());
+        }
+    }
+}

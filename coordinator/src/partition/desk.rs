@@ -1,0 +1,293 @@
+//! The entities of a partition that are in memory, and those that have their turn.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    sync::Arc,
+};
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use rr_nats::InputMsg;
+use rr_schemas::id::EntityId;
+use tokio::time::Instant;
+
+use super::{continuity::Continuity, give_back};
+use crate::{
+    entity::Entity,
+    shell::Shell,
+    turn::{Patience, Turn, Turned, turn},
+};
+
+/// Entities that may withhold an input each; beyond, the oldest pay their debts early. A fifth of what the server lets
+/// be unacknowledged in a partition (20,000), so that withheld inputs never keep others from coming.
+const WITHHELD_MAX: usize = 4_096;
+/// Turns that are settled in one go before others get a look in.
+const SETTLED_AT_ONCE: usize = 64;
+
+/// Entities and their turns.
+pub(super) struct Desk {
+    shell: Arc<Shell>,
+    slots: HashMap<EntityId, Slot>,
+    /// Entities with inputs and without a turn.
+    ready: VecDeque<EntityId>,
+    under_way: FuturesUnordered<BoxFuture<'static, Option<Turned>>>,
+    /// When debts must be paid, soonest first: all have the same time.
+    debts: VecDeque<(Instant, EntityId)>,
+    continuity: Continuity,
+    waiting: usize,
+    idle: usize,
+    idle_tasks: u64,
+    /// Entities in memory from which on it is looked for some to drop.
+    evict_above: usize,
+    clock: u64,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    entity: Option<Box<Entity>>,
+    inputs: Vec<InputMsg>,
+    state: State,
+    /// Whether what its turn brings back may not be trusted any more.
+    stale: bool,
+    due: Option<Instant>,
+    /// When it had its last turn, by the desk's own clock.
+    touched: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum State {
+    #[default]
+    Idle,
+    Ready,
+    Busy,
+}
+
+impl Desk {
+    pub(super) fn new(shell: Arc<Shell>) -> Self {
+        Self {
+            shell,
+            slots: HashMap::new(),
+            ready: VecDeque::new(),
+            under_way: FuturesUnordered::new(),
+            debts: VecDeque::new(),
+            continuity: Continuity::default(),
+            waiting: 0,
+            idle: 0,
+            idle_tasks: 0,
+            evict_above: 0,
+            clock: 0,
+        }
+    }
+
+    /// Inputs that wait for their entity's turn.
+    pub(super) const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Takes delivered inputs.
+    pub(super) fn take(&mut self, batch: Vec<InputMsg>) {
+        for input in batch {
+            if !input.delivery.as_ref().is_some_and(|delivery| self.continuity.holds(delivery)) {
+                self.forget();
+            }
+            match &input.input {
+                Ok(_) => self.queue(input),
+                Err(_) => self.under_way.push(put_away(Arc::clone(&self.shell), input).boxed()),
+            }
+        }
+    }
+
+    fn queue(&mut self, input: InputMsg) {
+        let slot = match self.slots.entry(input.entity.clone()) {
+            Entry::Occupied(occupied) => occupied.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(Slot::default()),
+        };
+        if slot.state == State::Idle {
+            slot.state = State::Ready;
+            self.ready.push_back(input.entity.clone());
+        }
+        // A redelivery of one that still waits brings the handle that counts.
+        let redelivered = input.delivery.as_ref().is_some_and(|delivery| delivery.delivered > 1);
+        let waiting = if redelivered { slot.inputs.iter_mut().find(|other| other.seq() == input.seq()) } else { None };
+        if let Some(waiting) = waiting {
+            *waiting = input;
+        } else {
+            slot.inputs.push(input);
+            self.waiting += 1;
+        }
+    }
+
+    /// Drops everything that is in memory: deliveries may have gone elsewhere, and what follows from them is unknown
+    /// here.
+    fn forget(&mut self) {
+        let shell = &self.shell;
+        self.slots.retain(|_, slot| {
+            if let Some(entity) = slot.entity.take() {
+                shell.forget(&entity);
+            }
+            slot.due = None;
+            slot.stale = slot.state == State::Busy;
+            slot.state != State::Idle
+        });
+        self.debts.clear();
+        self.idle = 0;
+        self.idle_tasks = 0;
+    }
+
+    /// Begins turns as long as there is room for them.
+    pub(super) fn begin_turns(&mut self) {
+        while self.under_way.len() < self.shell.options.turns_max.max(1) {
+            let Some(id) = self.ready.pop_front() else { return };
+            self.begin(id, Patience::Some);
+        }
+    }
+
+    fn begin(&mut self, id: EntityId, patience: Patience) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        slot.state = State::Busy;
+        slot.stale = false;
+        self.clock += 1;
+        slot.touched = self.clock;
+        let inputs = std::mem::take(&mut slot.inputs);
+        let entity = slot.entity.take();
+        self.waiting -= inputs.len();
+        if let Some(entity) = &entity {
+            self.idle -= 1;
+            self.idle_tasks -= entity.n_tasks();
+        }
+        let begun = turn(Arc::clone(&self.shell), Turn { id, entity, inputs, patience });
+        self.under_way.push(begun.map(Some).boxed());
+    }
+
+    /// Waits until a turn ends; for ever where none is under way. Losing the future loses nothing.
+    pub(super) async fn one_ends(&mut self) {
+        match self.under_way.next().await {
+            Some(Some(turned)) => self.end(turned),
+            Some(None) => {}
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Settles further turns that have ended already.
+    pub(super) fn all_end_that_have(&mut self) {
+        for _ in 0..SETTLED_AT_ONCE {
+            match self.under_way.next().now_or_never() {
+                Some(Some(Some(turned))) => self.end(turned),
+                Some(Some(None)) => {}
+                Some(None) | None => return,
+            }
+        }
+    }
+
+    fn end(&mut self, turned: Turned) {
+        let Turned { id, entity, due } = turned;
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        if slot.stale {
+            slot.due = None;
+        } else if let Some(entity) = entity {
+            self.idle += 1;
+            self.idle_tasks += entity.n_tasks();
+            slot.entity = Some(entity);
+            if slot.due != due {
+                slot.due = due;
+                self.debts.extend(due.map(|due| (due, id.clone())));
+            }
+        }
+        if !slot.inputs.is_empty() {
+            slot.state = State::Ready;
+            self.ready.push_back(id);
+        } else if slot.entity.is_some() {
+            slot.state = State::Idle;
+        } else {
+            self.slots.remove(&id);
+        }
+        self.evict();
+    }
+
+    /// When the next debts must be paid.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let (due, _) = self.debts.front()?;
+        Some(if self.debts.len() > WITHHELD_MAX { Instant::now() } else { *due })
+    }
+
+    /// Lets entities whose debts are due pay them.
+    pub(super) fn collect_debts(&mut self) {
+        let now = Instant::now();
+        while let Some((due, _)) = self.debts.front() {
+            if *due > now && self.debts.len() <= WITHHELD_MAX {
+                return;
+            }
+            let Some((due, id)) = self.debts.pop_front() else { return };
+            // Those that have their turn, or will soon, pay at its end.
+            let owes = |slot: &Slot| slot.state == State::Idle && slot.due == Some(due);
+            if self.slots.get(&id).is_some_and(owes) {
+                self.begin(id, Patience::None);
+            }
+        }
+    }
+
+    /// Drops entities that were not heard of for the longest time, when too much is in memory.
+    fn evict(&mut self) {
+        let share = usize::from(self.shell.mesh.partitions()).max(1);
+        let entities_max = (self.shell.options.entities_max / share).max(1);
+        let tasks_max = (self.shell.options.tasks_max / share as u64).max(1);
+        if self.idle <= entities_max.max(self.evict_above) && self.idle_tasks <= tasks_max {
+            return;
+        }
+        let evictable = |slot: &Slot| slot.state == State::Idle && slot.due.is_none();
+        let mut oldest: Vec<(u64, EntityId)> =
+            self.slots.iter().filter(|(_, slot)| evictable(slot)).map(|(id, slot)| (slot.touched, id.clone())).collect();
+        oldest.sort_unstable();
+        // A tenth more than necessary, so that the next one does not sort again.
+        let (entities_low, tasks_low) = (entities_max - entities_max / 10, tasks_max - tasks_max / 10);
+        for (_, id) in oldest {
+            if self.idle <= entities_low && self.idle_tasks <= tasks_low {
+                break;
+            }
+            if let Some(entity) = self.slots.remove(&id).and_then(|slot| slot.entity) {
+                self.idle -= 1;
+                self.idle_tasks -= entity.n_tasks();
+                self.shell.forget(&entity);
+            }
+        }
+        // Those that owe something stay; it is not looked for others before there are a good many more.
+        self.evict_above = self.idle + entities_max / 10;
+    }
+
+    /// Gives back every input whose turn has not begun.
+    pub(super) async fn give_back(&mut self) {
+        self.ready.clear();
+        for slot in self.slots.values_mut() {
+            self.waiting -= slot.inputs.len();
+            give_back(std::mem::take(&mut slot.inputs)).await;
+        }
+    }
+
+    /// Ends every turn and pays every debt.
+    pub(super) async fn close(&mut self) {
+        loop {
+            let owing: Vec<EntityId> = self.debts.drain(..).map(|(_, id)| id).collect();
+            for id in owing {
+                if self.slots.get(&id).is_some_and(|slot| slot.state == State::Idle && slot.due.is_some()) {
+                    self.begin(id, Patience::None);
+                }
+            }
+            match self.under_way.next().await {
+                Some(Some(turned)) => self.end(turned),
+                Some(None) => {}
+                None => return,
+            }
+        }
+    }
+}
+
+/// Keeps a message that cannot be believed for people. Where that fails it comes again.
+async fn put_away(shell: Arc<Shell>, input: InputMsg) -> Option<Turned> {
+    let reason = input.input.as_ref().err()?;
+    let kept = shell.quarantine(&input.raw, reason).await;
+    match (kept, input.delivery) {
+        (Ok(()), Some(delivery)) => delivery.ack.ack().await,
+        (Ok(()), None) => {}
+        (Err(error), _) => tracing::warn!(%error, "the quarantine does not take a message"),
+    }
+    None
+}

@@ -1,0 +1,103 @@
+//! Effects: what a stored decision asks of the world. Every one is harmless when done twice.
+
+use std::{collections::HashSet, future::Future, time::Duration};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use rr_core::{Effect, Run};
+use rr_nats::{InputMsg, PublishError};
+use rr_schemas::{id::RunId, input::Input, presence::Control};
+
+use crate::{shell::Shell, trouble::TurnError};
+
+/// Effects of one entity under way at once: enough to fill the connection, few enough that others get their turn.
+const UNDER_WAY_MAX: usize = 512;
+/// How often one effect is tried; what still fails is done again after the next load.
+const TRIES: u32 = 4;
+/// The first pause between two tries; it doubles each time.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Performs effects and returns when the server has acknowledged each.
+pub(crate) async fn perform(shell: &Shell, id: &RunId, run: &Run, effects: Vec<Effect>) -> Result<(), TurnError> {
+    stream::iter(effects.into_iter().map(|effect| async move { perform_one(shell, id, run, &effect).await }))
+        .buffer_unordered(UNDER_WAY_MAX)
+        .try_collect()
+        .await
+}
+
+async fn perform_one(shell: &Shell, id: &RunId, run: &Run, effect: &Effect) -> Result<(), TurnError> {
+    tracing::trace!(run.id = %id, ?effect, "effect");
+    match effect {
+        Effect::Offer { task, attempt, offer } => {
+            let Some(offer) = run.plan().and_then(|plan| plan.offer(id, *task, *attempt, *offer)) else {
+                tracing::error!(run.id = %id, task, "the plan has no such task");
+                return Ok(());
+            };
+            match persist(|| shell.mesh.offer(&offer)).await {
+                // Nothing will change that. When the attempt's deadline comes, the core hears that its offer is gone.
+                Err(error @ (PublishError::TooLarge { .. } | PublishError::Refused { .. })) => {
+                    tracing::error!(run.id = %id, task, attempt, %error, "an offer cannot be made");
+                }
+                settled => settled?,
+            }
+        }
+        Effect::Withdraw { task, attempt } => {
+            if let Some(target) = run.plan().and_then(|plan| plan.target(*task)) {
+                shell.mesh.withdraw(id, *task, *attempt, &target).await?;
+            }
+        }
+        Effect::WithdrawRun => {
+            shell.mesh.withdraw_run(id).await?;
+        }
+        Effect::Kill { task, attempt, holder } => {
+            // A hint: it is said again with each sign of life of the attempt.
+            let kill = Control::Kill { run: id.clone(), task: *task, attempt: *attempt };
+            if let Err(error) = shell.mesh.control(&holder.worker, &kill).await {
+                tracing::debug!(run.id = %id, worker.id = %holder.worker, %error, "the worker was not told");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Publishes again what may pass the next time.
+async fn persist<F: Future<Output = Result<(), PublishError>>>(publish: impl Fn() -> F) -> Result<(), PublishError> {
+    let mut pause = PAUSE;
+    for _ in 1..TRIES {
+        match publish().await {
+            Err(error) if error.is_retryable() => {
+                tracing::debug!(%error, "an effect is tried again");
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            settled => return settled,
+        }
+    }
+    publish().await
+}
+
+/// Effects of the last decision before a load, without the offers that unanswered inputs make useless: the guard of an
+/// offer against a second copy lasts only minutes, and its attempt may have been over for hours.
+pub(crate) fn still_wanted(effects: Vec<Effect>, unanswered: &[InputMsg]) -> Vec<Effect> {
+    let mut spoken_of = HashSet::new();
+    for input in unanswered.iter().filter_map(|message| message.input.as_ref().ok()) {
+        match input {
+            Input::Report(report) => spoken_of.insert((report.task, report.attempt)),
+            Input::Claim(claim) => spoken_of.insert((claim.task, claim.attempt)),
+            // The run is about to be stopped.
+            Input::Cancel(_) => return effects.into_iter().filter(|effect| !is_offer(effect)).collect(),
+            Input::Submit(_) | Input::Timer {} | Input::Seen(_) => continue,
+        };
+    }
+    let is_useless = |effect: &Effect| match effect {
+        Effect::Offer { task, attempt, .. } => spoken_of.contains(&(*task, *attempt)),
+        Effect::Withdraw { .. } | Effect::WithdrawRun | Effect::Kill { .. } => false,
+    };
+    effects.into_iter().filter(|effect| !is_useless(effect)).collect()
+}
+
+const fn is_offer(effect: &Effect) -> bool {
+    match effect {
+        Effect::Offer { .. } => true,
+        Effect::Withdraw { .. } | Effect::WithdrawRun | Effect::Kill { .. } => false,
+    }
+}

@@ -1,0 +1,120 @@
+//! Who is present, and this coordinator's own presence.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use rr_nats::{Mesh, PresenceWatch};
+use rr_schemas::{
+    id::Partition,
+    name::{InstanceId, WorkerName},
+    offer::Target,
+    presence::CoordinatorPresence,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{preference::preferred, shell::Shell};
+
+/// Keys live whole seconds, and are renewed at a third of that.
+const TTL_MIN: Duration = Duration::from_secs(3);
+/// Pause before presence is shown again after an error.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// A presence that cannot be withdrawn in this time runs out by itself.
+const WITHDRAW_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Who is present, as far as is known here.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    seen: PresenceWatch,
+    instance: InstanceId,
+    connected: watch::Receiver<bool>,
+    /// When the connection came back last; none as long as it never broke.
+    back_since: watch::Receiver<Option<Instant>>,
+    ttl: Duration,
+}
+
+impl Presence {
+    /// `back_since` is kept by [`watch_connection`].
+    pub(crate) fn new(
+        mesh: &Mesh,
+        seen: PresenceWatch,
+        instance: InstanceId,
+        back_since: watch::Receiver<Option<Instant>>,
+        ttl: Duration,
+    ) -> Self {
+        Self { seen, instance, connected: mesh.connected(), back_since, ttl: ttl.max(TTL_MIN) }
+    }
+
+    /// Whether somebody's absence means anything: after a break of the connection everybody first shows up again.
+    pub(crate) fn is_steady(&self) -> bool {
+        *self.connected.borrow() && self.back_since.borrow().is_none_or(|back| back.elapsed() >= self.ttl)
+    }
+
+    /// Whether this very process of a worker is present.
+    pub(crate) fn instance_present(&self, worker: &WorkerName, instance: &InstanceId) -> bool {
+        self.seen.instance_present(worker, instance)
+    }
+
+    /// Whether somebody who is present serves a target.
+    pub(crate) fn serves(&self, target: &Target) -> bool {
+        self.seen.serves(target)
+    }
+
+    /// Whether another coordinator is present that should rather work on a partition.
+    pub(crate) fn is_rather_anothers(&self, partition: Partition) -> bool {
+        let coordinators = self.seen.coordinators();
+        let present = coordinators.iter().map(|coordinator| &coordinator.instance).chain([&self.instance]);
+        preferred(partition, present).is_some_and(|instance| *instance != self.instance)
+    }
+}
+
+/// Notes when the connection comes back, until the handle to the note is gone. A break too short to be seen here is
+/// too short for anybody's presence to run out.
+pub(crate) async fn watch_connection(mut connected: watch::Receiver<bool>, back: watch::Sender<Option<Instant>>) {
+    let mut broken = false;
+    while connected.changed().await.is_ok() {
+        let stands = *connected.borrow_and_update();
+        if stands && broken {
+            back.send_replace(Some(Instant::now()));
+        }
+        broken = !stands;
+    }
+}
+
+/// Shows that this coordinator is present, until it stops.
+pub(crate) async fn show(shell: Arc<Shell>, stop: CancellationToken) {
+    let ttl = shell.options.presence_ttl.as_duration().max(TTL_MIN);
+    let value = CoordinatorPresence {
+        instance: shell.instance.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        since: Timestamp::now(),
+    };
+    let mut present = loop {
+        match shell.mesh.present_coordinator(value.clone(), ttl).await {
+            Ok(present) => break present,
+            Err(error) => tracing::warn!(%error, "presence is not shown"),
+        }
+        if timeout(RETRY_PAUSE, stop.cancelled()).await.is_ok() {
+            return;
+        }
+    };
+    let mut tick = interval(ttl / 3);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = tick.tick() => {}
+        }
+        if let Err(error) = present.renew().await {
+            tracing::warn!(%error, "presence is not renewed");
+            sleep(RETRY_PAUSE).await;
+            tick.reset_immediately();
+        }
+    }
+    if let Ok(Err(error)) = timeout(WITHDRAW_DEADLINE, present.withdraw()).await {
+        tracing::debug!(%error, "presence runs out by itself");
+    }
+}

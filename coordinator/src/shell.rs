@@ -1,0 +1,59 @@
+//! What all parts of a coordinator share.
+
+use rr_core::run::WITHDRAWN_BY;
+use rr_nats::{Finder, Mesh, PublishError, RawMessage, StatusWriter};
+use rr_schemas::{
+    name::{InstanceId, NameError, WorkerName},
+    view::StatusEntry,
+};
+
+use crate::{config::Options, entity::Entity, lanes::Lanes, presence::Presence};
+
+/// The mesh, this coordinator's name, and what it knows.
+#[derive(Debug)]
+pub(crate) struct Shell {
+    pub(crate) mesh: Mesh,
+    pub(crate) instance: InstanceId,
+    pub(crate) options: Options,
+    pub(crate) presence: Presence,
+    pub(crate) lanes: Lanes,
+    /// The name under which attempts are claimed that nobody shall start.
+    pub(crate) nobody: WorkerName,
+    status: StatusWriter,
+}
+
+impl Shell {
+    pub(crate) fn new(
+        mesh: Mesh,
+        instance: InstanceId,
+        options: Options,
+        presence: Presence,
+    ) -> Result<Self, NameError> {
+        Ok(Self {
+            status: StatusWriter::new(&mesh),
+            mesh,
+            instance,
+            options,
+            presence,
+            lanes: Lanes::default(),
+            nobody: WITHDRAWN_BY.parse()?,
+        })
+    }
+
+    /// Writes the status of a run, unless a newer one is there.
+    pub(crate) async fn show(&self, entity: &Entity) -> Result<(), PublishError> {
+        let entry = StatusEntry { n: entity.tip.n, view: entity.run.view() };
+        self.status.put(&entry).await.map(|_| ())
+    }
+
+    /// Forgets what is known of the status of an entity that leaves the memory.
+    pub(crate) fn forget(&self, entity: &Entity) {
+        self.status.forget(&entity.run_id);
+    }
+
+    /// Keeps a message that cannot be believed, for people.
+    pub(crate) async fn quarantine(&self, message: &RawMessage, reason: &str) -> Result<(), PublishError> {
+        tracing::warn!(message.subject = %message.subject, stream.seq = message.seq, reason, "input quarantined");
+        self.mesh.quarantine(Finder::Coordinator(&self.instance), message, reason).await
+    }
+}

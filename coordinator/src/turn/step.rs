@@ -1,0 +1,186 @@
+//! One decision of a turn: its inputs are believed or not, answered, stored, and what follows is done.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use jiff::Timestamp;
+use rr_core::{Decided, Heard};
+use rr_nats::{InputMsg, RawMessage};
+use rr_schemas::{
+    decision::{Event, Record},
+    input::Input,
+};
+
+use super::Acks;
+use crate::{
+    append::append,
+    entity::Entity,
+    perform::perform,
+    shell::Shell,
+    trouble::{Trouble, TurnError},
+};
+
+/// Inputs of a turn that are not answered yet.
+pub(super) struct Queue<'a> {
+    waiting: VecDeque<Heard>,
+    /// The messages behind the inputs, by sequence, in order.
+    messages: Vec<(u64, RawMessage)>,
+    acks: &'a Acks,
+    /// When the entity's timer fired, if it did.
+    pub(super) timer: Option<Timestamp>,
+}
+
+impl<'a> Queue<'a> {
+    pub(super) fn new(inputs: Vec<InputMsg>, cursor: u64, acks: &'a Acks) -> Self {
+        let mut queue = Self { waiting: VecDeque::new(), messages: Vec::with_capacity(inputs.len()), acks, timer: None };
+        let mut sorted = inputs;
+        sorted.sort_by_key(InputMsg::seq);
+        sorted.dedup_by_key(|input| input.seq());
+        for message in sorted {
+            let (seq, at) = (message.seq(), message.at());
+            // What cannot be read is dealt with where it is delivered.
+            let Ok(input) = message.input else { continue };
+            // A fired timer voids every arming before it, also where its input was answered long ago.
+            if matches!(input, Input::Timer {}) {
+                queue.timer = queue.timer.max(Some(at));
+            }
+            if seq > cursor {
+                queue.waiting.push_back(Heard { seq, at, source: message.source, input });
+                queue.messages.push((seq, message.raw));
+            }
+        }
+        queue
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The inputs of the next decision. Until the run is submitted nothing of its tasks is known, so a submit is
+    /// answered before anything else is judged.
+    fn next(&mut self, exists: bool, inputs_max: usize) -> Vec<Heard> {
+        let n = if exists {
+            inputs_max
+        } else {
+            let submit = self.waiting.iter().position(|heard| matches!(heard.input, Input::Submit(_)));
+            submit.map_or(inputs_max, |index| (index + 1).min(inputs_max))
+        };
+        self.waiting.drain(..n.min(self.waiting.len())).collect()
+    }
+
+    /// Keeps an input that is not believed for people, where this turn is the one to acknowledge it.
+    async fn quarantine(&self, shell: &Shell, seq: u64, reason: &str) -> Result<(), TurnError> {
+        let Ok(index) = self.messages.binary_search_by_key(&seq, |(seq, _)| *seq) else { return Ok(()) };
+        let Some((_, message)) = self.messages.get(index).filter(|_| self.acks.contains_key(&seq)) else { return Ok(()) };
+        Ok(shell.quarantine(message, reason).await?)
+    }
+}
+
+/// One decision: its inputs are believed or not, answered, stored, and what follows is done.
+pub(super) async fn step(shell: &Shell, entity: &mut Entity, queue: &mut Queue<'_>, trouble: &Trouble) -> Result<(), TurnError> {
+    let taken = queue.next(entity.run.exists(), trouble.inputs_max);
+    if let Some(seq) = taken.first().map(|heard| heard.seq).filter(|seq| trouble.aside(*seq).is_some()) {
+        let at = taken.first().map_or(Timestamp::UNIX_EPOCH, |heard| heard.at);
+        return put_aside(shell, entity, queue, seq, at, trouble.aside(seq).unwrap_or_default()).await;
+    }
+    let upto_all = taken.last().map_or(entity.cursor, |heard| heard.seq);
+    let mut heard = Vec::with_capacity(taken.len());
+    for input in taken {
+        match shell.lanes.believe(&shell.mesh, &entity.run, &input).await? {
+            Ok(()) => heard.push(input),
+            Err(reason) => queue.quarantine(shell, input.seq, reason).await?,
+        }
+    }
+    let Decided { answered, records, unbelieved } = decide(entity, &heard)?;
+    for (seq, reason) in unbelieved {
+        queue.quarantine(shell, seq, reason).await?;
+    }
+    let first = heard.first().map_or(0, |heard| heard.seq);
+    // Having looked again and found nothing to say is an answer; wanting to look again for ever is not.
+    if answered == 0 && records.is_empty() && upto_all == entity.cursor && entity.run.more() {
+        return Err(TurnError::Parked("the core does not go on".to_owned()));
+    }
+    let upto = if answered == heard.len() {
+        upto_all
+    } else {
+        answered.checked_sub(1).and_then(|last| heard.get(last)).map_or(entity.cursor, |heard| heard.seq)
+    };
+    for rest in heard.drain(answered..).rev() {
+        queue.waiting.push_front(rest);
+    }
+    if records.is_empty() {
+        entity.cursor = entity.cursor.max(upto);
+        return Ok(());
+    }
+    let upto = upto.max(entity.cursor);
+    let stored = match append(shell, entity, upto, records).await {
+        Err(error @ TurnError::TooLarge) if trouble.inputs_max == 1 => {
+            return Err(TurnError::Broken { seq: first, reason: error.to_string() });
+        }
+        stored => stored?,
+    };
+    log(entity, &stored);
+    let effects = entity.run.effects(&stored);
+    perform(shell, &entity.run_id, &entity.run, effects).await
+}
+
+/// A panic in the core is one input's failure, not the partition's.
+fn decide(entity: &mut Entity, heard: &[Heard]) -> Result<Decided, TurnError> {
+    let run = &mut entity.run;
+    catch_unwind(AssertUnwindSafe(|| run.decide(heard))).map_err(|_| TurnError::Broken {
+        seq: heard.first().map_or(0, |heard| heard.seq),
+        reason: "the core panics".to_owned(),
+    })
+}
+
+/// Leaves an input behind that cannot be answered, so that the cursor moves.
+async fn put_aside(
+    shell: &Shell,
+    entity: &mut Entity,
+    queue: &Queue<'_>,
+    seq: u64,
+    at: Timestamp,
+    reason: &str,
+) -> Result<(), TurnError> {
+    queue.quarantine(shell, seq, reason).await?;
+    let event = Event::PutAside { input: seq, reason: reason.to_owned() };
+    let record = Record { cause: seq, at, event };
+    entity.run.apply(&record).map_err(|illegal| TurnError::Parked(illegal.to_string()))?;
+    let stored = append(shell, entity, seq, vec![record]).await?;
+    log(entity, &stored);
+    Ok(())
+}
+
+/// The log reads like the event log: one line for each change of the run's state, details at debug.
+fn log(entity: &Entity, records: &[Record]) {
+    let flow = || entity.run.plan().map_or("", |plan| plan.flow().as_str());
+    for record in records {
+        match &record.event {
+            Event::Submitted { by, .. } => {
+                tracing::info!(run.id = %entity.run_id, flow.name = flow(), by, "run started");
+            }
+            Event::Rejected { problems } => {
+                tracing::info!(run.id = %entity.run_id, problems = problems.len(), "run rejected");
+            }
+            Event::CancelRequested { by, .. } => tracing::info!(run.id = %entity.run_id, by, "run is being cancelled"),
+            Event::DeadlinePassed {} => tracing::info!(run.id = %entity.run_id, "run is out of time"),
+            Event::RunEnded { status } => {
+                tracing::info!(run.id = %entity.run_id, flow.name = flow(), status = status.word(), "run ended");
+            }
+            Event::PutAside { input, reason } => {
+                tracing::error!(run.id = %entity.run_id, stream.seq = input, reason, "input put aside");
+            }
+            Event::Offered { .. }
+            | Event::Started { .. }
+            | Event::Extended { .. }
+            | Event::Ended { .. }
+            | Event::Held { .. }
+            | Event::Late { .. }
+            | Event::JobEnded { .. } => {
+                tracing::debug!(run.id = %entity.run_id, cause = record.cause, event = ?record.event, "decided");
+            }
+        }
+    }
+}

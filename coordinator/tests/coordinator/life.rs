@@ -1,0 +1,162 @@
+//! What becomes of a run.
+
+use std::collections::BTreeSet;
+
+use rr_nats::First;
+use rr_schemas::{
+    decision::{Event, JobStatus, RunStatus},
+    id::EntityId,
+    input::{Cancel, Input},
+    presence::{Control, Hosts, Join, JoinAnswer, Serves},
+    report::Outcome,
+};
+
+use crate::support::{PATIENCE, World, hasty, one_job, options, policy, millis, submit, until};
+
+#[tokio::test]
+async fn a_run_goes_from_its_submit_to_its_end() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.offer().await;
+    assert_eq!((&offer.run, offer.task, offer.attempt, offer.offer), (&run, 0, 1, 1));
+    worker.ends(&offer, Outcome::Ok).await;
+    let view = world.ends(&run, RunStatus::Succeeded).await;
+    assert_eq!((view.jobs[0].status, view.jobs[0].ok, view.jobs[0].failed), (JobStatus::Succeeded, 1, 0));
+    assert_eq!(world.decisions(&run).await.len(), 2, "one decision for each input");
+}
+
+#[tokio::test]
+async fn a_second_submit_of_an_id_changes_nothing() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let flow = one_job(r#", "hosts": "h1""#);
+    let run = world.submit("r1", &flow).await;
+    assert!(world.mesh.submit(&run, "test", &submit(&flow), First::New).await.is_err());
+    let offer = worker.offer().await;
+    world.mesh.submit(&run, "test", &submit(&flow), First::Any).await.unwrap();
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    // The run has left the coordinator's memory; the next one makes it load the run again.
+    world.mesh.submit(&run, "test", &submit(&flow), First::Any).await.unwrap();
+    let other = world.submit("r2", &flow).await;
+    let offer = worker.offer().await;
+    assert_eq!(offer.run, other, "nothing of the first run is offered again");
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&other, RunStatus::Succeeded).await;
+    assert_eq!(world.decisions(&run).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_worker_is_believed_only_of_hosts_that_it_serves() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut honest = world.worker("w1", "h1").await;
+    let liar = world.worker("w2", "h2").await;
+    let stranger = world.worker("w3", "").await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = honest.offer().await;
+    liar.ends(&offer, Outcome::Failed).await;
+    stranger.ends(&offer, Outcome::Failed).await;
+    honest.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    for event in world.events(&run).await {
+        if let Event::Ended { by, .. } = event {
+            assert_eq!(by.unwrap().worker, honest.name);
+        } else {
+            assert!(!matches!(event, Event::Late { .. }), "what is not believed leaves no trace in the log");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_flow_is_rejected_with_its_problems() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let run = world.submit("r1", &one_job(r#", "needs": ["nobody"]"#)).await;
+    let view = world.ends(&run, RunStatus::Rejected).await;
+    assert!(!view.problems.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_said_of_an_unknown_run_is_dropped() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let flow = one_job(r#", "hosts": "h1""#);
+    let run = world.submit("r1", &flow).await;
+    let mut offer = worker.offer().await;
+    worker.ends(&offer, Outcome::Ok).await;
+    offer.run = "ghost".parse().unwrap();
+    worker.ends(&offer, Outcome::Ok).await;
+    let cancel = Input::Cancel(Cancel { by: "test".to_owned(), reason: None });
+    world.mesh.request(&EntityId::from(&offer.run), "test", &cancel).await.unwrap();
+    world.ends(&run, RunStatus::Succeeded).await;
+    assert_eq!(world.decisions(&offer.run).await, []);
+    // It may still begin.
+    world.mesh.submit(&offer.run, "test", &submit(&flow), First::Any).await.unwrap();
+    let offer = worker.offer().await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&offer.run, RunStatus::Succeeded).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_run_takes_its_offers_back_and_kills_what_runs() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h[1-3]").await;
+    let mut controls = world.mesh.controls(&worker.name).await.unwrap();
+    let run = world.submit("r1", &one_job(r#", "hosts": "h[1-3]""#)).await;
+    let offer = worker.offer().await;
+    worker.starts(&offer).await;
+    world.happens(&run, |event| matches!(event, Event::Started { .. })).await;
+    let cancel = Input::Cancel(Cancel { by: "test".to_owned(), reason: None });
+    world.mesh.request(&EntityId::from(&run), "test", &cancel).await.unwrap();
+    let told = tokio::time::timeout(PATIENCE, controls.next()).await.unwrap().unwrap();
+    assert_eq!(told, Control::Kill { run: run.clone(), task: offer.task, attempt: 1 });
+    worker.ends(&offer, Outcome::Cancelled).await;
+    world.ends(&run, RunStatus::Cancelled).await;
+    until("its offers are gone", async || world.mesh.offers(&run).await.unwrap().is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn every_task_of_a_wide_job_runs_once() {
+    const TASKS: u32 = 1_500;
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let worker = world.worker("w1", "h[1-64]").await;
+    let _working = worker.works();
+    let hosts: Vec<String> = (0..TASKS).map(|task| format!("h{}", 1 + task % 64)).collect();
+    let rest = format!(r#", "hosts": {:?}, "parallelism": 100"#, hosts.join(","));
+    let run = world.submit("r1", &one_job(&rest)).await;
+    let view = world.ends(&run, RunStatus::Succeeded).await;
+    assert_eq!(view.jobs[0].ok, view.jobs[0].targets);
+    let events = world.events(&run).await;
+    let ended: BTreeSet<u32> =
+        events.iter().filter_map(|event| if let Event::Ended { task, .. } = event { Some(*task) } else { None }).collect();
+    assert_eq!(ended.len(), view.jobs[0].targets as usize);
+    assert!(!events.iter().any(|event| matches!(event, Event::Late { .. })), "no attempt ran twice");
+}
+
+#[tokio::test]
+async fn a_worker_joins_by_asking_and_nobody_takes_its_hosts() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(policy(millis(60_000), millis(60_000))).await;
+    let ask = async |name: &str, hosts: &str| {
+        let join = Join {
+            worker: name.parse().unwrap(),
+            instance: "i1".parse().unwrap(),
+            serves: Serves { hosts: Hosts::Only(hosts.parse().unwrap()), queues: vec!["q".parse().unwrap()] },
+        };
+        until("a coordinator answers", async || world.mesh.join(&join).await.ok()).await
+    };
+    let welcome = JoinAnswer::Welcome { hosts: Some("w-w1".to_owned()), queues: vec!["q-q".to_owned()] };
+    assert_eq!(ask("w1", "h[1-2]").await, welcome);
+    assert_eq!(ask("w1", "h[1-3]").await, welcome, "it may come back and serve more");
+    for (name, hosts, reason) in [("w2", "h[3-4]", "h3 is served by worker w1"), ("_rr", "h9", "belongs to coordinators")] {
+        let JoinAnswer::Refused { reason: said } = ask(name, hosts).await else { panic!("{name} was let in") };
+        assert!(said.contains(reason), "{said}");
+    }
+}

@@ -1,0 +1,306 @@
+//! A server of the test's own, coordinators on it, and workers that the test plays.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot prepare fails")]
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+use rr_coordinator::{Coordinator, Handle, Options};
+use rr_core::{History, Policy};
+use rr_nats::{
+    ConnectOptions, First, Lane, Mesh, Present, PullConfig, Topology, connect, ensure,
+    server::{Config, Embedded, Search, default_cache_dir, obtain},
+};
+use rr_schemas::{
+    decision::{Decision, Event, RunStatus},
+    id::{EntityId, RunId},
+    input::{Input, Submit},
+    name::{InstanceId, WorkerName},
+    offer::Offer,
+    presence::{Hosts, Serves, WorkerPresence},
+    report::{Ended, Outcome, Report, What},
+    span::Span,
+    view::RunView,
+};
+use tempfile::TempDir;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+/// Nothing in these tests takes longer unless something is broken.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct World {
+    _dir: TempDir,
+    pub(crate) server: Embedded,
+    pub(crate) mesh: Mesh,
+    topology: Topology,
+}
+
+/// Short waits, so that what a take-over waits for is tested and not waited for.
+pub(crate) fn hasty() -> Topology {
+    Topology {
+        partitions: 2,
+        partition_ack_wait: Duration::from_millis(700),
+        pin_timeout: Duration::from_millis(600),
+        ..Topology::default()
+    }
+}
+
+pub(crate) fn options() -> Options {
+    Options { pull_expires: millis(200), hesitation: millis(100), ..Options::default() }
+}
+
+pub(crate) fn policy(offer_expiry: Span, lease: Span) -> Options {
+    Options { policy: Policy { offer_expiry, lease, ..Policy::default() }, ..options() }
+}
+
+pub(crate) fn millis(millis: u64) -> Span {
+    Span::saturating_from_millis(millis)
+}
+
+impl World {
+    pub(crate) async fn new(topology: Topology) -> Self {
+        let value = |name| std::env::var_os(name);
+        let search = Search {
+            explicit: value("RR_NATS_SERVER").map(Into::into),
+            path: value("PATH"),
+            cache_dir: default_cache_dir(value("XDG_CACHE_HOME").as_deref(), value("HOME").as_deref()).unwrap(),
+        };
+        let binary = obtain(&search, &|_line| {}).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::new(dir.path().join("store"), dir.path().join("run"));
+        let server = Embedded::start(&binary, config).await.unwrap();
+        let mesh = mesh(&server, &topology).await;
+        Self { _dir: dir, server, mesh, topology }
+    }
+
+    /// A coordinator with a connection of its own.
+    pub(crate) async fn coordinator(&self, options: Options) -> Handle {
+        Coordinator::start(mesh(&self.server, &self.topology).await, options)
+    }
+
+    /// A worker that serves these hosts, or the queue `default` where there are none.
+    pub(crate) async fn worker(&self, name: &str, hosts: &str) -> Worker {
+        let name: WorkerName = name.parse().unwrap();
+        let instance = InstanceId::random(&mut fastrand::Rng::new());
+        let hosts = if hosts.is_empty() { Hosts::None } else { Hosts::Only(hosts.parse().unwrap()) };
+        let queue = "default".parse().unwrap();
+        let durable = match self.mesh.ensure_host_lane(&name, &hosts).await.unwrap() {
+            Some(durable) => durable,
+            None => self.mesh.ensure_queue_lane(&queue).await.unwrap(),
+        };
+        let queues = if hosts == Hosts::None { vec![queue] } else { Vec::new() };
+        let lane = self.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
+        let value = WorkerPresence {
+            worker: name.clone(),
+            instance: instance.clone(),
+            serves: Serves { hosts, queues },
+            capacity: 1,
+            labels: std::collections::BTreeMap::default(),
+            version: "0".to_owned(),
+            since: Timestamp::now(),
+            draining: false,
+        };
+        let present = self.mesh.present_worker(value, Duration::from_mins(1)).await.unwrap();
+        Worker { mesh: self.mesh.clone(), name, instance, lane, present: Some(present) }
+    }
+
+    pub(crate) async fn submit(&self, run: &str, flow: &str) -> RunId {
+        let run: RunId = run.parse().unwrap();
+        self.mesh.submit(&run, "test", &submit(flow), First::New).await.unwrap();
+        run
+    }
+
+    /// The status in the bucket, once it is one that is looked for.
+    pub(crate) async fn view(&self, run: &RunId, wanted: impl Fn(&RunView) -> bool) -> RunView {
+        until(&format!("{run} gets there"), async || {
+            self.mesh.status(run).await.unwrap().map(|entry| entry.view).filter(|view| wanted(view))
+        })
+        .await
+    }
+
+    pub(crate) async fn ends(&self, run: &RunId, status: RunStatus) -> RunView {
+        let view = self.view(run, |view| view.status.is_final()).await;
+        assert_eq!(view.status, status, "{:?}", self.decisions(run).await);
+        self.check(run).await;
+        view
+    }
+
+    pub(crate) async fn decisions(&self, run: &RunId) -> Vec<Decision> {
+        let history = self.mesh.history(&EntityId::from(run), 0).await.unwrap();
+        history.into_iter().map(|stored| stored.decision.unwrap()).collect()
+    }
+
+    pub(crate) async fn events(&self, run: &RunId) -> Vec<Event> {
+        let decisions = self.decisions(run).await;
+        decisions.into_iter().flat_map(|decision| decision.events).map(|record| record.event).collect()
+    }
+
+    /// Waits until an event has happened.
+    pub(crate) async fn happens(&self, run: &RunId, wanted: impl Fn(&Event) -> bool) {
+        until(&format!("something happens to {run}"), async || {
+            self.events(run).await.iter().any(&wanted).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until more events of a kind have happened than before.
+    pub(crate) async fn happens_more(&self, run: &RunId, before: usize, wanted: impl Fn(&Event) -> bool) {
+        until(&format!("something happens to {run} again"), async || {
+            (self.events(run).await.iter().filter(|event| wanted(event)).count() > before).then_some(())
+        })
+        .await;
+    }
+
+    /// What holds of every history: one chain, every event legal, no attempt ended twice.
+    pub(crate) async fn check(&self, run: &RunId) {
+        let stored = self.mesh.history(&EntityId::from(run), 0).await.unwrap();
+        let mut history = History::new(run.clone());
+        let mut ended = BTreeSet::new();
+        let (mut n, mut hash, mut upto) = (0, String::new(), 0);
+        for stored in stored {
+            let decision = stored.decision.unwrap();
+            n += 1;
+            assert_eq!((decision.n, &decision.prev), (n, &hash), "one chain");
+            assert!(decision.upto >= upto, "the cursor never goes back");
+            (hash, upto) = (stored.hash, decision.upto);
+            for record in &decision.events {
+                history.apply(record).expect("a legal event");
+                if let Event::Ended { task, attempt, .. } = &record.event {
+                    assert!(ended.insert((*task, *attempt)), "task {task} attempt {attempt} ended twice");
+                }
+            }
+        }
+    }
+}
+
+async fn mesh(server: &Embedded, topology: &Topology) -> Mesh {
+    let link = connect(&ConnectOptions {
+        server: server.url(),
+        user: Some(server.user().to_owned()),
+        password: Some(server.password().to_owned()),
+        ..ConnectOptions::default()
+    })
+    .await
+    .unwrap();
+    ensure(&link, topology).await.unwrap()
+}
+
+pub(crate) fn submit(flow: &str) -> Input {
+    let flow = serde_json::from_str(flow).unwrap();
+    Input::Submit(Box::new(Submit { flow, params: rr_schemas::flow::params::ParamValues::default(), by: "test".to_owned() }))
+}
+
+/// A flow of one job.
+pub(crate) fn one_job(rest: &str) -> String {
+    format!(r#"{{"name": "f", "jobs": [{{"name": "j", "handler": "noop"{rest}}}]}}"#)
+}
+
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub(crate) struct Worker {
+    mesh: Mesh,
+    pub(crate) name: WorkerName,
+    pub(crate) instance: InstanceId,
+    lane: Lane,
+    present: Option<Present<WorkerPresence>>,
+}
+
+impl Worker {
+    /// The next offer, taken out of the queue.
+    pub(crate) async fn offer(&mut self) -> Offer {
+        timeout(PATIENCE, async {
+            loop {
+                if self.lane.outstanding() == 0 {
+                    self.lane.request(1).await.unwrap();
+                }
+                if let Some(message) = self.lane.next().await.unwrap() {
+                    let offer = message.offer.unwrap();
+                    message.ack.confirm().await.unwrap();
+                    return offer;
+                }
+            }
+        })
+        .await
+        .expect("an offer")
+    }
+
+    pub(crate) async fn report(&self, offer: &Offer, what: What) {
+        let report = Report {
+            task: offer.task,
+            attempt: offer.attempt,
+            offer: offer.offer,
+            instance: self.instance.clone(),
+            what,
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = self.mesh.report(&self.name, &offer.run, &report).await {
+            assert!(Instant::now() < deadline, "{error}");
+        }
+    }
+
+    pub(crate) async fn ends(&self, offer: &Offer, outcome: Outcome) {
+        self.report(offer, What::Ended(ended(outcome))).await;
+    }
+
+    pub(crate) async fn starts(&self, offer: &Offer) {
+        self.report(offer, What::Started { at: Timestamp::now() }).await;
+    }
+
+    /// Its presence is gone, as if it had run out.
+    pub(crate) async fn vanish(&mut self) {
+        if let Some(present) = self.present.take() {
+            present.withdraw().await.unwrap();
+        }
+    }
+
+    /// Runs whatever it is offered, for ever; each attempt succeeds at once. Tells the task of each attempt it ran.
+    pub(crate) fn works(mut self) -> Working {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            loop {
+                let wanted = 64_usize.saturating_sub(self.lane.outstanding());
+                if wanted >= 32 && let Err(error) = self.lane.request(wanted).await {
+                    panic!("{error}");
+                }
+                let Ok(Some(message)) = self.lane.next().await else { continue };
+                let offer = message.offer.unwrap();
+                self.ends(&offer, Outcome::Ok).await;
+                message.ack.ack().await;
+            }
+        });
+        Working { _tasks: tasks }
+    }
+}
+
+/// A worker at work, until it is dropped.
+pub(crate) struct Working {
+    _tasks: JoinSet<()>,
+}
+
+pub(crate) fn ended(outcome: Outcome) -> Ended {
+    let exit_code = match outcome {
+        Outcome::Ok => Some(0),
+        Outcome::Failed => Some(1),
+        Outcome::Timeout | Outcome::Lost | Outcome::Unreachable | Outcome::Refused | Outcome::Cancelled => None,
+    };
+    Ended {
+        outcome,
+        exit_code,
+        signal: None,
+        reason: None,
+        started_at: None,
+        ended_at: None,
+        output: rr_schemas::report::Output::default(),
+    }
+}

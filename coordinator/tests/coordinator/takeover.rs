@@ -1,0 +1,216 @@
+//! Several coordinators, one after the other or at once.
+
+use std::time::Duration;
+
+use rr_coordinator::Options;
+use rr_core::{History, Heard, Run};
+use rr_nats::{Topology, encode_decision};
+use rr_schemas::{
+    decision::{Decision, Event, Record, RunStatus},
+    id::EntityId,
+    input::Holder,
+    report::Outcome,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{World, hasty, millis, one_job, options, policy};
+
+#[tokio::test]
+async fn a_decision_of_another_one_is_never_overwritten_or_repeated() {
+    let world = World::new(hasty()).await;
+    let coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.offer().await;
+    // Somebody who believes to have the partition too decides something.
+    let entity = EntityId::from(&run);
+    let last = world.mesh.last_decision(&entity).await.unwrap().unwrap();
+    let by = Holder { worker: worker.name.clone(), instance: worker.instance.clone() };
+    let upto = last.decision.as_ref().unwrap().upto;
+    let event = Event::Started { task: 0, attempt: 1, by };
+    let foreign = Decision {
+        n: 2,
+        by: "foreign".parse().unwrap(),
+        upto,
+        prev: last.hash.clone(),
+        events: vec![Record { cause: upto, at: last.at, event }],
+    };
+    let encoded = encode_decision(&entity, &foreign).unwrap();
+    world.mesh.append(&entity, &encoded, last.seq).await.unwrap();
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    let by: Vec<_> = world.decisions(&run).await.into_iter().map(|decision| decision.by).collect();
+    assert_eq!(by, [coordinator.instance().clone(), foreign.by, coordinator.instance().clone()]);
+}
+
+#[tokio::test]
+async fn a_run_ends_right_whenever_its_coordinators_die() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let world = World::new(hasty()).await;
+    let _working = world.worker("w1", "h[1-20]").await.works();
+    let flow = r#"{"name": "f", "slots": [
+        {"jobs": [{"name": "a", "handler": "noop", "hosts": "h[1-20]", "parallelism": 3},
+                  {"name": "b", "handler": "noop", "hosts": "h[1-10]", "parallelism": 1}]},
+        {"jobs": [{"name": "c", "handler": "noop", "hosts": "h[1-20]", "parallelism": "50%"}]}]}"#;
+    let mut runs = Vec::new();
+    for round in 0..12 {
+        let coordinator = world.coordinator(options()).await;
+        runs.push(world.submit(&format!("r{round}"), flow).await);
+        sleep(Duration::from_millis(rng.u64(0..120))).await;
+        drop(coordinator);
+    }
+    let _last = world.coordinator(options()).await;
+    for run in runs {
+        let view = world.ends(&run, RunStatus::Succeeded).await;
+        assert!(view.jobs.iter().all(|job| job.ok == job.targets));
+        let events = world.events(&run).await;
+        let job_is = |event: &Event, name: &str| matches!(event, Event::Offered { job, .. } if job.as_str() == name);
+        let first_c = events.iter().position(|event| job_is(event, "c")).unwrap();
+        let ends = |event: &&Event| matches!(event, Event::JobEnded { .. });
+        assert_eq!(events[..first_c].iter().filter(ends).count(), 2, "the next slot starts after the one before");
+    }
+}
+
+#[tokio::test]
+async fn a_timer_that_was_owed_is_armed_by_the_successor() {
+    let world = World::new(hasty()).await;
+    // It would arm the timer of this run only after a minute, and dies before.
+    let patient = Options { settle_after: millis(60_000), ..policy(millis(3_000), millis(60_000)) };
+    let coordinator = world.coordinator(patient).await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    world.happens(&run, |event| matches!(event, Event::Offered { .. })).await;
+    drop(coordinator);
+    // Nothing but the input that was withheld can wake the next one.
+    let _successor = world.coordinator(policy(millis(3_000), millis(60_000))).await;
+    let view = world.ends(&run, RunStatus::Failed).await;
+    assert_eq!(view.jobs[0].unreachable, 1);
+}
+
+#[tokio::test]
+async fn a_clean_stop_hands_over_at_once() {
+    // Without a hand-over the successor would wait for the pin and for what was not acknowledged.
+    let slow = Topology {
+        partition_ack_wait: Duration::from_secs(15),
+        pin_timeout: Duration::from_secs(15),
+        ..hasty()
+    };
+    let world = World::new(slow).await;
+    let coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let flow = one_job(r#", "hosts": "h1""#);
+    let run = world.submit("r1", &flow).await;
+    let offer = worker.offer().await;
+    let _successor = world.coordinator(options()).await;
+    sleep(Duration::from_millis(500)).await;
+    let begun = Instant::now();
+    coordinator.stop().await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    for other in 0..4 {
+        let run = world.submit(&format!("s{other}"), &flow).await;
+        let offer = worker.offer().await;
+        worker.ends(&offer, Outcome::Ok).await;
+        world.ends(&run, RunStatus::Succeeded).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn two_coordinators_share_the_partitions_and_agree() {
+    let world = World::new(Topology { partitions: 8, ..hasty() }).await;
+    let first = world.coordinator(options()).await;
+    let second = world.coordinator(options()).await;
+    let _working = world.worker("w1", "").await.works();
+    let mut by = std::collections::BTreeSet::new();
+    for round in 0..200 {
+        let run = world.submit(&format!("r{round}"), &one_job("")).await;
+        world.ends(&run, RunStatus::Succeeded).await;
+        by.extend(world.decisions(&run).await.into_iter().map(|decision| decision.by));
+        if by.len() == 2 && round > 40 {
+            break;
+        }
+    }
+    assert_eq!(by.len(), 2, "{:?} and {:?} both work", first.instance(), second.instance());
+}
+
+#[tokio::test]
+async fn what_need_not_be_kept_is_forgotten_and_late_words_of_it_are_dropped() {
+    let world = World::new(hasty()).await;
+    let keep = Options { keep: millis(500), sweep_every: millis(1_000), ..options() };
+    let _coordinator = world.coordinator(keep).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let flow = one_job(r#", "hosts": "h1""#);
+    let old = world.submit("old", &flow).await;
+    let old_offer = worker.offer().await;
+    worker.ends(&old_offer, Outcome::Ok).await;
+    world.ends(&old, RunStatus::Succeeded).await;
+    let live = world.submit("live", &flow).await;
+    let offer = worker.offer().await;
+    crate::support::until("the old one is forgotten", async || {
+        world.decisions(&old).await.is_empty().then_some(())
+    })
+    .await;
+    worker.ends(&old_offer, Outcome::Failed).await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&live, RunStatus::Succeeded).await;
+    assert_eq!(world.decisions(&old).await, []);
+    assert_eq!(world.mesh.status(&old).await.unwrap().unwrap().view.status, RunStatus::Succeeded, "its tombstone stays");
+}
+
+#[tokio::test]
+async fn a_history_that_cannot_be_folded_parks_its_run_and_no_other() {
+    let world = World::new(hasty()).await;
+    let coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let flow = one_job(r#", "hosts": "h1""#);
+    let run = world.submit("r1", &flow).await;
+    let offer = worker.offer().await;
+    drop(coordinator);
+    let entity = EntityId::from(&run);
+    let last = world.mesh.last_decision(&entity).await.unwrap().unwrap();
+    let by = Holder { worker: worker.name.clone(), instance: worker.instance.clone() };
+    let event = Event::Started { task: 77, attempt: 1, by };
+    let upto = last.decision.as_ref().unwrap().upto;
+    let illegal = Decision {
+        n: 2,
+        by: "foreign".parse().unwrap(),
+        upto,
+        prev: last.hash.clone(),
+        events: vec![Record { cause: upto, at: last.at, event }],
+    };
+    let encoded = encode_decision(&entity, &illegal).unwrap();
+    world.mesh.append(&entity, &encoded, last.seq).await.unwrap();
+    let _successor = world.coordinator(options()).await;
+    worker.ends(&offer, Outcome::Ok).await;
+    let other = world.submit("r2", &flow).await;
+    let offer = worker.offer().await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&other, RunStatus::Succeeded).await;
+    assert_eq!(world.decisions(&run).await.len(), 2, "nothing is added to what is not understood");
+}
+
+/// What a successor concludes is what the dead one would have: the fold of the log is the state.
+#[tokio::test]
+async fn a_loaded_run_decides_as_the_one_that_lived() {
+    let world = World::new(hasty()).await;
+    let coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h[1-4]").await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h[1-4]", "parallelism": 2"#)).await;
+    let offer = worker.offer().await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.happens(&run, |event| matches!(event, Event::Ended { .. })).await;
+    drop(coordinator);
+    let mut folded = Run::new(run.clone(), rr_core::Policy::default());
+    let mut history = History::new(run.clone());
+    for decision in world.decisions(&run).await {
+        for record in &decision.events {
+            folded.apply(record).unwrap();
+            history.apply(record).unwrap();
+        }
+    }
+    assert_eq!(folded.view(), history.run().view());
+    let nothing: [Heard; 0] = [];
+    assert_eq!(folded.decide(&nothing).records, [], "a stored decision leaves nothing to conclude");
+}

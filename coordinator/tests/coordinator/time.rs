@@ -1,0 +1,125 @@
+//! What follows from the passing of time.
+
+use std::time::Duration;
+
+use rr_schemas::{
+    decision::{Event, RunStatus},
+    report::Outcome,
+};
+use tokio::time::Instant;
+
+use crate::support::{World, hasty, millis, one_job, options, policy};
+
+#[tokio::test]
+async fn a_retry_waits_its_delay() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let rest = r#", "hosts": "h1", "retry": {"attempts": 3, "delay": "600ms"}"#;
+    let run = world.submit("r1", &one_job(rest)).await;
+    let mut last = worker.offer().await;
+    for attempt in 2..=3 {
+        let failed = Instant::now();
+        worker.ends(&last, Outcome::Failed).await;
+        last = worker.offer().await;
+        assert_eq!(last.attempt, attempt);
+        // The timers of the server are up to 250 ms late and never early.
+        assert!(failed.elapsed() >= Duration::from_millis(600), "{:?}", failed.elapsed());
+    }
+    worker.ends(&last, Outcome::Failed).await;
+    world.ends(&run, RunStatus::Failed).await;
+}
+
+#[tokio::test]
+async fn a_delay_passes_also_while_no_coordinator_is_there() {
+    let world = World::new(hasty()).await;
+    let coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let rest = r#", "hosts": "h1", "retry": {"attempts": 2, "delay": "1s"}"#;
+    let run = world.submit("r1", &one_job(rest)).await;
+    let offer = worker.offer().await;
+    worker.ends(&offer, Outcome::Failed).await;
+    world.happens(&run, |event| matches!(event, Event::Ended { .. })).await;
+    drop(coordinator);
+    let _successor = world.coordinator(options()).await;
+    let again = worker.offer().await;
+    assert_eq!(again.attempt, 2);
+    worker.ends(&again, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+}
+
+#[tokio::test]
+async fn a_host_that_nobody_serves_is_unreachable() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(policy(millis(500), millis(60_000))).await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h[1-5]""#)).await;
+    let view = world.ends(&run, RunStatus::Failed).await;
+    assert_eq!(view.jobs[0].unreachable, 5);
+}
+
+#[tokio::test]
+async fn an_offer_that_somebody_will_take_is_waited_for() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(policy(millis(300), millis(60_000))).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    for _ in 0..2 {
+        let looks = world.events(&run).await.iter().filter(|event| matches!(event, Event::Extended { .. })).count();
+        world.happens_more(&run, looks, |event| matches!(event, Event::Extended { .. })).await;
+    }
+    let offer = worker.offer().await;
+    assert_eq!((offer.attempt, offer.offer), (1, 1));
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+}
+
+#[tokio::test]
+async fn an_offer_that_vanishes_is_made_again() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(policy(millis(500), millis(60_000))).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let vanished = worker.offer().await;
+    let offer = worker.offer().await;
+    assert_eq!((vanished.offer, offer.attempt, offer.offer), (1, 1, 2));
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+}
+
+#[tokio::test]
+async fn an_attempt_lives_as_long_as_its_worker_and_is_offered_again_after_it() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(policy(millis(60_000), millis(400))).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.offer().await;
+    worker.starts(&offer).await;
+    world.happens(&run, |event| matches!(event, Event::Extended { .. })).await;
+    worker.vanish().await;
+    world.happens(&run, |event| matches!(event, Event::Ended { end, .. } if end.outcome == Outcome::Lost)).await;
+    let mut successor = world.worker("w1", "h1").await;
+    let again = successor.offer().await;
+    assert_eq!(again.attempt, 2);
+    successor.ends(&again, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+}
+
+#[tokio::test]
+async fn a_run_out_of_time_ends() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let flow = r#"{"name": "f", "timeout": "1s", "jobs": [{"name": "j", "handler": "noop", "queue": "q"}]}"#;
+    let run = world.submit("r1", flow).await;
+    world.ends(&run, RunStatus::TimedOut).await;
+}
+
+#[tokio::test]
+async fn a_claimed_attempt_that_nobody_started_is_claimed_for_nobody_before_it_ends() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(policy(millis(400), millis(60_000))).await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1", "on_lost": "fail""#)).await;
+    let view = world.ends(&run, RunStatus::Failed).await;
+    assert_eq!(view.jobs[0].unreachable, 1);
+    let holder = world.mesh.claim_holder(&run, 0, 1).await;
+    assert!(holder.is_ok_and(|holder| holder.is_some_and(|(holder, _)| holder.worker.as_str() == "_rr")));
+}

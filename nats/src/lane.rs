@@ -1,0 +1,267 @@
+//! Lanes: the consumers from which workers get offers.
+//!
+//! A host is served by one durable at most; JetStream itself refuses a second one. The durable's filters, not what a
+//! worker says of itself, tell which hosts a worker serves.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
+use rr_schemas::{
+    host::Host,
+    name::{Name, WorkerName},
+    presence::Hosts,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, code},
+    link::{DEADLINE, Link},
+    mesh::Mesh,
+    pull::{PullConfig, PullError, Puller},
+    subject,
+    topology::{ConsumerConfig, ConsumerInfo, consumer_info, create_consumer, delete_consumer},
+    work::OfferMsg,
+};
+
+/// Filters of one durable at most: consuming gets slow with hundreds.
+pub const LANE_HOSTS_MAX: usize = 64;
+/// Offers that workers hold at once, over all workers of a durable; they hold no more than they have slots.
+const ACK_PENDING: i64 = 100_000;
+/// Pull requests that may wait at once: one for each worker of a queue, and some.
+const WAITING: i64 = 20_000;
+
+/// Why a lane cannot be had.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum LaneError {
+    /// Another worker serves it.
+    #[error("{} is served by worker {by}", host.as_ref().map_or("every host", |host| host.as_str()))]
+    Taken {
+        /// The worker.
+        by: String,
+        /// The host; none where it serves all of them.
+        host: Option<Host>,
+    },
+    /// Too many hosts for one worker.
+    #[error("a worker serves up to {LANE_HOSTS_MAX} hosts by name, {found} were given")]
+    TooMany {
+        /// How many were given.
+        found: u32,
+    },
+    /// The request failed.
+    #[error(transparent)]
+    Request(#[from] Error),
+}
+
+/// The hosts that a durable really serves.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum HostFilter {
+    /// All.
+    All,
+    /// These.
+    Only(BTreeSet<Host>),
+}
+
+impl HostFilter {
+    /// Whether a host is among them.
+    pub fn serves(&self, host: &Host) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(hosts) => hosts.contains(host),
+        }
+    }
+
+    fn of(config: &ConsumerConfig) -> Self {
+        let filters = filters(config);
+        if filters.iter().any(|filter| filter == subject::ALL_HOSTS) {
+            return Self::All;
+        }
+        Self::Only(filters.iter().filter_map(|filter| subject::host_of_filter(filter)).collect())
+    }
+
+    /// What both serve.
+    fn shared(&self, other: &Self) -> Overlap {
+        let host = match (self, other) {
+            (Self::All, Self::All) => return Overlap::Everything,
+            (Self::All, Self::Only(hosts)) | (Self::Only(hosts), Self::All) => hosts.first(),
+            (Self::Only(mine), Self::Only(theirs)) => mine.intersection(theirs).next(),
+        };
+        host.map_or(Overlap::Nothing, |host| Overlap::Host(host.clone()))
+    }
+}
+
+/// What two durables both serve.
+enum Overlap {
+    Nothing,
+    Everything,
+    Host(Host),
+}
+
+fn filters(config: &ConsumerConfig) -> Vec<String> {
+    let single = Some(&config.filter_subject).filter(|filter| !filter.is_empty());
+    single.into_iter().chain(&config.filter_subjects).cloned().collect()
+}
+
+fn durable(name: String, filters: Vec<String>, ack_wait: Duration) -> ConsumerConfig {
+    let mut config = ConsumerConfig {
+        durable_name: Some(name),
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::Explicit,
+        ack_wait,
+        max_deliver: -1,
+        max_ack_pending: ACK_PENDING,
+        max_waiting: WAITING,
+        replay_policy: ReplayPolicy::Instant,
+        ..ConsumerConfig::default()
+    };
+    match <[String; 1]>::try_from(filters) {
+        Ok([filter]) => config.filter_subject = filter,
+        Err(filters) => config.filter_subjects = filters,
+    }
+    config
+}
+
+impl Mesh {
+    /// Makes or changes the durable of a worker's hosts and returns its name; none for a worker without hosts.
+    ///
+    /// # Errors
+    /// [`LaneError::Taken`] when another worker serves one of them.
+    pub async fn ensure_host_lane(&self, worker: &WorkerName, hosts: &Hosts) -> Result<Option<String>, LaneError> {
+        let (filters, wanted) = match hosts {
+            Hosts::None => return Ok(None),
+            Hosts::All => (vec![subject::ALL_HOSTS.to_owned()], HostFilter::All),
+            Hosts::Only(set) => {
+                let hosts: BTreeSet<Host> = set.iter().take(LANE_HOSTS_MAX + 1).collect();
+                if hosts.is_empty() {
+                    return Ok(None);
+                }
+                if hosts.len() > LANE_HOSTS_MAX {
+                    return Err(LaneError::TooMany { found: set.len() });
+                }
+                (hosts.iter().map(subject::host_filter).collect(), HostFilter::Only(hosts))
+            }
+        };
+        let name = subject::host_durable(worker);
+        let config = durable(name.clone(), filters, self.work_ack_wait());
+        match create_consumer(self.link(), subject::WORK, config).await {
+            Ok(_) => Ok(Some(name)),
+            Err(Error::Refused { code: code::FILTERS_OVERLAP, .. }) => Err(self.who_serves(&name, &wanted).await?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the durable of a queue and returns its name.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn ensure_queue_lane(&self, queue: &Name) -> Result<String, Error> {
+        let name = subject::queue_durable(queue);
+        let config = durable(name.clone(), vec![subject::queue_filter(queue)], self.work_ack_wait());
+        create_consumer(self.link(), subject::WORK, config).await.map(|_| name)
+    }
+
+    /// The hosts that a worker's durable really serves: what its reports are believed for.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn lane_hosts(&self, worker: &WorkerName) -> Result<Option<HostFilter>, Error> {
+        match consumer_info(self.link(), subject::WORK, &subject::host_durable(worker)).await {
+            Ok(info) => Ok(Some(HostFilter::of(&info.config))),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives up the durable of a worker's hosts, so that others may serve them.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn drop_host_lane(&self, worker: &WorkerName) -> Result<(), Error> {
+        delete_consumer(self.link(), subject::WORK, &subject::host_durable(worker)).await
+    }
+
+    /// Opens a lane to pull from.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn open_lane(&self, durable: &str, config: PullConfig) -> Result<Lane, Error> {
+        Ok(Lane { puller: Puller::open(self.link(), subject::WORK, durable, config).await? })
+    }
+
+    /// Finds the worker whose durable overlaps what is wanted.
+    async fn who_serves(&self, own: &str, wanted: &HostFilter) -> Result<LaneError, Error> {
+        for info in all_consumers(self.link(), subject::WORK).await? {
+            let Some(by) = subject::worker_of_durable(&info.name) else { continue };
+            if info.name == own {
+                continue;
+            }
+            match HostFilter::of(&info.config).shared(wanted) {
+                Overlap::Nothing => {}
+                Overlap::Everything => return Ok(LaneError::Taken { by: by.into(), host: None }),
+                Overlap::Host(host) => return Ok(LaneError::Taken { by: by.into(), host: Some(host) }),
+            }
+        }
+        // It was given up in between.
+        Ok(LaneError::Request(Error::Unreachable("the hosts were served by somebody a moment ago".to_owned())))
+    }
+}
+
+async fn all_consumers(link: &Link, stream: &str) -> Result<Vec<ConsumerInfo>, Error> {
+    #[derive(Serialize)]
+    struct Page {
+        offset: usize,
+    }
+    #[derive(Deserialize)]
+    struct List {
+        total: usize,
+        #[serde(default)]
+        consumers: Option<Vec<ConsumerInfo>>,
+    }
+    let mut found = Vec::new();
+    loop {
+        let request = Page { offset: found.len() };
+        let page: List = link.api(&format!("CONSUMER.LIST.{stream}"), &request, DEADLINE).await?;
+        let consumers = page.consumers.unwrap_or_default();
+        let is_last = consumers.is_empty();
+        found.extend(consumers);
+        if is_last || found.len() >= page.total {
+            return Ok(found);
+        }
+    }
+}
+
+/// Where a worker gets offers. Ask for as many as there are free slots.
+#[derive(Debug)]
+pub struct Lane {
+    puller: Puller,
+}
+
+impl Lane {
+    /// Asks for `offers` more. See [`Puller::request`].
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub async fn request(&mut self, offers: usize) -> Result<(), PullError> {
+        self.puller.request(offers).await
+    }
+
+    /// Asks for up to `offers` more of those that wait now. See [`Puller::request_now`].
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub async fn request_now(&mut self, offers: usize) -> Result<(), PullError> {
+        self.puller.request_now(offers).await
+    }
+
+    /// Offers that were asked for, neither delivered nor given back yet.
+    pub const fn outstanding(&self) -> usize {
+        self.puller.outstanding()
+    }
+
+    /// The next offer. See [`Puller::next`].
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub async fn next(&mut self) -> Result<Option<OfferMsg>, PullError> {
+        Ok(self.puller.next().await?.map(OfferMsg::read))
+    }
+}

@@ -1,0 +1,58 @@
+//! The only crate that names `async_nats`: everything that Roadrunner asks of JetStream.
+//!
+//! Reading order: [`subject`] (names), [`connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
+//! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
+//! [`reports`], [`output`], [`status`] and [`presence`] (buckets), [`control`], [`watch`], [`retention`]; [`server`] (nats-server
+//! itself: found, fetched, run as a child).
+//!
+//! Invariants: every wait for the network has a deadline; nothing read from the server is believed before its subject,
+//! headers and envelope agree; an unanswered publish is unknown, not failed.
+
+mod bucket;
+pub mod connect;
+pub mod control;
+mod direct;
+pub mod error;
+pub mod events;
+pub mod input;
+pub mod lane;
+mod link;
+mod mesh;
+mod mux;
+mod ordered;
+pub mod output;
+pub mod partition;
+pub mod presence;
+pub mod pull;
+mod raw;
+pub mod reports;
+pub mod retention;
+pub mod roster;
+pub mod server;
+pub mod status;
+pub mod subject;
+mod timer;
+pub mod topology;
+pub mod watch;
+pub mod work;
+pub mod yardstick;
+
+pub use control::{ControlFeed, JoinRequest, JoinServer};
+pub use connect::{ConnectError, ConnectOptions, connect};
+pub use error::{Error, PublishError};
+pub use events::{EncodedDecision, First, StoredDecision, encode_decision, hash};
+pub use input::{Delivery, EncodeError, Finder, InputMsg};
+pub use lane::{HostFilter, Lane, LaneError};
+pub use link::Link;
+pub use mesh::Mesh;
+pub use output::{Chunk, ChunkId, Follow, OutStream, OutputFilter, OutputReader};
+pub use partition::{FeedConfig, PartitionFeed};
+pub use presence::{Present, PresenceError};
+pub use pull::{Ack, PullConfig, PullError, Pulled, Puller, Pinned};
+pub use raw::RawMessage;
+pub use reports::ClaimError;
+pub use roster::PresenceWatch;
+pub use status::{Put, StatusWriter};
+pub use topology::{Topology, ensure};
+pub use watch::{EventTail, Start, TailItem};
+pub use work::OfferMsg;

@@ -1,0 +1,298 @@
+//! A connection to a server: requests to JetStream's API, publishes with an acknowledgement.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use async_nats::{Client, HeaderMap, Message, Subject, Subscriber, connection::State};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    error::{Error, PublishError},
+    mux::{Answers, Failure, Mux, Outgoing, Waiters},
+    subject::header,
+};
+
+/// How long an acknowledgement or an answer is waited for. A fail-over of a replicated stream answers `no responders`
+/// meanwhile, so a longer wait gains nothing.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+/// The same for requests that make the server create files or walk through a stream.
+pub(crate) const DEADLINE_LONG: Duration = Duration::from_secs(15);
+
+/// A connection to a server. Cheap to clone; the connection closes when the last clone is gone. It reconnects for ever.
+#[derive(Clone, Debug)]
+pub struct Link {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    mux: Mux,
+    waiters: Arc<Waiters>,
+    connected: watch::Receiver<bool>,
+    /// Dropped with the last handle, which ends the task that reads the inbox.
+    _tasks: JoinSet<()>,
+}
+
+impl Link {
+    pub(crate) fn new(
+        client: Client,
+        mux: Mux,
+        waiters: Arc<Waiters>,
+        connected: watch::Receiver<bool>,
+        tasks: JoinSet<()>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { client, mux, waiters, connected, _tasks: tasks }) }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    /// Whether the connection stands, as a value that can be watched.
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.inner.connected.clone()
+    }
+
+    /// Whether the connection stands.
+    pub fn is_connected(&self) -> bool {
+        self.inner.client.connection_state() == State::Connected
+    }
+
+    /// How many times the connection has been made; a change means that the server forgot our pull requests.
+    pub(crate) fn generation(&self) -> u64 {
+        self.inner.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server refused something on this subject before.
+    pub(crate) fn is_denied(&self, subject: &str) -> bool {
+        self.inner.waiters.is_denied(subject)
+    }
+
+    /// The version of the server.
+    pub fn server_version(&self) -> String {
+        self.inner.client.server_info().version
+    }
+
+    /// Bytes of a message at most, headers included.
+    pub fn max_payload(&self) -> usize {
+        self.inner.client.max_payload()
+    }
+
+    /// Waits until everything published before is on its way.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] or [`Error::Unreachable`].
+    pub async fn flush(&self) -> Result<(), Error> {
+        match tokio::time::timeout(DEADLINE, self.inner.client.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Error::Unreachable(error.to_string())),
+            Err(_) => Err(Error::Timeout { what: "flush".to_owned() }),
+        }
+    }
+
+    /// Sends what is under way, takes what has arrived, closes. Waits at most a moment.
+    pub async fn drain(&self) {
+        if self.flush().await.is_err() {
+            tracing::debug!("closing a connection that does not answer");
+        }
+        if self.inner.client.drain().await.is_err() {
+            tracing::debug!("the connection was closed already");
+        }
+    }
+
+    /// Publishes without an answer.
+    pub(crate) async fn send(&self, message: Outgoing) -> Result<(), Error> {
+        let Outgoing { subject, headers, payload } = message;
+        let bytes = payload.len();
+        let client = &self.inner.client;
+        let publish = async {
+            match headers {
+                Some(headers) => client.publish_with_headers(subject.clone(), headers, payload).await,
+                None => client.publish(subject.clone(), payload).await,
+            }
+        };
+        match tokio::time::timeout(DEADLINE, publish).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(crate::mux::refused(client, &error, bytes).into_error(&subject)),
+            Err(_) => Err(Error::Timeout { what: subject.into_string() }),
+        }
+    }
+
+    /// Publishes with a reply subject whose answers come elsewhere.
+    pub(crate) async fn send_with_reply(&self, message: Outgoing, reply: Subject) -> Result<(), Error> {
+        let Outgoing { subject, headers: _, payload } = message;
+        let publish = self.inner.client.publish_with_reply(subject.clone(), reply, payload);
+        match tokio::time::timeout(DEADLINE, publish).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Error::Unreachable(error.to_string())),
+            Err(_) => Err(Error::Timeout { what: subject.into_string() }),
+        }
+    }
+
+    /// Subscribes, alone or as one of a group.
+    pub(crate) async fn subscribe(&self, subject: String, group: Option<&str>) -> Result<Subscriber, Error> {
+        let client = &self.inner.client;
+        let subscribe = async {
+            match group {
+                Some(group) => client.queue_subscribe(subject.clone(), group.to_owned()).await,
+                None => client.subscribe(subject.clone()).await,
+            }
+        };
+        match tokio::time::timeout(DEADLINE, subscribe).await {
+            Ok(Ok(subscriber)) => Ok(subscriber),
+            Ok(Err(error)) => Err(Error::Unreachable(error.to_string())),
+            Err(_) => Err(Error::Timeout { what: subject }),
+        }
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) async fn request(&self, message: Outgoing, deadline: Duration) -> Result<Message, Error> {
+        let subject = message.subject.clone();
+        self.inner.mux.request(message, deadline).await.map_err(|failure| failure.into_error(&subject))
+    }
+
+    /// Sends a request that has many answers.
+    pub(crate) async fn request_many(
+        &self,
+        message: Outgoing,
+        answers_max: usize,
+        deadline: Duration,
+    ) -> Result<Answers, Error> {
+        let subject = message.subject.clone();
+        let answers = self.inner.mux.request_many(message, answers_max, deadline).await;
+        answers.map_err(|failure| failure.into_error(&subject))
+    }
+
+    /// Asks JetStream's API: `operation` follows `$JS.API.`.
+    pub(crate) async fn api<A: DeserializeOwned>(
+        &self,
+        operation: &str,
+        request: &impl Serialize,
+        deadline: Duration,
+    ) -> Result<A, Error> {
+        let body = match serde_json::to_vec(request).map_err(|error| Error::Answer(error.to_string()))? {
+            // `()`: a request without a body.
+            body if body == b"null" => Vec::new(),
+            body => body,
+        };
+        let message = Outgoing::plain(format!("$JS.API.{operation}"), body);
+        let answer = self.request(message, deadline).await?;
+        if let Some(refusal) = refusal(&answer.payload)? {
+            return Err(Error::classify(refusal.code(), &refusal.description, operation));
+        }
+        serde_json::from_slice(&answer.payload).map_err(|error| Error::Answer(format!("{operation}: {error}")))
+    }
+
+    /// Publishes to a stream and waits for the acknowledgement.
+    pub(crate) async fn publish(&self, message: Outgoing) -> Result<Stored, PublishError> {
+        let subject = message.subject.clone();
+        let answer = self.inner.mux.request(message, DEADLINE).await;
+        let answer = answer.map_err(|failure| failure.into_publish_error(&subject))?;
+        let ack: Acknowledgement = serde_json::from_slice(&answer.payload)
+            .map_err(|error| PublishError::Unknown(format!("unreadable acknowledgement: {error}")))?;
+        match ack {
+            Acknowledgement { error: Some(refusal), .. } => {
+                Err(PublishError::classify(refusal.code(), &refusal.description, &subject))
+            }
+            Acknowledgement { seq: Some(seq), .. } => Ok(Stored { seq }),
+            Acknowledgement { .. } => Err(PublishError::Unknown("an acknowledgement without a sequence".to_owned())),
+        }
+    }
+}
+
+/// What the acknowledgement of a publish says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    pub(crate) seq: u64,
+}
+
+#[derive(Deserialize)]
+struct Acknowledgement {
+    #[serde(default)]
+    error: Option<Refusal>,
+    #[serde(default)]
+    seq: Option<u64>,
+}
+
+/// How the API says no.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Refusal {
+    #[serde(default)]
+    code: u32,
+    #[serde(default)]
+    err_code: Option<u32>,
+    #[serde(default)]
+    pub(crate) description: String,
+}
+
+impl Refusal {
+    pub(crate) fn code(&self) -> u32 {
+        self.err_code.unwrap_or(self.code)
+    }
+}
+
+fn refusal(payload: &[u8]) -> Result<Option<Refusal>, Error> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(default)]
+        error: Option<Refusal>,
+    }
+    match serde_json::from_slice::<Head>(payload) {
+        Ok(head) => Ok(head.error),
+        Err(error) => Err(Error::Answer(error.to_string())),
+    }
+}
+
+impl Failure {
+    pub(crate) fn into_error(self, subject: &Subject) -> Error {
+        let what = || subject.as_str().to_owned();
+        match self {
+            Self::Denied => Error::Denied { subject: what() },
+            Self::NoResponders => Error::Unreachable(format!("nobody listens on {subject}")),
+            Self::Timeout => Error::Timeout { what: what() },
+            Self::Disconnected => Error::Unreachable("the connection broke".to_owned()),
+            Self::Closed => Error::Unreachable("the connection is closed".to_owned()),
+            Self::TooLarge { bytes, limit } => {
+                Error::Answer(format!("request of {bytes} bytes, the server takes {limit}"))
+            }
+        }
+    }
+
+    fn into_publish_error(self, subject: &Subject) -> PublishError {
+        let what = || subject.as_str().to_owned();
+        match self {
+            Self::Denied => PublishError::Denied { subject: what() },
+            Self::NoResponders => PublishError::NotFound { subject: what() },
+            Self::Timeout => PublishError::Unknown("no answer in time".to_owned()),
+            Self::Disconnected => PublishError::Unknown("the connection broke".to_owned()),
+            Self::Closed => PublishError::Unknown("the connection is closed".to_owned()),
+            Self::TooLarge { bytes, limit } => PublishError::TooLarge { bytes, limit },
+        }
+    }
+}
+
+/// Headers for a message that is one of a chain: stored only if the last message on the subject (or on the filter) is
+/// the expected one, 0 for none.
+pub(crate) fn expecting(headers: &mut HeaderMap, seq: u64, filter: Option<&str>) {
+    headers.insert(header::EXPECTED, seq.to_string());
+    if let Some(filter) = filter {
+        headers.insert(header::EXPECTED_SUBJECT, filter);
+    }
+}
+
+/// Headers of a message with an encoded body.
+pub(crate) fn typed(content_type: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers
+}
+
+/// A message of ours in JSON.
+pub(crate) fn json_message(subject: String, headers: HeaderMap, payload: impl Into<Bytes>) -> Outgoing {
+    Outgoing { subject: Subject::from(subject), headers: Some(headers), payload: payload.into() }
+}

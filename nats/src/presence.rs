@@ -1,0 +1,209 @@
+//! Presence of workers and coordinators in the bucket `rr-workers`: a key that lives as long as it is renewed.
+//!
+//! Invariant: two processes never hold the same key at once; the second one is told who holds it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rr_schemas::{
+    name::InstanceId,
+    presence::{CoordinatorPresence, WorkerPresence},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    bucket::{Entry, WORKERS, value},
+    error::{Error, PublishError},
+    mesh::Mesh,
+    ordered::Content,
+    subject,
+};
+
+/// How often a key is tried while others change it; nobody but a process of the same name does.
+const TRIES: usize = 4;
+
+/// Why one is not present.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PresenceError {
+    /// Another process of this name is present.
+    #[error("another instance, {instance}, is present since {since}")]
+    Taken {
+        /// Its instance.
+        instance: InstanceId,
+        /// Since when, by its own clock.
+        since: Timestamp,
+    },
+    /// The key could not be written. Try again before it runs out.
+    #[error(transparent)]
+    Publish(PublishError),
+    /// The key could not be read. Try again before it runs out.
+    #[error(transparent)]
+    Read(Error),
+}
+
+/// What can be present.
+pub trait Presentable: Clone + Serialize + DeserializeOwned + Send + Sync {
+    /// Its key in the bucket.
+    fn key(&self) -> String;
+    /// Its process.
+    fn instance(&self) -> &InstanceId;
+    /// Since when.
+    fn since(&self) -> Timestamp;
+}
+
+impl Presentable for WorkerPresence {
+    fn key(&self) -> String {
+        subject::worker_key(&self.worker)
+    }
+
+    fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    fn since(&self) -> Timestamp {
+        self.since
+    }
+}
+
+impl Presentable for CoordinatorPresence {
+    fn key(&self) -> String {
+        subject::coordinator_key(&self.instance)
+    }
+
+    fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    fn since(&self) -> Timestamp {
+        self.since
+    }
+}
+
+/// A key that one holds. It runs out unless it is renewed.
+#[derive(Debug)]
+pub struct Present<T> {
+    mesh: Mesh,
+    value: T,
+    ttl: Duration,
+    revision: u64,
+}
+
+impl<T: Presentable> Present<T> {
+    async fn take(mesh: &Mesh, value: T, ttl: Duration) -> Result<Self, PresenceError> {
+        let mut present = Self { mesh: mesh.clone(), value, ttl, revision: 0 };
+        present.write().await?;
+        Ok(present)
+    }
+
+    /// What is shown.
+    pub const fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// Renews the key; to be done at a third of its time to live.
+    ///
+    /// # Errors
+    /// [`PresenceError::Taken`]: somebody else is present under this name now; this process must not go on.
+    pub async fn renew(&mut self) -> Result<(), PresenceError> {
+        self.write().await
+    }
+
+    /// Shows another value, which renews the key.
+    ///
+    /// # Errors
+    /// Those of [`Present::renew`].
+    pub async fn update(&mut self, value: T) -> Result<(), PresenceError> {
+        self.value = value;
+        self.write().await
+    }
+
+    /// Removes the key.
+    ///
+    /// # Errors
+    /// The key runs out by itself then.
+    pub async fn withdraw(self) -> Result<(), PresenceError> {
+        let removed = WORKERS.remove(self.mesh.link(), &self.value.key(), self.revision).await;
+        removed.map_err(PresenceError::Publish)
+    }
+
+    /// Writes the key behind what is there, unless that is somebody else.
+    async fn write(&mut self) -> Result<(), PresenceError> {
+        let key = self.value.key();
+        for _ in 0..TRIES {
+            match WORKERS.put(self.mesh.link(), &key, &self.value, self.revision, Some(self.ttl)).await {
+                Ok(stored) => {
+                    self.revision = stored.seq;
+                    return Ok(());
+                }
+                Err(PublishError::Conflict) => {}
+                Err(error) => return Err(PresenceError::Publish(error)),
+            }
+            // The key ran out, or an answer to us was lost, or somebody else is there.
+            self.revision = match WORKERS.get(self.mesh.link(), &key).await.map_err(PresenceError::Read)? {
+                None => 0,
+                Some(Entry { seq, value: None }) => seq,
+                Some(Entry { seq, value: Some(message) }) => match value::<T>(&message) {
+                    Ok(found) if found.instance() != self.value.instance() => {
+                        return Err(PresenceError::Taken { instance: found.instance().clone(), since: found.since() });
+                    }
+                    // What cannot be read is nobody.
+                    Ok(_) | Err(_) => seq,
+                },
+            };
+        }
+        Err(PresenceError::Publish(PublishError::Unknown("the key changes all the time".to_owned())))
+    }
+}
+
+impl Mesh {
+    /// Shows a worker.
+    ///
+    /// # Errors
+    /// [`PresenceError::Taken`] when another process of its name is present.
+    pub async fn present_worker(
+        &self,
+        value: WorkerPresence,
+        ttl: Duration,
+    ) -> Result<Present<WorkerPresence>, PresenceError> {
+        Present::take(self, value, ttl).await
+    }
+
+    /// Shows a coordinator.
+    ///
+    /// # Errors
+    /// [`PresenceError`].
+    pub async fn present_coordinator(
+        &self,
+        value: CoordinatorPresence,
+        ttl: Duration,
+    ) -> Result<Present<CoordinatorPresence>, PresenceError> {
+        Present::take(self, value, ttl).await
+    }
+
+    /// Every worker that is present.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn workers(&self) -> Result<Vec<WorkerPresence>, Error> {
+        self.present("worker.>").await
+    }
+
+    /// Every coordinator that is present.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn coordinators(&self) -> Result<Vec<CoordinatorPresence>, Error> {
+        self.present("coordinator.>").await
+    }
+
+    async fn present<T: Presentable>(&self, filter: &str) -> Result<Vec<T>, Error> {
+        let messages = WORKERS.snapshot(self.link(), filter, Content::Whole).await?;
+        // A key that says another name than its value is nobody's.
+        Ok(messages
+            .iter()
+            .filter_map(|message| Some((WORKERS.key_of(message)?, value::<T>(message).ok()?)))
+            .filter(|(key, found)| *key == found.key())
+            .map(|(_, found)| found)
+            .collect())
+    }
+}

@@ -1,0 +1,226 @@
+//! Messages as the server hands them out, and the one place where its clock is read.
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use jiff::Timestamp;
+use rr_schemas::codec;
+
+use crate::subject::header;
+
+/// A stored message, not yet believed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RawMessage {
+    /// Its subject.
+    pub subject: String,
+    /// Its sequence in the stream.
+    pub seq: u64,
+    /// When it was stored, by the server's clock, to the millisecond.
+    pub at: Timestamp,
+    /// Its body.
+    pub payload: Bytes,
+    content_type: ContentType,
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum ContentType {
+    Absent,
+    Json,
+    Cbor,
+    Other(Box<str>),
+}
+
+/// What few messages have.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Rare {
+    scheduler: Option<String>,
+    out: Option<OutHeaders>,
+    is_removed: bool,
+}
+
+/// Headers of a chunk of output.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct OutHeaders {
+    pub(crate) stream: String,
+    pub(crate) attempt: u32,
+    pub(crate) n: u32,
+}
+
+impl RawMessage {
+    /// The value of its `Content-Type`.
+    pub fn content_type(&self) -> Option<&str> {
+        match &self.content_type {
+            ContentType::Absent => None,
+            ContentType::Json => Some(codec::JSON),
+            ContentType::Cbor => Some(codec::CBOR),
+            ContentType::Other(other) => Some(other),
+        }
+    }
+
+    /// The schedule that published it, where the server did so on somebody's behalf.
+    pub fn scheduler(&self) -> Option<&str> {
+        self.rare.as_ref()?.scheduler.as_deref()
+    }
+
+    /// What its headers say of it as a chunk of output.
+    pub(crate) fn out(&self) -> Option<&OutHeaders> {
+        self.rare.as_ref()?.out.as_ref()
+    }
+
+    /// Whether it says that a key of a bucket was removed or ran out.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.is_removed)
+    }
+
+    /// Takes what matters from the headers.
+    pub(crate) fn new(subject: String, seq: u64, at: Timestamp, headers: &impl Headers, payload: Bytes) -> Self {
+        let content_type = match headers.value(header::CONTENT_TYPE) {
+            None => ContentType::Absent,
+            Some(codec::JSON) => ContentType::Json,
+            Some(codec::CBOR) => ContentType::Cbor,
+            Some(other) => ContentType::Other(other.into()),
+        };
+        let is_removed = headers.value(header::MARKER_REASON).is_some()
+            || headers.value(header::KV_OPERATION).is_some_and(|operation| operation != "PUT");
+        let rare = Rare {
+            scheduler: headers.value(header::SCHEDULER).map(str::to_owned),
+            out: OutHeaders::read(headers),
+            is_removed,
+        };
+        let rare = (rare != Rare::default()).then(|| Box::new(rare));
+        Self { subject, seq, at, payload, content_type, rare }
+    }
+}
+
+impl OutHeaders {
+    fn read(headers: &impl Headers) -> Option<Self> {
+        let stream = headers.value(header::OUT_STREAM)?.to_owned();
+        let attempt = headers.value(header::OUT_ATTEMPT)?.parse().ok()?;
+        let n = headers.value(header::OUT_CHUNK)?.parse().ok()?;
+        Some(Self { stream, attempt, n })
+    }
+}
+
+/// Headers, parsed by the client or as they stand on the wire.
+pub(crate) trait Headers {
+    /// The first value of a header.
+    fn value(&self, name: &'static str) -> Option<&str>;
+}
+
+impl Headers for HeaderMap {
+    fn value(&self, name: &'static str) -> Option<&str> {
+        text(self, name)
+    }
+}
+
+impl Headers for Option<HeaderMap> {
+    fn value(&self, name: &'static str) -> Option<&str> {
+        text(self.as_ref()?, name)
+    }
+}
+
+/// A header block as it stands on the wire.
+pub(crate) struct HeaderBlock(pub(crate) String);
+
+impl Headers for HeaderBlock {
+    fn value(&self, name: &'static str) -> Option<&str> {
+        self.0.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+/// The first value of a header.
+pub(crate) fn text<'h>(headers: &'h HeaderMap, name: &'static str) -> Option<&'h str> {
+    headers.get(name).map(async_nats::HeaderValue::as_str)
+}
+
+/// The first value of a header as a number.
+pub(crate) fn number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
+    text(headers, name)?.parse().ok()
+}
+
+/// What the reply subject of a delivered message says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Receipt {
+    pub(crate) delivered: u64,
+    pub(crate) seq: u64,
+    pub(crate) consumer_seq: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) pending: u64,
+}
+
+impl Receipt {
+    /// Reads `$JS.ACK.<stream>.<consumer>.<n>.<seq>.<consumer seq>.<time>.<pending>` and its longer form, which has
+    /// domain and account before the stream and a random token at the end.
+    pub(crate) fn parse(reply: &str) -> Option<Self> {
+        let count = reply.split('.').count();
+        let skipped = match count {
+            9 => 4,
+            11.. => 6,
+            _ => return None,
+        };
+        let mut tokens = reply.strip_prefix("$JS.ACK.").and(Some(reply))?.split('.').skip(skipped);
+        let mut number = || tokens.next()?.parse::<u64>().ok();
+        Some(Self {
+            delivered: number()?,
+            seq: number()?,
+            consumer_seq: number()?,
+            at: from_nanos(number()?)?,
+            pending: number()?,
+        })
+    }
+}
+
+/// Decisions know milliseconds. The server's nanoseconds are cut in this file alone, so that a message has the same
+/// time however it was read.
+fn cut(at: Timestamp) -> Option<Timestamp> {
+    Timestamp::from_millisecond(at.as_nanosecond().div_euclid(1_000_000).try_into().ok()?).ok()
+}
+
+fn from_nanos(nanos: u64) -> Option<Timestamp> {
+    cut(Timestamp::from_nanosecond(i128::from(nanos)).ok()?)
+}
+
+/// Reads a timestamp as headers and answers of the API have it.
+pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
+    cut(text.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HeaderBlock, Headers as _, Receipt, parse_time};
+
+    #[test]
+    fn headers_are_read_from_the_wire() {
+        let block = "NATS/1.0\r\nContent-Type: application/json\r\nNats-Scheduler:rr.at.3.a\r\n\r\n";
+        let block = HeaderBlock(block.to_owned());
+        for (name, value) in [
+            ("Content-Type", Some("application/json")),
+            ("nats-scheduler", Some("rr.at.3.a")),
+            ("NATS/1.0", None),
+            ("Nats-TTL", None),
+        ] {
+            assert_eq!(block.value(name), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn both_forms_of_a_receipt_are_read_and_agree_with_the_header() {
+        let at = parse_time("2026-11-22T01:02:03.123999999Z").expect("a time");
+        assert_eq!(at.to_string(), "2026-11-22T01:02:03.123Z");
+        let nanos = "1795309323123999999";
+        let expected = Some(Receipt { delivered: 2, seq: 77, consumer_seq: 5, at, pending: 9 });
+        for reply in [
+            format!("$JS.ACK.RR_WORK.q-a.2.77.5.{nanos}.9"),
+            format!("$JS.ACK._.hash.RR_WORK.q-a.2.77.5.{nanos}.9"),
+            format!("$JS.ACK._.hash.RR_WORK.q-a.2.77.5.{nanos}.9.token"),
+        ] {
+            assert_eq!(Receipt::parse(&reply), expected, "{reply}");
+        }
+        for reply in ["", "$JS.ACK.a.b.1.2.3.4", "$JS.NAK.RR_WORK.q-a.2.77.5.1.9", "$JS.ACK.RR_WORK.q-a.2.x.5.1.9"] {
+            assert_eq!(Receipt::parse(reply), None, "{reply}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What is forgotten: the log up to a sequence, or one run.
+
+use rr_schemas::id::{EntityId, RunId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    direct::{Which, read_leader},
+    error::Error,
+    link::{DEADLINE, DEADLINE_LONG},
+    mesh::Mesh,
+    subject,
+    work::purge,
+};
+
+impl Mesh {
+    /// Forgets every event below `seq` and says how many there were.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn purge_events_below(&self, seq: u64) -> Result<u64, Error> {
+        #[derive(Serialize)]
+        struct Request {
+            seq: u64,
+        }
+        #[derive(Deserialize)]
+        struct Purged {
+            #[serde(default)]
+            purged: u64,
+        }
+        // The server takes 0 for "everything".
+        if seq <= 1 {
+            return Ok(0);
+        }
+        let operation = format!("STREAM.PURGE.{}", subject::EVENTS);
+        let purged: Purged = self.link().api(&operation, &Request { seq }, DEADLINE_LONG).await?;
+        Ok(purged.purged)
+    }
+
+    /// The first and the last sequence of the log.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn events_span(&self) -> Result<(u64, u64), Error> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            first_seq: u64,
+            last_seq: u64,
+        }
+        let info: Info = self.link().api(&format!("STREAM.INFO.{}", subject::EVENTS), &(), DEADLINE).await?;
+        Ok((info.state.first_seq, info.state.last_seq))
+    }
+
+    /// The sequence of an entity's first message in the log.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn first_of(&self, entity: &EntityId) -> Result<Option<u64>, Error> {
+        let mut first = None;
+        for filter in self.all_of(entity) {
+            let which = Which::Next { seq: 1, next_by_subj: &filter };
+            let found = read_leader(self.link(), subject::EVENTS, which).await?.map(|message| message.seq);
+            first = match (first, found) {
+                (Some(one), Some(other)) => Some(std::cmp::min(one, other)),
+                (one, other) => one.or(other),
+            };
+        }
+        Ok(first)
+    }
+
+    /// Forgets a run: its timer, its offers, its output, its inputs and last its decisions. Its state stays as the
+    /// tombstone of its id.
+    ///
+    /// # Errors
+    /// [`Error`]; doing it again goes on where it failed.
+    pub async fn purge_run(&self, run: &RunId) -> Result<(), Error> {
+        self.withdraw_run(run).await?;
+        purge(self.link(), subject::OUTPUT, &subject::outputs(run)).await?;
+        for filter in self.all_of(&EntityId::from(run)) {
+            purge(self.link(), subject::EVENTS, &filter).await?;
+        }
+        Ok(())
+    }
+
+    /// Everything that an entity has in the log, the decisions last.
+    fn all_of(&self, entity: &EntityId) -> [String; 3] {
+        let partition = self.partition_of(entity);
+        [subject::armed(partition, entity), subject::inputs(partition, entity), subject::decisions(partition, entity)]
+    }
+}

@@ -1,0 +1,155 @@
+//! States of runs in the bucket `rr-runs`: a projection for people, and the tombstones of ids.
+//!
+//! Invariant: a state never goes back to a smaller decision number, whoever writes it.
+
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use rr_schemas::{id::RunId, view::StatusEntry};
+
+use crate::{
+    bucket::{Entry, RUNS, value},
+    error::{Error, PublishError},
+    mesh::Mesh,
+    ordered::Content,
+};
+
+/// How often a write is tried against others; each of them has written a larger number or comes to an end.
+const TRIES: usize = 8;
+
+/// What a write came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Put {
+    /// It is stored.
+    Written,
+    /// What is stored is as new or newer.
+    Older,
+}
+
+/// Writes states of runs, and remembers what it wrote so that a write costs one message.
+#[derive(Debug)]
+pub struct StatusWriter {
+    mesh: Mesh,
+    known: Mutex<HashMap<RunId, Known>>,
+}
+
+/// What is stored, as far as this writer knows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    seq: u64,
+    n: u64,
+}
+
+impl StatusWriter {
+    /// A writer that knows nothing yet.
+    pub fn new(mesh: &Mesh) -> Self {
+        Self { mesh: mesh.clone(), known: Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<RunId, Known>> {
+        // A number in the map is only a guess at what to expect.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a state, unless a newer one is stored.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn put(&self, entry: &StatusEntry) -> Result<Put, PublishError> {
+        let run = &entry.view.run;
+        let link = self.mesh.link();
+        let Known { seq: mut expected, n } = self.known().get(run).copied().unwrap_or_default();
+        if n >= entry.n && expected > 0 {
+            return Ok(Put::Older);
+        }
+        for _ in 0..TRIES {
+            match RUNS.put(link, run.as_str(), entry, expected, None).await {
+                Ok(stored) => {
+                    self.remember(entry, Known { seq: stored.seq, n: entry.n });
+                    return Ok(Put::Written);
+                }
+                Err(PublishError::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+            let found = RUNS.get(link, run.as_str()).await.map_err(|error| PublishError::Unknown(error.to_string()))?;
+            let Some(Entry { seq, value: found }) = found else {
+                expected = 0;
+                continue;
+            };
+            // What cannot be read is no state; it is written over.
+            let found = found.and_then(|message| value::<StatusEntry>(&message).ok());
+            if let Some(newer) = found.filter(|found| found.n >= entry.n) {
+                self.remember(&newer, Known { seq, n: newer.n });
+                return Ok(Put::Older);
+            }
+            expected = seq;
+        }
+        Err(PublishError::Unknown("others write the same state all the time".to_owned()))
+    }
+
+    /// Remembers the revision, as long as more is to come.
+    fn remember(&self, entry: &StatusEntry, known: Known) {
+        if entry.view.status.is_final() {
+            self.known().remove(&entry.view.run);
+        } else {
+            self.known().insert(entry.view.run.clone(), known);
+        }
+    }
+
+    /// Forgets a run that somebody else works on now.
+    pub fn forget(&self, run: &RunId) {
+        self.known().remove(run);
+    }
+}
+
+impl Mesh {
+    /// The state of a run.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn status(&self, run: &RunId) -> Result<Option<StatusEntry>, Error> {
+        match RUNS.get(self.link(), run.as_str()).await? {
+            Some(Entry { value: Some(message), .. }) => value(&message).map(Some),
+            Some(Entry { value: None, .. }) | None => Ok(None),
+        }
+    }
+
+    /// The state of every run, the newest run first. What cannot be read is left out.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn statuses(&self) -> Result<Vec<StatusEntry>, Error> {
+        let messages = RUNS.snapshot(self.link(), ">", Content::Whole).await?;
+        let mut entries: Vec<StatusEntry> = messages.iter().filter_map(|message| value(message).ok()).collect();
+        entries.sort_by_key(|entry| Reverse(entry.view.started_at));
+        Ok(entries)
+    }
+
+    /// Every run whose id begins with `prefix`, in order.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn find_runs(&self, prefix: &str) -> Result<Vec<RunId>, Error> {
+        let messages = RUNS.snapshot(self.link(), ">", Content::HeadersOnly).await?;
+        let keys = messages.iter().filter_map(|message| RUNS.key_of(message));
+        let mut runs: Vec<RunId> =
+            keys.filter(|key| key.starts_with(prefix)).filter_map(|key| key.parse().ok()).collect();
+        runs.sort();
+        Ok(runs)
+    }
+
+    /// Removes the state of a run; its id may be chosen again then.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn remove_status(&self, run: &RunId) -> Result<(), PublishError> {
+        let found = RUNS.get(self.link(), run.as_str()).await;
+        match found.map_err(|error| PublishError::Unknown(error.to_string()))? {
+            Some(Entry { seq, value: Some(_) }) => RUNS.remove(self.link(), run.as_str(), seq).await,
+            Some(Entry { value: None, .. }) | None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! The only speller of subject, stream, consumer, bucket and header names.
+//!
+//! Invariant: every token that comes from outside went through a newtype of `rr_schemas` (or [`Host::to_token`]), so no
+//! value can add a token, a wildcard or a blank to a subject.
+
+use rr_schemas::{
+    host::Host,
+    id::{EntityId, Partition, RunId},
+    input::Source,
+    name::{InstanceId, Name, WorkerName},
+    offer::Target,
+};
+
+use crate::input::Finder;
+
+/// The event log.
+pub const EVENTS: &str = "RR_EVENTS";
+/// The work queue.
+pub const WORK: &str = "RR_WORK";
+/// What attempts write.
+pub const OUTPUT: &str = "RR_OUTPUT";
+/// What could not be read or believed.
+pub const QUARANTINE: &str = "RR_QUARANTINE";
+/// Bucket of run states.
+pub const BUCKET_RUNS: &str = "rr-runs";
+/// Bucket of presence.
+pub const BUCKET_WORKERS: &str = "rr-workers";
+
+/// Key in the metadata of [`EVENTS`] that holds the number of partitions.
+pub(crate) const META_PARTITIONS: &str = "rr_partitions";
+/// Consumers of readers that nobody else knows.
+pub(crate) const READER_PREFIX: &str = "r-";
+/// The one priority group of partition consumers.
+pub(crate) const PIN_GROUP: &str = "g";
+/// Class of offers without a priority of their own.
+const CLASS: u8 = 2;
+
+/// Headers that we read or write.
+pub(crate) mod header {
+    pub(crate) const CONTENT_TYPE: &str = "Content-Type";
+    pub(crate) const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
+    pub(crate) const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
+    pub(crate) const KV_OPERATION: &str = "KV-Operation";
+    pub(crate) const MARKER_REASON: &str = "Nats-Marker-Reason";
+    pub(crate) const MSG_ID: &str = "Nats-Msg-Id";
+    pub(crate) const NUM_PENDING: &str = "Nats-Num-Pending";
+    pub(crate) const PENDING_MESSAGES: &str = "Nats-Pending-Messages";
+    pub(crate) const PIN_ID: &str = "Nats-Pin-Id";
+    pub(crate) const SCHEDULE: &str = "Nats-Schedule";
+    pub(crate) const SCHEDULER: &str = "Nats-Scheduler";
+    pub(crate) const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
+    pub(crate) const SEQUENCE: &str = "Nats-Sequence";
+    pub(crate) const SUBJECT: &str = "Nats-Subject";
+    pub(crate) const TIME_STAMP: &str = "Nats-Time-Stamp";
+    pub(crate) const TTL: &str = "Nats-TTL";
+
+    pub(crate) const OUT_ATTEMPT: &str = "Rr-Attempt";
+    pub(crate) const OUT_CHUNK: &str = "Rr-Chunk";
+    pub(crate) const OUT_STREAM: &str = "Rr-Stream";
+    pub(crate) const BAD_REASON: &str = "Rr-Reason";
+    pub(crate) const BAD_SEQ: &str = "Rr-Seq";
+    pub(crate) const BAD_SUBJECT: &str = "Rr-Subject";
+}
+
+/// Which partition an entity lives in. Stable for ever: it is part of the wire.
+pub fn partition_of(entity: &EntityId, partitions: u16) -> Partition {
+    let hash = twox_hash::XxHash3_64::oneshot(entity.as_str().as_bytes());
+    let remainder = hash % u64::from(partitions.max(1));
+    // A remainder of a u16 fits one.
+    Partition(u16::try_from(remainder).unwrap_or_default())
+}
+
+/// Subjects of [`EVENTS`].
+pub(crate) const EVENTS_SUBJECTS: [&str; 3] = ["rr.in.>", "rr.ev.>", "rr.at.>"];
+/// Subjects of [`WORK`].
+pub(crate) const WORK_SUBJECTS: [&str; 1] = ["rr.work.>"];
+/// Subjects of [`OUTPUT`].
+pub(crate) const OUTPUT_SUBJECTS: [&str; 1] = ["rr.out.>"];
+/// Subjects of [`QUARANTINE`].
+pub(crate) const QUARANTINE_SUBJECTS: [&str; 1] = ["rr.bad.>"];
+/// Every host's offers.
+pub(crate) const ALL_HOSTS: &str = "rr.work.h.>";
+/// Requests to join.
+pub(crate) const JOINS: &str = "rr.api.join.*";
+/// Decisions of every entity.
+pub(crate) const ALL_DECISIONS: &str = "rr.ev.>";
+
+/// All inputs of a partition.
+pub(crate) fn inputs_of_partition(partition: Partition) -> String {
+    format!("rr.in.{partition}.>")
+}
+
+/// All inputs of an entity.
+pub(crate) fn inputs(partition: Partition, entity: &EntityId) -> String {
+    format!("rr.in.{partition}.{entity}.>")
+}
+
+/// What people and programs ask of an entity.
+pub(crate) fn api(partition: Partition, entity: &EntityId) -> String {
+    format!("rr.in.{partition}.{entity}.api")
+}
+
+/// What coordinators note for an entity.
+pub(crate) fn note(partition: Partition, entity: &EntityId) -> String {
+    format!("rr.in.{partition}.{entity}.note")
+}
+
+/// Where an entity's timer fires.
+pub(crate) fn timer(partition: Partition, entity: &EntityId) -> String {
+    format!("rr.in.{partition}.{entity}.timer")
+}
+
+/// A worker's reports on a run.
+pub(crate) fn report(partition: Partition, run: &EntityId, worker: &WorkerName) -> String {
+    format!("rr.in.{partition}.{run}.w.{worker}")
+}
+
+/// A worker's claim of an attempt.
+pub(crate) fn claim(partition: Partition, run: &EntityId, task: u32, attempt: u32, worker: &WorkerName) -> String {
+    format!("rr.in.{partition}.{run}.claim.{task}.{attempt}.{worker}")
+}
+
+/// Anybody's claim of an attempt.
+pub(crate) fn claims(partition: Partition, run: &EntityId, task: u32, attempt: u32) -> String {
+    format!("rr.in.{partition}.{run}.claim.{task}.{attempt}.*")
+}
+
+/// Decisions of an entity.
+pub(crate) fn decisions(partition: Partition, entity: &EntityId) -> String {
+    format!("rr.ev.{partition}.{entity}")
+}
+
+/// The armed timer of an entity.
+pub(crate) fn armed(partition: Partition, entity: &EntityId) -> String {
+    format!("rr.at.{partition}.{entity}")
+}
+
+/// An offer.
+pub(crate) fn offer(target: &Target, run: &RunId, task: u32, attempt: u32) -> String {
+    match target {
+        Target::Host(host) => format!("rr.work.h.{}.{run}.{task}.{attempt}", host.to_token()),
+        Target::Queue(queue) => format!("rr.work.q.{queue}.{CLASS}.{run}.{task}.{attempt}"),
+    }
+}
+
+/// Filters that cover every offer of a run, one for each shape.
+pub(crate) fn offers(run: &RunId) -> [String; 2] {
+    [format!("rr.work.h.*.{run}.>"), format!("rr.work.q.*.*.{run}.>")]
+}
+
+/// Message id of an offer.
+pub(crate) fn offer_id(run: &RunId, task: u32, attempt: u32, offer: u32) -> String {
+    format!("{run}.{task}.{attempt}.{offer}")
+}
+
+/// Offers of a host.
+pub(crate) fn host_filter(host: &Host) -> String {
+    format!("rr.work.h.{}.>", host.to_token())
+}
+
+/// Offers of a queue.
+pub(crate) fn queue_filter(queue: &Name) -> String {
+    format!("rr.work.q.{queue}.>")
+}
+
+/// Output of a task.
+pub(crate) fn output(worker: &WorkerName, run: &RunId, task: u32) -> String {
+    format!("rr.out.{worker}.{run}.{task}")
+}
+
+/// Output of a run, whoever wrote it.
+pub(crate) fn outputs(run: &RunId) -> String {
+    format!("rr.out.*.{run}.>")
+}
+
+/// Output of a task, whoever wrote it.
+pub(crate) fn outputs_of_task(run: &RunId, task: u32) -> String {
+    format!("rr.out.*.{run}.{task}")
+}
+
+/// Where a bad message is kept: by who found it.
+pub(crate) fn bad(finder: Finder<'_>) -> String {
+    match finder {
+        Finder::Coordinator(instance) => format!("rr.bad.coordinator.{instance}"),
+        Finder::Worker(worker) => format!("rr.bad.worker.{worker}"),
+    }
+}
+
+/// What coordinators ask of a worker.
+pub(crate) fn control(worker: &WorkerName) -> String {
+    format!("rr.ctl.{worker}")
+}
+
+/// A worker's request to join.
+pub(crate) fn join(worker: &WorkerName) -> String {
+    format!("rr.api.join.{worker}")
+}
+
+/// The durable of a partition.
+pub(crate) fn partition_durable(partition: Partition) -> String {
+    format!("p{partition}")
+}
+
+/// The durable of a worker's hosts.
+pub fn host_durable(worker: &WorkerName) -> String {
+    format!("w-{worker}")
+}
+
+/// The durable of a queue.
+pub fn queue_durable(queue: &Name) -> String {
+    format!("q-{queue}")
+}
+
+/// The worker whose durable this is.
+pub(crate) fn worker_of_durable(durable: &str) -> Option<WorkerName> {
+    durable.strip_prefix("w-")?.parse().ok()
+}
+
+/// The host whose filter this is; none for the filter of all hosts.
+pub(crate) fn host_of_filter(filter: &str) -> Option<Host> {
+    let token = filter.strip_prefix("rr.work.h.")?.strip_suffix(".>")?;
+    Host::from_token(token).ok()
+}
+
+/// The stream under a bucket.
+pub(crate) fn bucket_stream(bucket: &str) -> String {
+    format!("KV_{bucket}")
+}
+
+/// The subject of a key.
+pub(crate) fn bucket_key(bucket: &str, key: &str) -> String {
+    format!("$KV.{bucket}.{key}")
+}
+
+/// Key of a worker's presence.
+pub(crate) fn worker_key(worker: &WorkerName) -> String {
+    format!("worker.{worker}")
+}
+
+/// Key of a coordinator's presence.
+pub(crate) fn coordinator_key(instance: &InstanceId) -> String {
+    format!("coordinator.{instance}")
+}
+
+/// An input's subject, read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct InputSubject {
+    pub(crate) partition: Partition,
+    pub(crate) entity: EntityId,
+    pub(crate) source: Source,
+}
+
+impl InputSubject {
+    /// Reads `rr.in.<p>.<entity>.<source>…`.
+    pub(crate) fn parse(subject: &str) -> Option<Self> {
+        let mut tokens = subject.strip_prefix("rr.in.")?.split('.');
+        let partition = Partition(number(tokens.next()?)?);
+        let entity = tokens.next()?.parse().ok()?;
+        let source = match tokens.next()? {
+            "api" => Source::Api,
+            "note" => Source::Note,
+            "timer" => Source::Timer,
+            "w" => Source::Worker(tokens.next()?.parse().ok()?),
+            "claim" => Source::Claim {
+                task: number(tokens.next()?)?,
+                attempt: number(tokens.next()?)?,
+                worker: tokens.next()?.parse().ok()?,
+            },
+            _ => return None,
+        };
+        tokens.next().is_none().then_some(Self { partition, entity, source })
+    }
+}
+
+/// Reads `rr.ev.<p>.<entity>`.
+pub(crate) fn parse_decisions(subject: &str) -> Option<(Partition, EntityId)> {
+    let (partition, entity) = subject.strip_prefix("rr.ev.")?.split_once('.')?;
+    Some((Partition(number(partition)?), entity.parse().ok()?))
+}
+
+/// An offer's subject, read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct OfferSubject {
+    pub(crate) target: Target,
+    pub(crate) run: RunId,
+    pub(crate) task: u32,
+    pub(crate) attempt: u32,
+}
+
+impl OfferSubject {
+    /// Reads both shapes.
+    pub(crate) fn parse(subject: &str) -> Option<Self> {
+        let mut tokens = subject.strip_prefix("rr.work.")?.split('.');
+        let target = match tokens.next()? {
+            "h" => Target::Host(Host::from_token(tokens.next()?).ok()?),
+            "q" => {
+                let queue = tokens.next()?.parse().ok()?;
+                number::<u8>(tokens.next()?)?;
+                Target::Queue(queue)
+            }
+            _ => return None,
+        };
+        let run = tokens.next()?.parse().ok()?;
+        let task = number(tokens.next()?)?;
+        let attempt = number(tokens.next()?)?;
+        tokens.next().is_none().then_some(Self { target, run, task, attempt })
+    }
+}
+
+/// Reads `rr.out.<worker>.<run>.<task>`.
+pub(crate) fn parse_output(subject: &str) -> Option<(WorkerName, RunId, u32)> {
+    let mut tokens = subject.strip_prefix("rr.out.")?.split('.');
+    let worker = tokens.next()?.parse().ok()?;
+    let run = tokens.next()?.parse().ok()?;
+    let task = number(tokens.next()?)?;
+    tokens.next().is_none().then_some((worker, run, task))
+}
+
+/// Reads `rr.api.join.<worker>`.
+pub(crate) fn parse_join(subject: &str) -> Option<WorkerName> {
+    subject.strip_prefix("rr.api.join.")?.parse().ok()
+}
+
+/// A number in its one spelling: `+1` and `01` are nobody's.
+fn number<T: std::str::FromStr + std::fmt::Display>(token: &str) -> Option<T> {
+    let is_plain = token == "0" || (!token.starts_with('0') && token.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_plain { token.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use rr_schemas::{
+        id::{EntityId, Partition, RunId},
+        input::Source,
+        name::WorkerName,
+        offer::Target,
+    };
+
+    use super::*;
+
+    fn entity() -> EntityId {
+        "r-1_X".parse().unwrap()
+    }
+
+    fn worker() -> WorkerName {
+        "w-1".parse().unwrap()
+    }
+
+    #[test]
+    fn an_inputs_subject_says_whose_it_is_and_from_whom() {
+        let (partition, entity) = (Partition(11), entity());
+        for (subject, source) in [
+            (api(partition, &entity), Source::Api),
+            (note(partition, &entity), Source::Note),
+            (timer(partition, &entity), Source::Timer),
+            (report(partition, &entity, &worker()), Source::Worker(worker())),
+            (
+                claim(partition, &entity, 0, 4_294_967_295, &worker()),
+                Source::Claim { task: 0, attempt: u32::MAX, worker: worker() },
+            ),
+        ] {
+            let read = InputSubject::parse(&subject);
+            assert_eq!(read, Some(InputSubject { partition, entity: entity.clone(), source }), "{subject}");
+        }
+        assert_eq!(parse_decisions(&decisions(partition, &entity)), Some((partition, entity)));
+    }
+
+    #[test]
+    fn a_subject_has_one_spelling() {
+        for subject in [
+            "rr.in.0.r1",
+            "rr.in.00.r1.api",
+            "rr.in.+1.r1.api",
+            "rr.in.65536.r1.api",
+            "rr.in..r1.api",
+            "rr.in.0..api",
+            "rr.in.0.r1.api.",
+            "rr.in.0.r1.w",
+            "rr.in.0.r1.w.a.b",
+            "rr.in.0.r1.claim.1.2",
+            "rr.in.0.r1.claim.1.-2.w",
+            "rr.in.0.r1.claim.1.2.w.x",
+            "rr.in.0.*.api",
+            "rr.ev.0.r1",
+        ] {
+            assert_eq!(InputSubject::parse(subject), None, "{subject}");
+        }
+    }
+
+    #[test]
+    fn an_offers_subject_says_what_is_offered_whatever_the_host_is_called() {
+        let run: RunId = "r1".parse().unwrap();
+        let hosts = ["db7", "web1.example.org", "10.0.0.1", "::1", "fe80::1"];
+        let targets = hosts.iter().map(|host| Target::Host(host.parse().unwrap()));
+        for target in targets.chain([Target::Queue("build-all".parse().unwrap())]) {
+            let subject = offer(&target, &run, 7, 2);
+            assert!(!subject.contains([' ', '*', '>', ':']), "{subject}");
+            let read = OfferSubject::parse(&subject);
+            assert_eq!(read, Some(OfferSubject { target, run: run.clone(), task: 7, attempt: 2 }), "{subject}");
+        }
+        for host in hosts {
+            let host: Host = host.parse().unwrap();
+            assert_eq!(host_of_filter(&host_filter(&host)), Some(host));
+        }
+        assert_eq!(host_of_filter(ALL_HOSTS), None);
+        assert_eq!(worker_of_durable(&host_durable(&worker())), Some(worker()));
+        assert_eq!(parse_output(&output(&worker(), &run, 3)), Some((worker(), run, 3)));
+        assert_eq!(parse_join(&join(&worker())), Some(worker()));
+    }
+
+    #[test]
+    fn a_partition_is_part_of_the_wire_and_never_changes() {
+        for (id, partitions, expected) in [("r1", 8, 3), ("run-2026", 8, 5), ("r1", 1, 0)] {
+            assert_eq!(partition_of(&id.parse().unwrap(), partitions), Partition(expected), "{id}");
+        }
+        let mut counts = [0_u32; 8];
+        for n in 0..8_000 {
+            let partition = partition_of(&format!("run{n}").parse().unwrap(), 8);
+            counts[usize::from(partition.0)] += 1;
+        }
+        assert!(counts.iter().all(|count| (850..1_150).contains(count)), "{counts:?}");
+    }
+}

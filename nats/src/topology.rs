@@ -1,0 +1,340 @@
+//! What a mesh needs on the server: streams, buckets and the consumers of its partitions.
+//!
+//! Invariants: every option that matters is set, so that a server's defaults never decide. What exists already is left
+//! as it is: its sizes, ages, replicas and waits are its operator's; only what our guarantees rest on must be as we
+//! want it.
+
+use std::{collections::HashSet, time::Duration};
+
+use async_nats::jetstream::{
+    consumer::{AckPolicy, DeliverPolicy, PriorityPolicy, ReplayPolicy},
+    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
+};
+use rr_schemas::id::Partition;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, code},
+    link::{DEADLINE, DEADLINE_LONG, Link},
+    mesh::{Mesh, Settings},
+    subject,
+};
+
+pub(crate) use async_nats::jetstream::consumer::Config as ConsumerConfig;
+
+const GIB: u64 = 1024 * 1024 * 1024;
+/// A stream smaller than this is of no use; a server without room for it has too little.
+const SMALLEST: i64 = 1024 * 1024;
+/// What a stream gives up of its room where the server has not enough, so that the next ones find some.
+const LESS_ROOM: i64 = 16;
+/// Message ids are for offers alone. Elsewhere a foreign one must not swallow a message, and the window has no off.
+const NO_WINDOW: Duration = Duration::from_millis(100);
+/// Inputs that a partition may have under way: a thousand runs of twenty, and the limit of what a take-over redelivers.
+const PARTITION_ACK_PENDING: i64 = 20_000;
+/// Tails and readers on the event and output streams, besides the partitions.
+const READERS_MAX: i32 = 10_000;
+/// One durable for each worker and each queue.
+const LANES_MAX: i32 = 20_000;
+/// How long the note stays that a key ran out; a watcher that is away longer starts anew anyway.
+const MARKER_TTL: Duration = Duration::from_mins(1);
+
+/// How a new mesh is made. Of an existing one only what is missing is made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Topology {
+    /// Partitions. Default: 8. Fixed for the life of a mesh.
+    pub partitions: u16,
+    /// Copies of each stream. Default: 1.
+    pub replicas: usize,
+    /// How long a worker may hold an offer without a sign of life. Default: 30 s.
+    pub work_ack_wait: Duration,
+    /// How long a coordinator may hold an input. Default: 5 s.
+    pub partition_ack_wait: Duration,
+    /// After which silence a partition goes to another coordinator. Default: 3 s.
+    pub pin_timeout: Duration,
+    /// How long the work queue remembers an offer's id. Default: 2 min.
+    pub duplicate_window: Duration,
+    /// Bytes of waiting offers at most; publishes are refused then. Default: 1 GiB.
+    pub work_max_bytes: u64,
+    /// Bytes of output at most; the oldest goes then. Default: 4 GiB.
+    pub output_max_bytes: u64,
+    /// Age of output at most. Default: 7 days.
+    pub output_max_age: Duration,
+    /// Bytes in the quarantine at most; the oldest goes then. Default: 256 MiB.
+    pub quarantine_max_bytes: u64,
+    /// Age of quarantined messages at most. Default: 30 days.
+    pub quarantine_max_age: Duration,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_hours(24);
+        Self {
+            partitions: 8,
+            replicas: 1,
+            work_ack_wait: Duration::from_secs(30),
+            partition_ack_wait: Duration::from_secs(5),
+            pin_timeout: Duration::from_secs(3),
+            duplicate_window: Duration::from_mins(2),
+            work_max_bytes: GIB,
+            output_max_bytes: 4 * GIB,
+            output_max_age: 7 * DAY,
+            quarantine_max_bytes: GIB / 4,
+            quarantine_max_age: 30 * DAY,
+        }
+    }
+}
+
+/// Makes what is missing of a mesh and returns a handle to it. Any number of processes may do so at once.
+///
+/// # Errors
+/// [`Error::Drift`] where something exists and is not fit for us; those of the server otherwise.
+pub async fn ensure(link: &Link, topology: &Topology) -> Result<Mesh, Error> {
+    let wanted = Settings { partitions: topology.partitions.max(1), work_ack_wait: topology.work_ack_wait };
+    // The small ones first, for the server reserves their room; the event stream last, for it says that there is a mesh.
+    for config in [topology.workers(), topology.quarantine(), topology.runs(), topology.work(), topology.output()] {
+        ensure_stream(link, config).await?;
+    }
+    let events = ensure_stream(link, topology.events(&wanted)).await?;
+    let settings = Settings::from_metadata(&events.metadata)?;
+    let present: HashSet<String> = consumer_names(link, subject::EVENTS).await?.into_iter().collect();
+    for partition in (0..settings.partitions).map(Partition) {
+        let config = topology.partition(partition);
+        if !config.durable_name.as_ref().is_some_and(|name| present.contains(name)) {
+            create_consumer(link, subject::EVENTS, config).await?;
+        }
+    }
+    Ok(Mesh::new(link.clone(), settings))
+}
+
+impl Topology {
+    fn base(&self, name: &str, subjects: &[&str], max_bytes: Option<u64>) -> Config {
+        Config {
+            name: name.to_owned(),
+            subjects: subjects.iter().map(|&subject| subject.to_owned()).collect(),
+            max_bytes: max_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+            max_messages: -1,
+            max_messages_per_subject: -1,
+            max_message_size: -1,
+            max_consumers: READERS_MAX,
+            max_age: Duration::ZERO,
+            retention: RetentionPolicy::Limits,
+            storage: StorageType::File,
+            discard: DiscardPolicy::New,
+            num_replicas: self.replicas,
+            duplicate_window: NO_WINDOW,
+            allow_direct: true,
+            ..Config::default()
+        }
+    }
+
+    /// The log has no limit of its own: a stream with message schedules cannot refuse new messages at a limit, and old
+    /// ones must never go by themselves. The limit is the server's `max_file_store`; publishes are refused there.
+    fn events(&self, settings: &Settings) -> Config {
+        Config {
+            description: Some("inputs, decisions and timers".to_owned()),
+            metadata: settings.to_metadata(),
+            allow_message_schedules: true,
+            // The server turns this on with schedules and does not let it be turned off: whoever may publish an input
+            // may also make the server forget others. Only whom one trusts that far may publish here.
+            allow_rollup: true,
+            discard: DiscardPolicy::Old,
+            ..self.base(subject::EVENTS, &subject::EVENTS_SUBJECTS, None)
+        }
+    }
+
+    fn work(&self) -> Config {
+        Config {
+            description: Some("offers".to_owned()),
+            retention: RetentionPolicy::WorkQueue,
+            duplicate_window: self.duplicate_window,
+            max_consumers: LANES_MAX,
+            ..self.base(subject::WORK, &subject::WORK_SUBJECTS, Some(self.work_max_bytes))
+        }
+    }
+
+    fn output(&self) -> Config {
+        Config {
+            description: Some("what attempts write".to_owned()),
+            discard: DiscardPolicy::Old,
+            max_age: self.output_max_age,
+            ..self.base(subject::OUTPUT, &subject::OUTPUT_SUBJECTS, Some(self.output_max_bytes))
+        }
+    }
+
+    fn quarantine(&self) -> Config {
+        Config {
+            description: Some("what could not be read or believed".to_owned()),
+            discard: DiscardPolicy::Old,
+            max_age: self.quarantine_max_age,
+            ..self.base(subject::QUARANTINE, &subject::QUARANTINE_SUBJECTS, Some(self.quarantine_max_bytes))
+        }
+    }
+
+    /// A bucket is a stream with these settings; the server and other clients know it by them.
+    fn bucket(&self, bucket: &str, max_bytes: u64) -> Config {
+        let keys = subject::bucket_key(bucket, ">");
+        Config {
+            max_messages_per_subject: 1,
+            allow_rollup: true,
+            deny_delete: true,
+            ..self.base(&subject::bucket_stream(bucket), &[keys.as_str()], Some(max_bytes))
+        }
+    }
+
+    fn runs(&self) -> Config {
+        Config { description: Some("states of runs".to_owned()), ..self.bucket(subject::BUCKET_RUNS, GIB) }
+    }
+
+    fn workers(&self) -> Config {
+        Config {
+            description: Some("workers and coordinators".to_owned()),
+            allow_message_ttl: true,
+            subject_delete_marker_ttl: Some(MARKER_TTL),
+            ..self.bucket(subject::BUCKET_WORKERS, GIB / 16)
+        }
+    }
+
+    fn partition(&self, partition: Partition) -> ConsumerConfig {
+        ConsumerConfig {
+            durable_name: Some(subject::partition_durable(partition)),
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.partition_ack_wait,
+            max_deliver: -1,
+            max_ack_pending: PARTITION_ACK_PENDING,
+            replay_policy: ReplayPolicy::Instant,
+            filter_subject: subject::inputs_of_partition(partition),
+            priority_policy: PriorityPolicy::PinnedClient,
+            priority_groups: vec![subject::PIN_GROUP.to_owned()],
+            priority_timeout: self.pin_timeout,
+            ..ConsumerConfig::default()
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct StreamInfo {
+    config: Config,
+}
+
+/// Makes a stream, with less room where the server has less, or checks the one that is there.
+async fn ensure_stream(link: &Link, wanted: Config) -> Result<Config, Error> {
+    let info = format!("STREAM.INFO.{}", wanted.name);
+    let create = format!("STREAM.CREATE.{}", wanted.name);
+    let mut config = wanted.clone();
+    loop {
+        match link.api::<StreamInfo>(&info, &(), DEADLINE).await {
+            Ok(found) => return differences(&wanted, &found.config).map(|()| found.config),
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        match link.api::<StreamInfo>(&create, &config, DEADLINE_LONG).await {
+            Ok(made) => return Ok(made.config),
+            // Somebody else was faster; look at what they made.
+            Err(Error::Refused { code: code::STREAM_EXISTS, .. }) => {}
+            Err(Error::Refused { code, .. }) if code::RESOURCES.contains(&code) && config.max_bytes > SMALLEST => {
+                config.max_bytes /= LESS_ROOM;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Compares what our guarantees rest on.
+fn differences(wanted: &Config, found: &Config) -> Result<(), Error> {
+    let drift = |option: &str, found: &dyn std::fmt::Debug, wanted: &dyn std::fmt::Debug, name: &str| Error::Drift {
+        what: format!("stream {name}: {option} is {found:?}, must be {wanted:?}"),
+    };
+    macro_rules! same {
+        ($($field:ident),+) => {
+            $(if wanted.$field != found.$field {
+                return Err(drift(stringify!($field), &found.$field, &wanted.$field, &wanted.name));
+            })+
+        };
+    }
+    // What is to be kept for ever must not have a limit at which it goes.
+    if wanted.max_age.is_zero() {
+        same!(max_age);
+    }
+    if wanted.max_bytes < 0 {
+        same!(max_bytes);
+    }
+    same!(
+        max_messages,
+        subjects,
+        retention,
+        discard,
+        max_messages_per_subject,
+        allow_direct,
+        allow_rollup,
+        allow_message_ttl,
+        allow_message_schedules,
+        allow_atomic_publish,
+        no_ack,
+        sealed,
+        mirror,
+        subject_transform
+    );
+    Ok(())
+}
+
+/// Names of all consumers of a stream.
+pub(crate) async fn consumer_names(link: &Link, stream: &str) -> Result<Vec<String>, Error> {
+    #[derive(Serialize)]
+    struct Page {
+        offset: usize,
+    }
+    #[derive(Deserialize)]
+    struct Names {
+        total: usize,
+        #[serde(default)]
+        consumers: Option<Vec<String>>,
+    }
+    let mut names = Vec::new();
+    loop {
+        let request = Page { offset: names.len() };
+        let page: Names = link.api(&format!("CONSUMER.NAMES.{stream}"), &request, DEADLINE).await?;
+        let consumers = page.consumers.unwrap_or_default();
+        let is_last = consumers.is_empty();
+        names.extend(consumers);
+        if is_last || names.len() >= page.total {
+            return Ok(names);
+        }
+    }
+}
+
+/// What the server says of a consumer.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ConsumerInfo {
+    pub(crate) name: String,
+    pub(crate) config: ConsumerConfig,
+}
+
+/// Makes a consumer, or leaves one with this name and configuration as it is.
+pub(crate) async fn create_consumer(link: &Link, stream: &str, config: ConsumerConfig) -> Result<ConsumerInfo, Error> {
+    #[derive(Serialize)]
+    struct Create<'a> {
+        stream_name: &'a str,
+        config: &'a ConsumerConfig,
+    }
+    let operation = match (&config.durable_name, &config.name) {
+        (Some(name), _) | (None, Some(name)) => format!("CONSUMER.CREATE.{stream}.{name}"),
+        (None, None) => format!("CONSUMER.CREATE.{stream}"),
+    };
+    link.api(&operation, &Create { stream_name: stream, config: &config }, DEADLINE_LONG).await
+}
+
+/// What the server knows of a consumer.
+pub(crate) async fn consumer_info(link: &Link, stream: &str, consumer: &str) -> Result<ConsumerInfo, Error> {
+    link.api(&format!("CONSUMER.INFO.{stream}.{consumer}"), &(), DEADLINE).await
+}
+
+/// Removes a consumer; it is no error when there is none.
+pub(crate) async fn delete_consumer(link: &Link, stream: &str, consumer: &str) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Deleted {}
+    match link.api::<Deleted>(&format!("CONSUMER.DELETE.{stream}.{consumer}"), &(), DEADLINE).await {
+        Ok(Deleted {}) | Err(Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,164 @@
+//! Offers: how attempts reach workers.
+//!
+//! An offer is made once however often it is published: the server refuses a second message on its subject while the
+//! first waits, and remembers its id for a while after it was acknowledged. Both refusals mean that it is made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rr_schemas::{
+    codec::{Envelope, JSON},
+    id::{EntityId, RunId},
+    offer::{Offer, Target},
+    text::Echo,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, PublishError},
+    input::{unencodable, wrap},
+    link::{DEADLINE_LONG, Link, expecting, json_message, typed},
+    mesh::Mesh,
+    pull::{Ack, Pulled},
+    raw::RawMessage,
+    subject::{self, OfferSubject, header},
+};
+
+/// An offer as a worker gets it.
+#[derive(Clone, Debug)]
+pub struct OfferMsg {
+    /// The offer, or why it must not be run: such a one goes to the quarantine and is acknowledged.
+    pub offer: Result<Offer, String>,
+    /// Acknowledges it.
+    pub ack: Ack,
+    /// How many times it was delivered, from 1.
+    pub delivered: u64,
+    /// The message.
+    pub raw: RawMessage,
+}
+
+impl OfferMsg {
+    pub(crate) fn read(pulled: Pulled) -> Self {
+        let Pulled { raw, ack, delivered, .. } = pulled;
+        Self { offer: believe(&raw), ack, delivered, raw }
+    }
+}
+
+/// An offer must say what its subject says.
+fn believe(raw: &RawMessage) -> Result<Offer, String> {
+    if let Some(scheduler) = raw.scheduler() {
+        return Err(format!("published by the schedule {}", Echo::new(scheduler)));
+    }
+    let Some(parsed) = OfferSubject::parse(&raw.subject) else { return Err("no offer has such a subject".to_owned()) };
+    let envelope = Envelope::<Offer>::read(raw.content_type(), &raw.payload).map_err(|error| error.to_string())?;
+    let Envelope { from, to, body: offer, .. } = envelope;
+    let said = OfferSubject { target: offer.target.clone(), run: offer.run.clone(), ..parsed };
+    let is_same = parsed == said
+        && offer.task == parsed.task
+        && offer.attempt == parsed.attempt
+        && to == EntityId::from(&offer.run)
+        && from.starts_with("coordinator:");
+    if is_same { Ok(offer) } else { Err("says another thing than its subject".to_owned()) }
+}
+
+impl Mesh {
+    /// Makes an offer, if it is not made already.
+    ///
+    /// # Errors
+    /// [`PublishError`], never [`PublishError::Conflict`].
+    pub async fn offer(&self, offer: &Offer) -> Result<(), PublishError> {
+        let Offer { run, task, attempt, offer: number, target, .. } = offer;
+        let body = wrap("coordinator:offer", &EntityId::from(run), offer).map_err(|error| unencodable(&error))?;
+        let mut headers = typed(JSON);
+        headers.insert(header::MSG_ID, subject::offer_id(run, *task, *attempt, *number));
+        expecting(&mut headers, 0, None);
+        let subject = subject::offer(target, run, *task, *attempt);
+        match self.link().publish(json_message(subject, headers, body)).await {
+            Ok(_) | Err(PublishError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Task and attempt of every offer of a run that exists now, delivered or not.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn offers(&self, run: &RunId) -> Result<BTreeSet<(u32, u32)>, Error> {
+        let mut found = BTreeSet::new();
+        for filter in subject::offers(run) {
+            for subject in subjects(self.link(), subject::WORK, &filter).await? {
+                found.extend(OfferSubject::parse(&subject).map(|offer| (offer.task, offer.attempt)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes one offer back, whether or not a worker has it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn withdraw(&self, run: &RunId, task: u32, attempt: u32, target: &Target) -> Result<(), Error> {
+        purge(self.link(), subject::WORK, &subject::offer(target, run, task, attempt)).await.map(|_| ())
+    }
+
+    /// Takes back every offer of a run and says how many there were.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn withdraw_run(&self, run: &RunId) -> Result<u64, Error> {
+        let mut withdrawn = 0;
+        for filter in subject::offers(run) {
+            withdrawn += purge(self.link(), subject::WORK, &filter).await?;
+        }
+        Ok(withdrawn)
+    }
+}
+
+/// Every subject of a stream that matches a filter, page by page.
+pub(crate) async fn subjects(link: &Link, stream: &str, filter: &str) -> Result<BTreeSet<String>, Error> {
+    #[derive(Serialize)]
+    struct Request<'a> {
+        subjects_filter: &'a str,
+        offset: usize,
+    }
+    #[derive(Deserialize)]
+    struct Info {
+        #[serde(default)]
+        total: usize,
+        state: State,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        #[serde(default)]
+        subjects: Option<BTreeMap<String, u64>>,
+    }
+    let operation = format!("STREAM.INFO.{stream}");
+    let mut found = BTreeSet::new();
+    let mut offset = 0;
+    loop {
+        let request = Request { subjects_filter: filter, offset };
+        let info: Info = link.api(&operation, &request, DEADLINE_LONG).await?;
+        let page = info.state.subjects.unwrap_or_default();
+        offset += page.len();
+        let is_last = page.is_empty() || offset >= info.total;
+        found.extend(page.into_keys());
+        if is_last {
+            return Ok(found);
+        }
+    }
+}
+
+/// Removes every message on a subject.
+pub(crate) async fn purge(link: &Link, stream: &str, filter: &str) -> Result<u64, Error> {
+    #[derive(Serialize)]
+    struct Request<'a> {
+        filter: &'a str,
+    }
+    #[derive(Deserialize)]
+    struct Purged {
+        #[serde(default)]
+        purged: u64,
+    }
+    let operation = format!("STREAM.PURGE.{stream}");
+    let purged: Purged = link.api(&operation, &Request { filter }, DEADLINE_LONG).await?;
+    Ok(purged.purged)
+}

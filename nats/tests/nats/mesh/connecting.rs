@@ -1,0 +1,164 @@
+//! First connections, logins, permissions.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rr_nats::{ConnectError, ConnectOptions, Error, PublishError, PullConfig, PullError, connect, ensure};
+use tokio::net::TcpListener;
+
+use super::{cancel, entity, name, options, quick, report, run, soon, worker, world};
+use crate::support;
+
+async fn failure(options: &ConnectOptions) -> ConnectError {
+    let since = Instant::now();
+    let error = connect(options).await.unwrap_err();
+    assert!(since.elapsed() < Duration::from_secs(6), "it took {:?}", since.elapsed());
+    error
+}
+
+fn to(server: &str) -> ConnectOptions {
+    ConnectOptions { server: server.to_owned(), ..ConnectOptions::default() }
+}
+
+#[tokio::test]
+async fn each_cause_of_a_failed_connection_has_its_own_text() {
+    for bad in ["", "nats://", "http://localhost:4222", "nats://host:99999", "nats://u:secret@host:x"] {
+        let error = failure(&to(bad)).await;
+        assert!(matches!(error, ConnectError::BadUrl(_)), "{bad}: {error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = listener.local_addr().unwrap();
+    let error = failure(&to(&silent.to_string())).await;
+    assert_eq!(error.to_string(), format!("cannot reach a NATS server at {silent}: no answer"));
+    drop(listener);
+    let error = failure(&to(&silent.to_string())).await;
+    assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
+    assert!(error.to_string().contains(&silent.to_string()) && error.to_string().contains("refused"), "{error}");
+
+    let world = world().await;
+    let wrong = ConnectOptions { password: Some("wrong".to_owned()), ..options(&world.server) };
+    let error = failure(&wrong).await;
+    assert!(matches!(error, ConnectError::Auth(_)), "{error}");
+    let none = ConnectOptions { user: None, password: None, ..options(&world.server) };
+    assert!(matches!(failure(&none).await, ConnectError::Auth(_)));
+    let tls = ConnectOptions { server: world.server.url().replace("nats://", "tls://"), ..options(&world.server) };
+    let error = failure(&tls).await;
+    assert!(matches!(error, ConnectError::Unreachable(_)) && error.to_string().contains("TLS"), "{error}");
+    let missing = ConnectOptions { creds: Some("/nowhere/x.creds".into()), ..to("127.0.0.1:1") };
+    assert!(matches!(failure(&missing).await, ConnectError::Auth(_)));
+}
+
+/// A server with a configuration of the test's own; killed with it.
+struct Custom {
+    child: Child,
+    url: String,
+}
+
+impl Drop for Custom {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Custom {
+    async fn start(dir: &Path, configuration: &str) -> Self {
+        let binary = support::binary().await;
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let file = dir.join("nats.conf");
+        std::fs::write(&file, format!("listen: \"127.0.0.1:{port}\"\n{configuration}")).unwrap();
+        let child = Command::new(&binary.path)
+            .arg("-c")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let custom = Self { child, url: format!("nats://127.0.0.1:{port}") };
+        super::until("the server listens", || async {
+            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+        })
+        .await;
+        custom
+    }
+
+    fn as_user(&self, user: &str) -> ConnectOptions {
+        ConnectOptions {
+            server: self.url.clone(),
+            user: Some(user.to_owned()),
+            password: Some("p".to_owned()),
+            ..ConnectOptions::default()
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_jetstream_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Custom::start(dir.path(), "").await;
+    assert_eq!(failure(&to(&server.url)).await, ConnectError::JetStreamOff);
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_told_by_name_and_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("js");
+    let configuration = format!(
+        r#"
+        jetstream {{ store_dir: "{}" }}
+        authorization {{ users: [
+            {{ user: admin, password: p }}
+            {{ user: w1, password: p, permissions: {{
+                publish: {{ allow: ["$JS.API.STREAM.INFO.RR_EVENTS", "rr.in.*.*.w.w1", "$JS.API.CONSUMER.MSG.NEXT.RR_WORK.q-q", "$JS.ACK.RR_WORK.q-q.>"] }}
+                subscribe: {{ allow: ["_INBOX_w1.>"] }}
+            }} }}
+        ] }}
+        "#,
+        store.display()
+    );
+    let server = Custom::start(dir.path(), &configuration).await;
+    let admin = connect(&server.as_user("admin")).await.unwrap();
+    let all = ensure(&admin, &quick()).await.unwrap();
+    for queue in ["q", "other"] {
+        all.ensure_queue_lane(&name(queue)).await.unwrap();
+    }
+
+    let options = ConnectOptions { inbox_prefix: Some("_INBOX_w1".to_owned()), ..server.as_user("w1") };
+    let mesh = connect(&options).await.unwrap().mesh().await.unwrap();
+    mesh.report(&worker("w1"), &run("r1"), &report(1)).await.unwrap();
+
+    let since = Instant::now();
+    let error = mesh.report(&worker("w2"), &run("r1"), &report(1)).await.unwrap_err();
+    let subject = format!("rr.in.{}.r1.w.w2", mesh.partition_of(&entity("r1")));
+    assert_eq!(error, PublishError::Denied { subject });
+    let error = mesh.request(&entity("r1"), "me", &cancel("me")).await.unwrap_err();
+    assert!(matches!(error, PublishError::Denied { .. }), "{error}");
+    let error = mesh.workers().await.unwrap_err();
+    assert!(matches!(error, Error::Denied { .. }), "{error}");
+    assert!(since.elapsed() < Duration::from_secs(3), "it took {:?}", since.elapsed());
+
+    let config = PullConfig {
+        expires: Duration::from_millis(800),
+        heartbeat: Duration::from_millis(200),
+        ..PullConfig::default()
+    };
+    let mut lane = mesh.open_lane("q-q", config).await.unwrap();
+    lane.request(1).await.unwrap();
+    all.offer(&super::offer(&run("r1"), 1, super::queue("q"))).await.unwrap();
+    soon(lane.next()).await.unwrap().unwrap().ack.confirm().await.unwrap();
+    let mut foreign = mesh.open_lane("q-other", config).await.unwrap();
+    foreign.request(1).await.unwrap();
+    let error = soon(foreign.next()).await.unwrap_err();
+    assert_eq!(error, PullError::Denied { subject: "$JS.API.CONSUMER.MSG.NEXT.RR_WORK.q-other".to_owned() });
+
+    // With the inbox of everybody nothing can be answered, and that is told too.
+    let since = Instant::now();
+    let deaf = connect(&server.as_user("w1")).await.unwrap();
+    assert!(matches!(deaf.mesh().await, Err(Error::Denied { .. })));
+    assert!(since.elapsed() < Duration::from_secs(3), "it took {:?}", since.elapsed());
+}

@@ -1,0 +1,175 @@
+//! Buckets and core NATS: presence, states of runs, joining, hints.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use rr_nats::{Error, PresenceError, PresenceWatch, Put, StatusWriter};
+use rr_schemas::{
+    decision::RunStatus,
+    presence::{Control, CoordinatorPresence, Hosts, Join, JoinAnswer, Serves, WorkerPresence},
+    view::{RunView, StatusEntry},
+};
+
+use super::{host, instance, name, queue, run, soon, until, worker, world};
+
+const TTL: Duration = Duration::from_secs(2);
+
+pub(super) fn presence(by: &str, process: &str) -> WorkerPresence {
+    WorkerPresence {
+        worker: worker(by),
+        instance: instance(process),
+        serves: Serves { hosts: Hosts::Only("db[1-3]".parse().unwrap()), queues: vec![name("q")] },
+        capacity: 4,
+        labels: BTreeMap::new(),
+        version: "1".to_owned(),
+        since: Timestamp::UNIX_EPOCH,
+        draining: false,
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_held_by_one_process_until_it_goes_or_falls_silent() {
+    let world = world().await;
+    let mut first = world.mesh.present_worker(presence("w1", "i1"), TTL).await.unwrap();
+    let taken = PresenceError::Taken { instance: instance("i1"), since: Timestamp::UNIX_EPOCH };
+    assert_eq!(world.mesh.present_worker(presence("w1", "i2"), TTL).await.unwrap_err(), taken);
+    for _ in 0..3 {
+        first.renew().await.unwrap();
+    }
+    let draining = WorkerPresence { draining: true, ..presence("w1", "i1") };
+    first.update(draining.clone()).await.unwrap();
+    assert_eq!(world.mesh.workers().await.unwrap(), [draining]);
+    // The same process may come back after it forgot what it wrote.
+    let again = world.mesh.present_worker(presence("w1", "i1"), TTL).await.unwrap();
+    first.renew().await.unwrap();
+    drop(again);
+    // It falls silent; the other one may come then, and the first one learns of it.
+    let second = async {
+        loop {
+            match world.mesh.present_worker(presence("w1", "i2"), TTL).await {
+                Ok(second) => return second,
+                Err(error) => assert_eq!(error, taken),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let second = soon(second).await;
+    assert!(matches!(first.renew().await, Err(PresenceError::Taken { .. })));
+    second.withdraw().await.unwrap();
+    assert_eq!(world.mesh.workers().await.unwrap(), []);
+    world.mesh.present_worker(presence("w1", "i3"), TTL).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_watch_sees_who_comes_and_goes() {
+    let world = world().await;
+    let held = world.mesh.present_worker(presence("w1", "i1"), TTL).await.unwrap();
+    let coordinator =
+        CoordinatorPresence { instance: instance("c1"), version: "1".to_owned(), since: Timestamp::UNIX_EPOCH };
+    let shown = world.mesh.present_coordinator(coordinator.clone(), Duration::from_mins(1)).await.unwrap();
+    let watch = PresenceWatch::open(&world.mesh).await.unwrap();
+    assert_eq!(watch.coordinators(), std::slice::from_ref(&coordinator));
+    assert_eq!(world.mesh.coordinators().await.unwrap(), [coordinator]);
+    assert!(watch.instance_present(&worker("w1"), &instance("i1")));
+    assert!(!watch.instance_present(&worker("w1"), &instance("i2")));
+    for (target, served) in [(host("db3"), true), (host("db4"), false), (queue("q"), true), (queue("p"), false)] {
+        assert_eq!(watch.serves(&target), served, "{target:?}");
+    }
+    let all = WorkerPresence { serves: Serves { hosts: Hosts::All, queues: vec![] }, ..presence("w2", "i9") };
+    let mut other = world.mesh.present_worker(all, TTL).await.unwrap();
+    until("the second one is seen", || async { watch.serves(&host("anywhere")) }).await;
+    // Renewed, it stays longer than its time to live; the first one runs out meanwhile.
+    drop(held);
+    until("the first one has run out", || async { watch.worker(&worker("w1")).is_none() }).await;
+    other.renew().await.ok();
+    shown.withdraw().await.unwrap();
+    until("the coordinator has gone", || async { watch.coordinators().is_empty() }).await;
+}
+
+fn status(id: &str, n: u64, status: RunStatus) -> StatusEntry {
+    let view = RunView {
+        run: run(id),
+        flow: Some(name("f")),
+        status,
+        started_at: Timestamp::from_second(i64::try_from(n).unwrap()).ok(),
+        ended_at: None,
+        jobs: Vec::new(),
+        problems: Vec::new(),
+    };
+    StatusEntry { n, view }
+}
+
+#[tokio::test]
+async fn a_state_never_goes_back() {
+    let world = world().await;
+    let (one, other) = (StatusWriter::new(&world.mesh), StatusWriter::new(&world.mesh));
+    let running = |n| status("r1", n, RunStatus::Running);
+    assert_eq!(one.put(&running(1)).await, Ok(Put::Written));
+    assert_eq!(other.put(&running(5)).await, Ok(Put::Written));
+    assert_eq!(one.put(&running(3)).await, Ok(Put::Older));
+    assert_eq!(one.put(&running(5)).await, Ok(Put::Older));
+    assert_eq!(world.mesh.status(&run("r1")).await.unwrap(), Some(running(5)));
+    // All at once: the largest number stays, whatever the order.
+    let many: Vec<StatusEntry> = (6..40).map(running).collect();
+    let writers: Vec<StatusWriter> = many.iter().map(|_| StatusWriter::new(&world.mesh)).collect();
+    let puts = futures::future::join_all(writers.iter().zip(&many).map(|(writer, entry)| writer.put(entry))).await;
+    assert!(puts.iter().any(Result::is_ok));
+    assert_eq!(one.put(&status("r1", 40, RunStatus::Succeeded)).await, Ok(Put::Written));
+    assert_eq!(world.mesh.status(&run("r1")).await.unwrap().unwrap().n, 40);
+    assert_eq!(world.mesh.status(&run("r2")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn runs_are_listed_found_and_forgotten() {
+    let world = world().await;
+    let writer = StatusWriter::new(&world.mesh);
+    for (n, id) in [(1, "abc1"), (2, "abd2"), (3, "xyz")] {
+        writer.put(&status(id, n, RunStatus::Failed)).await.unwrap();
+    }
+    let ids = |entries: Vec<StatusEntry>| entries.into_iter().map(|entry| entry.view.run).collect::<Vec<_>>();
+    assert_eq!(ids(world.mesh.statuses().await.unwrap()), [run("xyz"), run("abd2"), run("abc1")]);
+    assert_eq!(world.mesh.find_runs("ab").await.unwrap(), [run("abc1"), run("abd2")]);
+    assert!(world.mesh.find_runs("q").await.unwrap().is_empty());
+    world.mesh.remove_status(&run("abc1")).await.unwrap();
+    world.mesh.remove_status(&run("abc1")).await.unwrap();
+    assert_eq!(ids(world.mesh.statuses().await.unwrap()), [run("xyz"), run("abd2")]);
+    assert_eq!(world.mesh.status(&run("abc1")).await.unwrap(), None);
+    assert_eq!(writer.put(&status("abc1", 1, RunStatus::Running)).await, Ok(Put::Written));
+}
+
+#[tokio::test]
+async fn a_worker_joins_through_whoever_listens() {
+    let world = world().await;
+    let join = Join { worker: worker("w1"), instance: instance("i1"), serves: Serves::default() };
+    let nobody = world.mesh.join(&join).await.unwrap_err();
+    assert!(matches!(nobody, Error::Unreachable(_)), "{nobody}");
+    let mut server = world.mesh.serve_joins().await.unwrap();
+    world.mesh.flush().await.unwrap();
+    let answer = JoinAnswer::Welcome { hosts: Some("w-w1".to_owned()), queues: vec![] };
+    let serve = async {
+        let request = server.next().await.unwrap();
+        assert_eq!(request.join, Ok(join.clone()));
+        request.answer(&answer).await;
+    };
+    let ((), answered) = soon(async { tokio::join!(serve, world.mesh.join(&join)) }).await;
+    assert_eq!(answered.unwrap(), answer);
+    // A request under another worker's name is seen through.
+    let client = world.stranger().await.client();
+    let body = serde_json::to_vec(&join).unwrap();
+    client.publish_with_reply("rr.api.join.w2", "nowhere", body.into()).await.unwrap();
+    assert!(soon(server.next()).await.unwrap().join.is_err());
+}
+
+#[tokio::test]
+async fn a_worker_hears_what_it_is_told_and_answers_pings() {
+    let world = world().await;
+    let by = worker("w1");
+    assert!(!world.mesh.ping(&by).await.unwrap());
+    let mut feed = world.mesh.controls(&by).await.unwrap();
+    let kill = Control::Kill { run: run("r1"), task: 3, attempt: 1 };
+    world.mesh.control(&worker("w2"), &Control::Drain {}).await.unwrap();
+    world.mesh.control(&by, &kill).await.unwrap();
+    assert_eq!(soon(feed.next()).await, Some(kill));
+    let (pinged, heard) = soon(async { tokio::join!(world.mesh.ping(&by), feed.next()) }).await;
+    assert_eq!((pinged, heard), (Ok(true), Some(Control::Ping {})));
+}

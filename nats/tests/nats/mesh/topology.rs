@@ -1,0 +1,93 @@
+//! Making a mesh.
+
+use async_nats::jetstream::stream;
+use rr_nats::{Error, PublishError, Topology, connect, ensure, server::Embedded};
+
+use super::{cancel, entity, options, quick, world, world_of};
+use crate::support;
+
+#[tokio::test]
+async fn a_mesh_is_made_once_and_its_partitions_stay() {
+    let world = world().await;
+    let more = Topology { partitions: 64, ..quick() };
+    let (first, second) = tokio::join!(ensure(&world.link, &more), ensure(&world.link, &more));
+    for mesh in [first.unwrap(), second.unwrap(), world.link.mesh().await.unwrap()] {
+        assert_eq!(mesh.partitions(), 2);
+        assert_eq!(mesh.work_ack_wait(), quick().work_ack_wait);
+        assert_eq!(mesh.partition_of(&entity("r1")), world.mesh.partition_of(&entity("r1")));
+    }
+}
+
+#[tokio::test]
+async fn meshes_of_several_processes_at_once_are_one() {
+    let world = world().await;
+    for name in ["RR_EVENTS", "RR_WORK", "RR_OUTPUT", "RR_QUARANTINE", "KV_rr-runs", "KV_rr-workers"] {
+        world.stranger().await.delete_stream(name).await.unwrap();
+    }
+    let quick = quick();
+    let many = futures::future::join_all((0..8).map(|_| ensure(&world.link, &quick))).await;
+    for mesh in many {
+        assert_eq!(mesh.unwrap().partitions(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_a_mesh_says_so() {
+    let world = world().await;
+    world.stranger().await.delete_stream("RR_EVENTS").await.unwrap();
+    assert!(matches!(world.link.mesh().await, Err(Error::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn what_guarantees_rest_on_must_be_as_we_want_it_and_the_rest_is_the_operators() {
+    let world = world().await;
+    let js = world.stranger().await;
+    let config = |name: &'static str| {
+        let js = js.clone();
+        async move { js.get_stream(name).await.unwrap().cached_info().config.clone() }
+    };
+    let sized = stream::Config { max_bytes: 64 * 1024 * 1024, ..config("RR_OUTPUT").await };
+    js.update_stream(sized).await.unwrap();
+    ensure(&world.link, &quick()).await.unwrap();
+
+    let narrow = stream::Config { allow_direct: false, ..config("RR_EVENTS").await };
+    js.update_stream(narrow).await.unwrap();
+    let drift = ensure(&world.link, &quick()).await.unwrap_err();
+    assert_eq!(drift.to_string(), "the mesh differs: stream RR_EVENTS: allow_direct is false, must be true");
+}
+
+#[tokio::test]
+async fn powers_that_nobody_needs_are_off() {
+    let world = world_of(&Topology::default()).await;
+    let js = world.stranger().await;
+    for name in ["RR_EVENTS", "RR_WORK", "RR_OUTPUT", "RR_QUARANTINE"] {
+        let config = js.get_stream(name).await.unwrap().cached_info().config.clone();
+        assert!(!config.allow_atomic_publish && !config.allow_message_ttl, "{name}");
+        // The server insists on it where there are schedules.
+        assert_eq!(config.allow_rollup, name == "RR_EVENTS");
+        assert!(!config.allow_message_counter && !config.allow_batch_publish, "{name}");
+        assert_eq!(config.allow_message_schedules, name == "RR_EVENTS");
+        assert_eq!(config.max_bytes > 0, name != "RR_EVENTS", "what is kept for ever has no limit of its own");
+    }
+}
+
+#[tokio::test]
+async fn a_full_store_refuses_and_forgets_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = rr_nats::server::Config { file_store_max: 128 << 20, ..support::config(dir.path()) };
+    let server = Embedded::start(&support::binary().await, config).await.unwrap();
+    let link = connect(&options(&server)).await.unwrap();
+    // The streams take what room there is.
+    let mesh = ensure(&link, &quick()).await.unwrap();
+    let big = cancel(&"x".repeat(900_000));
+    let mut stored = 0;
+    let full = loop {
+        match mesh.request(&entity("r1"), "me", &big).await {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 1_000, "the limit is not kept");
+    };
+    assert!(matches!(full, PublishError::Full(_)), "{full}");
+    assert_eq!(mesh.inputs_after(&entity("r1"), 0, 0).await.unwrap().len(), stored);
+}

@@ -1,0 +1,146 @@
+//! Verbs that look at runs or stop them.
+
+use clap::{Args, ValueEnum};
+use rr_schemas::{decision::RunStatus, name::Name};
+
+/// Arguments of `rr watch`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    about = "Show what happens, live",
+    long_about = "Shows what happens, live: in the whole mesh, or in one run until it ends.\n\n\
+        With --json it prints one event a line. Of a run that is over it prints the whole story.",
+    after_long_help = "Examples:\n  rr watch\n  rr watch 4f7k --json | jq .event"
+)]
+pub(crate) struct WatchArgs {
+    /// Run, by its id or a unique beginning of it; without one the whole mesh
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+}
+
+/// Arguments of `rr ls`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    about = "List runs",
+    long_about = "Lists runs, the newest first.\n\n\
+        Shows the runs of the mesh and, below, those that rr run kept on this machine.",
+    after_long_help = "Examples:\n  rr ls\n  rr ls --status running --json\n  rr ls --all"
+)]
+pub(crate) struct LsArgs {
+    /// List all runs instead of the newest ones
+    #[arg(long, conflicts_with = "n")]
+    pub(crate) all: bool,
+    /// Only runs in this state; can be given several times
+    #[arg(long, value_enum, value_name = "STATUS")]
+    pub(crate) status: Vec<StatusArg>,
+    /// How many runs to list
+    #[arg(short, value_name = "N", default_value_t = 20)]
+    pub(crate) n: usize,
+}
+
+/// State of a run, as typed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum StatusArg {
+    /// Asked for; no coordinator has seen it yet.
+    Queued,
+    /// Under way.
+    Running,
+    /// Every job succeeded.
+    Succeeded,
+    /// A job did not.
+    Failed,
+    /// Stopped because somebody asked.
+    Cancelled,
+    /// Stopped because its time limit had passed.
+    TimedOut,
+    /// Its flow was wrong.
+    Rejected,
+}
+
+impl From<StatusArg> for RunStatus {
+    fn from(status: StatusArg) -> Self {
+        match status {
+            StatusArg::Queued => Self::Queued,
+            StatusArg::Running => Self::Running,
+            StatusArg::Succeeded => Self::Succeeded,
+            StatusArg::Failed => Self::Failed,
+            StatusArg::Cancelled => Self::Cancelled,
+            StatusArg::TimedOut => Self::TimedOut,
+            StatusArg::Rejected => Self::Rejected,
+        }
+    }
+}
+
+/// Arguments of `rr show`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    about = "Show one run with its jobs and tasks",
+    long_about = "Shows one run with its jobs, and the tasks that did not succeed.\n\n\
+        With --json it prints the whole document: every job, task and attempt.",
+    after_long_help = "Examples:\n  rr show 4f7k\n  rr show 4f7k --json"
+)]
+pub(crate) struct ShowArgs {
+    /// Run, by its id or a unique beginning of it
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+}
+
+/// Arguments of `rr logs`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    about = "Print the output of a run's tasks",
+    long_about = "Prints what the tasks of a run wrote, each line after its job and host.\n\n\
+        Bytes that are no text and control characters are shown escaped; --raw prints the bytes as they are, without \
+        job and host.",
+    after_long_help = "Examples:\n  rr logs 4f7k\n  rr logs 4f7k -f --job pkg1\n  rr logs 4f7k --host 'db[1-3]' --raw"
+)]
+pub(crate) struct LogsArgs {
+    /// Run, by its id or a unique beginning of it
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// Go on until the run ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only this job
+    #[arg(long, value_name = "JOB")]
+    pub(crate) job: Option<Name>,
+    /// Only these hosts, as an expression
+    #[arg(long, value_name = "HOSTS")]
+    pub(crate) host: Option<String>,
+    /// Only this attempt of each task
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) attempt: Option<u32>,
+    /// Print the bytes as they are
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+/// Arguments of `rr cancel`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    about = "Stop a run",
+    long_about = "Stops a run: nothing new starts, what runs is killed.\n\n\
+        The request is stored durably; this returns before the run has ended.",
+    after_long_help = "Examples:\n  rr cancel 4f7k\n  rr cancel 4f7k --reason 'wrong version'"
+)]
+pub(crate) struct CancelArgs {
+    /// Run, by its id or a unique beginning of it
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// Why, for people
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// Arguments of `rr why`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    about = "Say what a run waits for, or why it ended so",
+    long_about = "Says what a run waits for and what can be done about it, or why it ended as it did.",
+    after_long_help = "Examples:\n  rr why 4f7k"
+)]
+pub(crate) struct WhyArgs {
+    /// Run, by its id or a unique beginning of it
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+}

@@ -1,0 +1,57 @@
+//! `rr cancel`: stops a run.
+
+use rr_nats::Mesh;
+use rr_schemas::{
+    id::RunId,
+    input::{Cancel, Input},
+};
+use serde::Serialize;
+
+use crate::cli::CancelArgs;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::lookup::{self, Found};
+use crate::mesh;
+
+#[derive(Debug, Serialize)]
+struct Asked<'a> {
+    run: &'a RunId,
+    cancel: bool,
+}
+
+/// Asks for the end of a run. One that is over stays as it is.
+pub(crate) async fn cancel(ctx: &Context, args: &CancelArgs) -> Result<Exit, CliError> {
+    let (run, asked) = match lookup::find(ctx, &args.run).await? {
+        Found::Live { mesh, run } => {
+            let status = mesh.status(&run).await.map_err(|error| mesh::told(&error))?;
+            if let Some(status) = status.map(|entry| entry.view.status).filter(|status| status.is_final()) {
+                ctx.printer.note(format_args!("run {run} is over: {}", status.word()));
+                (run, false)
+            } else {
+                request(ctx, &mesh, &run, args.reason.clone()).await?;
+                ctx.printer.note(format_args!("asked run {run} to stop; follow with: rr watch {run}"));
+                (run, true)
+            }
+        }
+        Found::Kept(kept) => {
+            let view = kept.header.view;
+            ctx.printer.note(format_args!("run {} is over: nobody works on it", view.run));
+            (view.run, false)
+        }
+    };
+    if ctx.printer.is_json() {
+        ctx.printer.json_line(&Asked { run: &run, cancel: asked })?;
+    }
+    Ok(Exit::Succeeded)
+}
+
+/// Stores the wish to stop a run.
+///
+/// # Errors
+/// It is not known to be stored.
+pub(crate) async fn request(ctx: &Context, mesh: &Mesh, run: &RunId, reason: Option<String>) -> Result<(), CliError> {
+    let input = Input::Cancel(Cancel { by: ctx.who(), reason });
+    let stored = mesh.request(&run.into(), &ctx.who(), &input).await;
+    stored.map(|_| ()).map_err(|error| mesh::publish_told(&error))
+}

@@ -1,0 +1,94 @@
+//! `rr publish`: stores a run in a mesh.
+
+use rr_nats::Mesh;
+use rr_schemas::id::RunId;
+use serde::Serialize;
+use tokio::time::sleep;
+
+use crate::cli::PublishArgs;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::flowfile;
+use crate::follow::{Follower, Show};
+use crate::mesh::Place;
+use crate::output;
+use crate::progress::{Story, summary};
+use crate::signals::Signals;
+use crate::submit;
+
+#[derive(Debug, Serialize)]
+struct Published<'a> {
+    run: &'a RunId,
+    flow: &'a str,
+}
+
+/// Stores a run, and waits for it if asked to.
+pub(crate) async fn publish(ctx: &Context, args: &PublishArgs) -> Result<Exit, CliError> {
+    let checked = flowfile::checked(ctx.printer, &args.flow, &args.set)?;
+    let mesh = Place::need(ctx)?.connect("publish").await?;
+    let run = submit::id_or_drawn(args.id.as_ref());
+    // From here on Ctrl-C must not leave it open whether the run was stored.
+    let signals = Signals::new()?;
+    submit::submit(ctx, &mesh, &run, &checked).await?;
+    if args.wait || args.follow {
+        ctx.printer.note(format_args!("published run {run}"));
+        submit::warn_of_absent(ctx, &mesh, &checked.plan).await;
+        return wait(ctx, args, &mesh, &run, signals).await;
+    }
+    if ctx.printer.is_json() {
+        ctx.printer.json_line(&Published { run: &run, flow: checked.flow.name.as_str() })?;
+    } else {
+        ctx.printer.line(&run)?;
+    }
+    submit::warn_of_absent(ctx, &mesh, &checked.plan).await;
+    mesh.drain().await;
+    Ok(Exit::Succeeded)
+}
+
+async fn wait(
+    ctx: &Context,
+    args: &PublishArgs,
+    mesh: &Mesh,
+    run: &RunId,
+    mut signals: Signals,
+) -> Result<Exit, CliError> {
+    let show = if args.follow { Show::best(ctx) } else { Show::Quiet };
+    let mut follower = Follower::new(mesh, run, ctx.printer, show);
+    let deadline = async {
+        match args.timeout {
+            Some(timeout) => sleep(timeout.as_duration()).await,
+            None => std::future::pending().await,
+        }
+    };
+    let why = tokio::select! {
+        over = follower.until_over() => {
+            over?;
+            let exit = finish(ctx, mesh, follower.story()).await?;
+            mesh.drain().await;
+            return Ok(exit);
+        }
+        () = deadline => "gave up waiting",
+        () = signals.next() => "stopped waiting",
+    };
+    follower.clear();
+    ctx.printer.note(format_args!("{why}; run {run} continues; follow with: rr watch {run}"));
+    Ok(Exit::GaveUpWaiting)
+}
+
+/// Prints the end of a run: its document, or its summary.
+///
+/// # Errors
+/// Stdout is closed.
+pub(crate) async fn finish(ctx: &Context, mesh: &Mesh, story: &Story) -> Result<Exit, CliError> {
+    let view = story.history().view();
+    if ctx.printer.is_json() {
+        ctx.printer.json_document(&view)?;
+    } else {
+        let tails = output::tails(mesh, story).await;
+        for line in summary(&view, &tails) {
+            ctx.printer.line(line)?;
+        }
+    }
+    Ok(Exit::of_run(view.status))
+}

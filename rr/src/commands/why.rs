@@ -1,0 +1,163 @@
+//! `rr why`: what a run waits for, or why it ended as it did.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rr_core::Wait;
+use rr_nats::Mesh;
+use rr_schemas::{
+    decision::{JobStatus, RunStatus},
+    id::RunId,
+    ranges::Ranges,
+    view::{JobView, RunView, TaskView},
+};
+use serde::Serialize;
+
+use crate::cli::WhyArgs;
+use crate::context::Context;
+use crate::environment::now;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::follow;
+use crate::lookup::{self, Found};
+use crate::progress::{Story, Tally, places, trouble};
+use crate::text::{between, duration_words};
+
+/// Groups of failures of one job that are named.
+const GROUPS_MAX: usize = 10;
+
+/// The answer, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    run: &'a RunId,
+    status: RunStatus,
+    reasons: &'a [String],
+}
+
+/// Prints reasons.
+pub(crate) async fn why(ctx: &Context, args: &WhyArgs) -> Result<Exit, CliError> {
+    let (view, reasons) = match lookup::find(ctx, &args.run).await? {
+        Found::Live { mesh, run } => {
+            let story = follow::story(&mesh, &run).await?;
+            let view = story.history().view();
+            let reasons = if view.status.is_final() { ended(&view) } else { waiting(&mesh, &story).await };
+            (view, reasons)
+        }
+        Found::Kept(kept) => {
+            let view = kept.header.view;
+            let reasons = if view.status.is_final() {
+                ended(&view)
+            } else {
+                vec!["the rr run that carried it was killed; nobody works on it any more; run the flow again".to_owned()]
+            };
+            (view, reasons)
+        }
+    };
+    if ctx.printer.is_json() {
+        ctx.printer.json_document(&Answer { run: &view.run, status: view.status, reasons: &reasons })?;
+        return Ok(Exit::Succeeded);
+    }
+    ctx.printer.line(format_args!("run {} {}", view.run, view.status.word()))?;
+    for reason in reasons {
+        ctx.printer.line(reason)?;
+    }
+    Ok(Exit::Succeeded)
+}
+
+/// Why a run that is over ended so.
+fn ended(view: &RunView) -> Vec<String> {
+    let mut reasons: Vec<String> = match view.status {
+        RunStatus::Succeeded => vec!["every job succeeded".to_owned()],
+        RunStatus::Cancelled => vec!["somebody asked to stop it".to_owned()],
+        RunStatus::TimedOut => vec!["the time limit of the run has passed".to_owned()],
+        RunStatus::Rejected => view.problems.clone(),
+        RunStatus::Failed | RunStatus::Queued | RunStatus::Running => Vec::new(),
+    };
+    reasons.extend(view.jobs.iter().filter(|job| job.status == JobStatus::Failed).map(failed_job));
+    let skipped: Vec<&str> =
+        view.jobs.iter().filter(|job| job.status == JobStatus::Skipped).map(|job| job.job.as_str()).take(20).collect();
+    if !skipped.is_empty() {
+        reasons.push(format!("{}: skipped, because a job before did not succeed", skipped.join(", ")));
+    }
+    reasons
+}
+
+/// `pkg1: 7 ok of 10, needed 8; db3: exit 1; db[7,9]: timeout`.
+fn failed_job(job: &JobView) -> String {
+    let mut groups: BTreeMap<String, Vec<&TaskView>> = BTreeMap::new();
+    for task in &job.tasks {
+        if let Some(words) = trouble(task) {
+            groups.entry(words).or_default().push(task);
+        }
+    }
+    let named = groups.iter().take(GROUPS_MAX).map(|(words, tasks)| format!("{}: {words}", places(tasks)));
+    let more = (groups.len() > GROUPS_MAX).then(|| "and more".to_owned());
+    let parts = std::iter::once(format!("{}: {}", job.job, Tally::from(job))).chain(named).chain(more);
+    parts.collect::<Vec<_>>().join("; ")
+}
+
+/// What a run waits for, and what can be done about it.
+async fn waiting(mesh: &Mesh, story: &Story) -> Vec<String> {
+    let run = story.history().run();
+    let no_coordinator = mesh.coordinators().await.is_ok_and(|present| present.is_empty());
+    let mut reasons = Vec::new();
+    if no_coordinator {
+        reasons.push("no coordinator is up, so nothing is decided; start one with: rr coordinator".to_owned());
+    }
+    if run.is_stopping() {
+        reasons.push("it is being stopped; what runs is killed".to_owned());
+    }
+    for wait in run.waits() {
+        match &wait {
+            Wait::Coordinator if no_coordinator => {}
+            Wait::Coordinator => reasons.push("a coordinator has still to see it; that takes a moment".to_owned()),
+            Wait::Worker { job, tasks, until } => {
+                let advice = unserved(mesh, story, tasks).await;
+                let when = moment(*until);
+                reasons.push(format!("{job}: {} wait for a worker to take them, looked after {when}{advice}", on(story, tasks)));
+            }
+            Wait::Report { job, tasks, holder, .. } => {
+                reasons.push(format!("{job}: {} run on worker {}; see rr logs {} -f", on(story, tasks), holder.worker, run.id()));
+            }
+            Wait::Retry { job, tasks, until } => {
+                reasons.push(format!("{job}: {} wait for their next attempt, due {}", on(story, tasks), moment(*until)));
+            }
+            Wait::Person { job, tasks } => reasons.push(format!(
+                "{job}: {} are held: their worker was lost; they go on when it comes back and reports, or end with: rr cancel {}",
+                on(story, tasks),
+                run.id()
+            )),
+            Wait::Window { job, n, window } => {
+                reasons.push(format!("{job}: {n} more tasks wait for room, {window} run at once"));
+            }
+            Wait::Needs { job, unmet } => {
+                let jobs = if *unmet == 1 { "a job".to_owned() } else { format!("{unmet} jobs") };
+                reasons.push(format!("{job}: waits for {jobs} before it to succeed"));
+            }
+        }
+    }
+    reasons
+}
+
+fn on(story: &Story, tasks: &Ranges) -> String {
+    let n = tasks.len();
+    format!("{n} {} on {}", if n == 1 { "task" } else { "tasks" }, story.places(tasks.iter()))
+}
+
+fn moment(until: Timestamp) -> String {
+    let now = now();
+    if until <= now { "now".to_owned() } else { format!("in {}", duration_words(between(now, until))) }
+}
+
+/// Which of the tasks nobody who is present serves.
+async fn unserved(mesh: &Mesh, story: &Story, tasks: &Ranges) -> String {
+    let (Ok(workers), Some(plan)) = (mesh.workers().await, story.plan()) else { return String::new() };
+    let absent: Vec<u32> = tasks
+        .iter()
+        .filter(|task| plan.target(*task).is_some_and(|target| !crate::submit::is_served(&workers, &target)))
+        .collect();
+    if absent.is_empty() {
+        return String::new();
+    }
+    format!("; nobody serves {} now; start one with: rr worker", story.places(absent))
+}

@@ -1,0 +1,354 @@
+//! The configuration of `rr`: a file, then `RR_*` variables, then flags; each wins over those before it.
+//!
+//! A variable is named like its key: `RR_LOG_FORMAT` is `log-format`, `RR_WORKER__STATE_DIR` is `state-dir` in the
+//! section `worker`. Attempts see variables such as `RR_HOST` too, so a variable without a section that is no key
+//! is passed over; one with a section must be right.
+
+use std::collections::BTreeMap;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::{
+    Figment, Metadata, Profile, Provider,
+    providers::Format as _,
+    value::{Dict, Map, Value},
+};
+use rr_nats::topology::Topology;
+use rr_schemas::span::Span;
+use serde::Deserialize;
+use serde_saphyr::figment::Yaml;
+
+use crate::cli::{ColorWhen, GlobalArgs, LogFormat};
+use crate::environment::Environment;
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Config {
+    /// URL of the mesh. Default: a running `rr up`, else none.
+    pub(crate) server: Option<String>,
+    /// Credentials file of the mesh. Default: none.
+    pub(crate) creds: Option<PathBuf>,
+    /// Whether to use colours. Default: on a terminal.
+    pub(crate) color: ColorWhen,
+    /// What to log, as `tracing` filters: `info`, `rr_worker=debug`. Default: `warn`; roles: `info`.
+    pub(crate) log: Option<String>,
+    /// Form of the log. Default: text.
+    pub(crate) log_format: LogFormat,
+    /// The nats-server program for private meshes. Default: from `PATH`, else fetched.
+    pub(crate) nats_server: Option<PathBuf>,
+    /// Where private meshes and their runs are kept. Default: `$XDG_STATE_HOME/rr`.
+    pub(crate) state_dir: Option<PathBuf>,
+    /// `rr worker`, and the worker of `rr up`.
+    pub(crate) worker: WorkerConfig,
+    /// `rr coordinator`, and the coordinator of private meshes.
+    pub(crate) coordinator: rr_coordinator::Options,
+    /// How the streams of a new mesh are made.
+    pub(crate) mesh: MeshConfig,
+}
+
+/// What a worker serves and where it keeps its state.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct WorkerConfig {
+    /// Its name. Default: the name of the machine.
+    #[serde(deserialize_with = "lenient_text")]
+    pub(crate) name: Option<String>,
+    /// Hosts, as an expression. Default: none under `rr worker`, the name of the machine under `rr up`.
+    pub(crate) hosts: Option<String>,
+    /// Whether it serves every host that a flow names. Default: no.
+    pub(crate) all_hosts: bool,
+    /// Queues, as `A:A:B`. Default: none under `rr worker`, `default` under `rr up`.
+    #[serde(deserialize_with = "lenient_text")]
+    pub(crate) queues: Option<String>,
+    /// Attempts at once. Default: one for each CPU.
+    pub(crate) capacity: Option<NonZeroU32>,
+    /// Labels. Default: none.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Where it keeps what it has done. Default: `worker-<name>` in the state directory.
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Its times.
+    pub(crate) times: rr_worker::config::Times,
+    /// What is kept of an attempt's output.
+    pub(crate) output: rr_worker::config::OutputLimits,
+}
+
+/// How the streams of a new mesh are made; what is not said is as [`Topology`] has it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct MeshConfig {
+    /// Partitions, fixed for the life of the mesh. Default: 8.
+    partitions: Option<NonZeroU16>,
+    /// Copies of each stream. Default: 1.
+    replicas: Option<usize>,
+    /// How long a worker may hold an offer without a sign of life. Default: 30s.
+    ack_wait: Option<Span>,
+    /// How long a coordinator may hold an input. Default: 5s.
+    partition_ack_wait: Option<Span>,
+    /// After which silence a partition goes to another coordinator. Default: 3s.
+    pin_timeout: Option<Span>,
+    /// Bytes of output at most. Default: 4 GiB.
+    output_max_bytes: Option<u64>,
+    /// Age of output at most. Default: 7d.
+    output_max_age: Option<Span>,
+}
+
+impl MeshConfig {
+    /// The streams to make where there are none; `partitions` unless something else is configured.
+    pub(crate) fn topology(&self, partitions: u16) -> Topology {
+        let or = |span: Option<Span>, default: Duration| span.map_or(default, Span::as_duration);
+        let default = Topology::default();
+        Topology {
+            partitions: self.partitions.map_or(partitions, NonZeroU16::get),
+            replicas: self.replicas.unwrap_or(default.replicas),
+            work_ack_wait: or(self.ack_wait, default.work_ack_wait),
+            partition_ack_wait: or(self.partition_ack_wait, default.partition_ack_wait),
+            pin_timeout: or(self.pin_timeout, default.pin_timeout),
+            output_max_bytes: self.output_max_bytes.unwrap_or(default.output_max_bytes),
+            output_max_age: or(self.output_max_age, default.output_max_age),
+            ..default
+        }
+    }
+}
+
+/// Variables arrive as numbers where they look like one.
+fn lenient_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match Option::<Value>::deserialize(deserializer)? {
+        None => None,
+        Some(Value::String(_, text)) => Some(text),
+        Some(Value::Num(_, number)) => number.to_u128().map(|number| number.to_string()),
+        Some(Value::Bool(_, truth)) => Some(truth.to_string()),
+        Some(Value::Char(..) | Value::Empty(..) | Value::Dict(..) | Value::Array(..)) => {
+            return Err(serde::de::Error::custom("expected a text"));
+        }
+    })
+}
+
+/// Keys of the top level that a variable may set.
+const PLAIN_KEYS: [&str; 7] = ["server", "creds", "color", "log", "log-format", "nats-server", "state-dir"];
+
+impl Config {
+    /// Reads the file that is named or lies at its usual place, then the variables, then the flags.
+    ///
+    /// # Errors
+    /// A named file that is missing (66); anything that is wrong in any of them (78), with its source.
+    pub(crate) fn load(environment: &Environment, flags: &GlobalArgs) -> Result<Self, CliError> {
+        let named = flags.config.clone().or_else(|| environment.get("RR_CONFIG").map(PathBuf::from));
+        let usual = environment.config_dir().map(|dir| dir.join("config.yaml"));
+        let file = match named {
+            Some(path) if !path.is_file() => {
+                return Err(CliError::new(Exit::Unknown, format_args!("cannot read the configuration {}: no such file", path.display())));
+            }
+            Some(path) => Some(path),
+            None => usual.filter(|path| path.is_file()),
+        };
+        Self::layered(file.as_deref(), environment, flags)
+    }
+
+    fn layered(file: Option<&Path>, environment: &Environment, flags: &GlobalArgs) -> Result<Self, CliError> {
+        let figment = file.map_or_else(Figment::new, |path| Figment::from(Yaml::file_exact(path)));
+        let figment = figment.merge(Layer { name: "RR_* variables", values: variables(environment) });
+        let figment = figment.merge(Layer { name: "flags", values: of_flags(flags) });
+        figment.extract().map_err(|error| {
+            let all: Vec<String> = error.into_iter().map(|error| explain(&error)).collect();
+            CliError::new(Exit::Config, format_args!("wrong configuration: {}", all.join("; ")))
+        })
+    }
+
+    /// Where private meshes and their runs are kept.
+    ///
+    /// # Errors
+    /// Neither configured nor to be found from the environment.
+    pub(crate) fn state_dir(&self, environment: &Environment) -> Result<PathBuf, CliError> {
+        self.state_dir.clone().or_else(|| environment.state_dir()).ok_or_else(|| {
+            CliError::new(Exit::Config, "neither HOME nor XDG_STATE_HOME is set")
+                .hint("set RR_STATE_DIR to a directory that may be written")
+        })
+    }
+}
+
+/// What is wrong, where, and in which source.
+fn explain(error: &figment::Error) -> String {
+    let at = if error.path.is_empty() { String::new() } else { format!(" at {}", error.path.join(".")) };
+    let source = error.metadata.as_ref().map(|metadata| {
+        let file = metadata.source.as_ref().and_then(figment::Source::file_path);
+        file.map_or_else(|| metadata.name.to_string(), |path| path.display().to_string())
+    });
+    let source = source.map_or_else(String::new, |source| format!(" in {source}"));
+    format!("{}{at}{source}", error.kind)
+}
+
+/// One source of values, already read.
+struct Layer {
+    name: &'static str,
+    values: Dict,
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+fn variables(environment: &Environment) -> Dict {
+    let mut dict = Dict::new();
+    for (name, value) in environment.texts() {
+        let Some(key) = name.strip_prefix("RR_").map(str::to_ascii_lowercase) else { continue };
+        let path: Vec<String> = key.split("__").map(|part| part.replace('_', "-")).collect();
+        match path.as_slice() {
+            [plain] if PLAIN_KEYS.contains(&plain.as_str()) && !value.is_empty() => {
+                dict.insert(plain.clone(), Value::from(value));
+            }
+            [_, _, ..] => insert(&mut dict, &path, scalar(value)),
+            [] | [_] => {}
+        }
+    }
+    dict
+}
+
+/// Whole numbers and truths as such, everything else as text.
+fn scalar(text: &str) -> Value {
+    match (text.parse::<u64>(), text.parse::<bool>()) {
+        (Ok(number), _) => Value::from(number),
+        (_, Ok(truth)) => Value::from(truth),
+        _ => Value::from(text),
+    }
+}
+
+fn insert(dict: &mut Dict, path: &[String], value: Value) {
+    match path {
+        [] => {}
+        [last] => drop(dict.insert(last.clone(), value)),
+        [first, rest @ ..] => {
+            let section = dict.entry(first.clone()).or_insert_with(|| Value::from(Dict::new()));
+            if let Value::Dict(_, section) = section {
+                insert(section, rest, value);
+            }
+        }
+    }
+}
+
+fn of_flags(flags: &GlobalArgs) -> Dict {
+    let GlobalArgs { server, creds, config: _, json: _, color, verbose, log_format } = flags;
+    let texts = [
+        ("server", server.clone()),
+        ("creds", creds.as_ref().map(|path| path.to_string_lossy().into_owned())),
+        ("log", log_of(*verbose).map(str::to_owned)),
+        (
+            "color",
+            color.map(|color| match color {
+                ColorWhen::Auto => "auto".to_owned(),
+                ColorWhen::Always => "always".to_owned(),
+                ColorWhen::Never => "never".to_owned(),
+            }),
+        ),
+        (
+            "log-format",
+            log_format.map(|format| match format {
+                LogFormat::Text => "text".to_owned(),
+                LogFormat::Json => "json".to_owned(),
+            }),
+        ),
+    ];
+    texts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?)))).collect()
+}
+
+/// What `-v`, `-vv` and more log.
+const fn log_of(verbose: u8) -> Option<&'static str> {
+    match verbose {
+        0 => None,
+        1 => Some("info,async_nats=warn"),
+        2 => Some("debug,async_nats=info"),
+        _ => Some("trace"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: Option<&str>, variables: &[(&str, &str)], flags: &GlobalArgs) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.yaml");
+        if let Some(text) = file {
+            std::fs::write(&path, text).unwrap();
+        }
+        let environment = variables.iter().copied().collect::<Environment>();
+        Config::layered(file.map(|_| path.as_path()), &environment, flags)
+            .map_err(|error| error.to_string().replace(&dir.path().display().to_string(), "DIR"))
+    }
+
+    #[test]
+    fn flags_win_over_variables_and_variables_over_the_file() {
+        let none = GlobalArgs::default();
+        let flag = GlobalArgs { server: Some("nats://flag".to_owned()), ..GlobalArgs::default() };
+        let file = Some("server: nats://file\n");
+        let variable = [("RR_SERVER", "nats://variable")];
+        for (file, variables, flags, server) in [
+            (None, &[][..], &none, None),
+            (file, &[][..], &none, Some("nats://file")),
+            (file, &variable[..], &none, Some("nats://variable")),
+            (file, &variable[..], &flag, Some("nats://flag")),
+            (None, &[("RR_SERVER", "")][..], &none, None),
+        ] {
+            assert_eq!(load(file, variables, flags).unwrap().server.as_deref(), server, "{file:?} {variables:?}");
+        }
+    }
+
+    #[test]
+    fn sections_merge_key_by_key() {
+        let variables = [
+            ("RR_WORKER__CAPACITY", "9"),
+            ("RR_WORKER__NAME", "007"),
+            ("RR_COORDINATOR__POLICY__OFFER_EXPIRY", "2s"),
+            ("RR_WORKER__TIMES__GRACE", "1s"),
+            ("RR_WORKER__ALL_HOSTS", "true"),
+        ];
+        let config = load(Some("worker: {queues: 'a:b', capacity: 3}\ncoordinator: {policy: {lease: 4s}}\n"), &variables, &GlobalArgs::default());
+        let config = config.unwrap();
+        assert_eq!(config.worker.capacity.unwrap().get(), 9);
+        assert_eq!(config.worker.queues.as_deref(), Some("a:b"));
+        assert_eq!(config.worker.name.as_deref(), Some("7"));
+        assert_eq!(config.coordinator.policy.offer_expiry.to_string(), "2s");
+        assert_eq!(config.coordinator.policy.lease.to_string(), "4s");
+        assert_eq!(config.worker.times.grace.to_string(), "1s");
+        assert!(config.worker.all_hosts);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_source() {
+        let none = GlobalArgs::default();
+        for (file, variables) in [
+            (Some("sever: nats://x\n"), &[][..]),
+            (Some("worker: {capacty: 3}\n"), &[][..]),
+            (Some("worker: {capacity: 0}\n"), &[][..]),
+            (Some("coordinator: {policy: {lease: soon}}\n"), &[][..]),
+            (Some("a: [\n"), &[][..]),
+            (None, &[("RR_WORKER__CAPACTY", "3")][..]),
+            (None, &[("RR_COLOR", "pink")][..]),
+        ] {
+            let error = load(file, variables, &none).unwrap_err();
+            let source = if file.is_some() { "DIR/config.yaml" } else { "RR_* variables" };
+            assert!(error.contains(source), "{error}");
+        }
+    }
+
+    #[test]
+    fn variables_of_attempts_are_no_configuration() {
+        let variables = [("RR_HOST", "db1"), ("RR_PARAM_VERSION", "1"), ("RR_JOB", "x"), ("RR_OUTPUT_FILE", "/f")];
+        assert!(load(None, &variables, &GlobalArgs::default()).is_ok());
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let flags = GlobalArgs { config: Some("/nowhere/rr.yaml".into()), ..GlobalArgs::default() };
+        assert_eq!(Config::load(&Environment::default(), &flags).unwrap_err().exit().code(), 66);
+    }
+}

@@ -1,0 +1,94 @@
+//! From the command line to the command and back to an exit code.
+
+use std::ffi::OsString;
+use std::future::Future;
+
+use clap::Parser as _;
+use tokio::runtime::Builder;
+
+use crate::cli::{Cli, Verb};
+use crate::commands;
+use crate::context::Context;
+use crate::environment::Environment;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::logging::{self, Verbosity};
+use crate::printer::Printer;
+
+/// Threads of a runtime that carries a whole mesh. More cost more than they give: the work is messages.
+const MESH_THREADS: usize = 2;
+
+/// Does what the command line says.
+pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Help goes to stdout and is a success, everything else to stderr; a reader that is gone changes nothing.
+            drop(told.print());
+            return if told.exit_code() == 0 { Exit::Succeeded } else { Exit::Usage };
+        }
+    };
+    let color = cli.global.color.unwrap_or_default();
+    let done = Context::new(Environment::read(), &cli.global).and_then(|ctx| perform(&ctx, cli.verb));
+    done.unwrap_or_else(|error| {
+        error.show(Printer::new(color, false));
+        error.exit()
+    })
+}
+
+fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
+    let verbosity = match &verb {
+        Verb::Worker(_) | Verb::Coordinator(_) => Verbosity::Role,
+        // `rr up` prints a line of its own for each run.
+        Verb::Run(_)
+        | Verb::Up(_)
+        | Verb::Publish(_)
+        | Verb::Watch(_)
+        | Verb::Ls(_)
+        | Verb::Show(_)
+        | Verb::Logs(_)
+        | Verb::Cancel(_)
+        | Verb::Why(_)
+        | Verb::Check(_)
+        | Verb::Plan(_)
+        | Verb::Hosts(_)
+        | Verb::Bench(_)
+        | Verb::Guard => Verbosity::User,
+    };
+    logging::start(&ctx.config, ctx.printer, verbosity)?;
+    match verb {
+        Verb::Run(args) => on_threads(commands::run(ctx, &args)),
+        Verb::Up(args) => on_threads(commands::up(ctx, &args)),
+        Verb::Publish(args) => on_one_thread(commands::publish(ctx, &args)),
+        Verb::Watch(args) => on_one_thread(commands::watch(ctx, &args)),
+        Verb::Ls(args) => on_one_thread(commands::ls(ctx, &args)),
+        Verb::Show(args) => on_one_thread(commands::show(ctx, &args)),
+        Verb::Logs(args) => on_one_thread(commands::logs(ctx, &args)),
+        Verb::Cancel(args) => on_one_thread(commands::cancel(ctx, &args)),
+        Verb::Why(args) => on_one_thread(commands::why(ctx, &args)),
+        Verb::Check(args) => commands::check(ctx, &args),
+        Verb::Plan(args) => commands::plan(ctx, &args),
+        Verb::Hosts(args) => commands::hosts(ctx, args),
+        Verb::Worker(args) => on_threads(commands::worker(ctx, &args)),
+        Verb::Coordinator(_) => on_threads(commands::coordinator(ctx)),
+        Verb::Bench(_) => Err(CliError::bug("bench")),
+        Verb::Guard => on_one_thread(commands::guard()),
+    }
+}
+
+fn on_threads(work: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
+    run_on(Builder::new_multi_thread().worker_threads(MESH_THREADS), work)
+}
+
+fn on_one_thread(work: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
+    run_on(&mut Builder::new_current_thread(), work)
+}
+
+fn run_on(builder: &mut Builder, work: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
+    let runtime =
+        builder.enable_all().build().map_err(|error| CliError::bug(format_args!("start the runtime: {error}")))?;
+    let done = runtime.block_on(Box::pin(work));
+    // Nothing that still blocks (a read of a name server, say) may hold up the end.
+    runtime.shutdown_background();
+    done
+}

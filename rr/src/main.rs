@@ -1,0 +1,38 @@
+//! `rr`: one binary with every role.
+//!
+//! Reading order: `cli` (what can be typed), `exit` (what comes back), `dispatch` (who does it), `commands` (the verbs);
+//! `mesh` and `lookup` (which mesh, which run), `private` and `archive` (meshes of one user), `follow` and `progress`
+//! (what is shown while a run goes on).
+
+mod archive;
+mod cli;
+mod commands;
+mod config;
+mod context;
+mod dispatch;
+mod environment;
+mod error;
+mod exit;
+mod files;
+mod flowfile;
+mod follow;
+mod ids;
+mod local;
+mod logging;
+mod lookup;
+mod mesh;
+mod output;
+mod printer;
+mod private;
+mod progress;
+mod roles;
+mod server;
+mod signals;
+mod submit;
+mod text;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dispatch::run(std::env::args_os()).into()
+}

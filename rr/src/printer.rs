@@ -1,0 +1,149 @@
+//! The only way to stdout and stderr: data goes to stdout, everything else to stderr.
+//!
+//! Invariant: a reader that goes away (`rr watch | head`) ends the call quietly with exit code 0; nothing is printed
+//! by colour alone.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::cli::ColorWhen;
+use crate::error::CliError;
+
+/// Width where the terminal does not say its own.
+const WIDTH_DEFAULT: usize = 80;
+/// Height where the terminal does not say its own.
+const HEIGHT_DEFAULT: usize = 24;
+
+/// Data to stdout, everything else to stderr.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Printer {
+    is_json: bool,
+    out: ColorChoice,
+    err: ColorChoice,
+    err_is_terminal: bool,
+}
+
+/// Columns and rows of a terminal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Size {
+    /// Columns.
+    pub(crate) width: usize,
+    /// Rows.
+    pub(crate) height: usize,
+}
+
+impl Printer {
+    /// Looks at stdout and stderr once.
+    pub(crate) fn new(color: ColorWhen, is_json: bool) -> Self {
+        let (out, err) = match color {
+            ColorWhen::Auto => (AutoStream::choice(&io::stdout()), AutoStream::choice(&io::stderr())),
+            ColorWhen::Always => (ColorChoice::Always, ColorChoice::Always),
+            ColorWhen::Never => (ColorChoice::Never, ColorChoice::Never),
+        };
+        Self { is_json, out, err, err_is_terminal: io::stderr().is_terminal() }
+    }
+
+    /// Whether stdout is to hold JSON.
+    pub(crate) const fn is_json(self) -> bool {
+        self.is_json
+    }
+
+    /// Prints a line of data.
+    ///
+    /// # Errors
+    /// [`CliError::StdoutClosed`] when nobody reads any more, or another failure of stdout.
+    pub(crate) fn line(self, line: impl Display) -> Result<(), CliError> {
+        let mut out = AutoStream::new(io::stdout().lock(), self.out);
+        writeln!(out, "{line}")?;
+        Ok(out.flush()?)
+    }
+
+    /// Prints bytes as they are.
+    ///
+    /// # Errors
+    /// As [`Printer::line`].
+    #[expect(clippy::unused_self, reason = "whoever prints was handed the printer")]
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), CliError> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)?;
+        Ok(out.flush()?)
+    }
+
+    /// Prints a value as one line of JSON.
+    ///
+    /// # Errors
+    /// As [`Printer::line`].
+    pub(crate) fn json_line(self, value: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string(value).map_err(|error| CliError::bug(format!("write JSON: {error}")))?;
+        self.line(text)
+    }
+
+    /// Prints a value as JSON for people to read.
+    ///
+    /// # Errors
+    /// As [`Printer::line`].
+    pub(crate) fn json_document(self, value: &impl Serialize) -> Result<(), CliError> {
+        let text =
+            serde_json::to_string_pretty(value).map_err(|error| CliError::bug(format!("write JSON: {error}")))?;
+        self.line(text)
+    }
+
+    /// Prints a line for people on stderr. A stderr that is closed changes nothing.
+    pub(crate) fn note(self, line: impl Display) {
+        let mut err = AutoStream::new(io::stderr().lock(), self.err);
+        // There is no other way to say that this one failed.
+        drop(writeln!(err, "{line}"));
+    }
+
+    /// Prints a warning on stderr.
+    pub(crate) fn warn(self, text: impl Display) {
+        self.note(format_args!("{}: {text}", paint(WARN, "warning")));
+    }
+
+    /// Moves the cursor of the terminal behind stderr; not a colour, so it is never taken out.
+    pub(crate) fn steer(self, sequence: &str) {
+        if self.err_is_terminal {
+            drop(io::stderr().lock().write_all(sequence.as_bytes()));
+        }
+    }
+
+    /// Whether stderr takes colours.
+    pub(crate) fn colors_stderr(self) -> bool {
+        self.err != ColorChoice::Never
+    }
+
+    /// Whether stderr is a terminal that may be drawn on.
+    pub(crate) fn draws(self) -> bool {
+        self.err_is_terminal
+    }
+
+    /// Size of the terminal behind stderr.
+    pub(crate) fn size(self) -> Size {
+        let size = self.err_is_terminal.then(|| rustix::termios::tcgetwinsize(io::stderr()).ok()).flatten();
+        let or = |n: u16, default: usize| if n == 0 { default } else { usize::from(n) };
+        Size {
+            width: or(size.map_or(0, |size| size.ws_col), WIDTH_DEFAULT),
+            height: or(size.map_or(0, |size| size.ws_row), HEIGHT_DEFAULT),
+        }
+    }
+}
+
+/// Style of errors and failures.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Style of successes.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+/// Style of warnings and of what was stopped.
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default().bold();
+/// Style of what is under way.
+pub(crate) const BUSY: Style = AnsiColor::Cyan.on_default();
+/// Style of what matters less.
+pub(crate) const DIM: Style = Style::new().dimmed();
+
+/// Text in a style; whoever writes it takes the style out where colours are not wanted.
+pub(crate) fn paint(style: Style, text: impl Display) -> String {
+    format!("{style}{text}{style:#}")
+}

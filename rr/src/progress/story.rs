@@ -1,0 +1,206 @@
+//! A run as it is told: the fold of its decisions, and what people ask of it that the fold does not keep.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rr_core::{History, Plan};
+use rr_schemas::{
+    decision::{Event, Record},
+    host::{self, Host},
+    id::RunId,
+    offer::Target,
+    report::Outcome,
+    view::{JobView, RunView},
+};
+
+use crate::text::outcome_words;
+
+/// The fold, and who is in trouble.
+#[derive(Clone, Debug)]
+pub(crate) struct Story {
+    history: History,
+    jobs: Vec<JobStory>,
+}
+
+/// What the fold does not keep of a job.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct JobStory {
+    /// Tasks that succeeded.
+    ok: u32,
+    /// Tasks that were handed out at all.
+    offered: u32,
+    /// Tasks whose last attempt did not succeed, by index.
+    pub(crate) trouble: BTreeMap<u32, Trouble>,
+}
+
+/// How the last attempt of a task ended badly.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Trouble {
+    /// Which attempt.
+    pub(crate) attempt: u32,
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// How it ended, in words.
+    pub(crate) words: String,
+}
+
+/// The numbers of a job.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Tally {
+    /// Tasks.
+    pub(crate) targets: u32,
+    /// How many must succeed.
+    pub(crate) needed: u32,
+    /// How many did.
+    pub(crate) ok: u32,
+    /// How many ended otherwise, the unreachable ones not counted.
+    pub(crate) failed: u32,
+    /// How many nobody served.
+    pub(crate) unreachable: u32,
+    /// How many never started.
+    pub(crate) not_started: u32,
+}
+
+impl From<&JobView> for Tally {
+    fn from(job: &JobView) -> Self {
+        let JobView { targets, needed, ok, failed, unreachable, not_started, .. } = *job;
+        Self { targets, needed, ok, failed, unreachable, not_started }
+    }
+}
+
+/// `7 ok of 10, needed 8, 3 failed`.
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ok of {}, needed {}", self.ok, self.targets, self.needed)?;
+        for (n, word) in [(self.failed, "failed"), (self.unreachable, "unreachable"), (self.not_started, "not started")] {
+            if n > 0 {
+                write!(f, ", {n} {word}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Story {
+    /// A run of which nothing is known yet.
+    pub(crate) fn new(run: RunId) -> Self {
+        Self { history: History::new(run), jobs: Vec::new() }
+    }
+
+    /// Folds a record in; one that is no history of ours changes nothing and says why.
+    pub(crate) fn apply(&mut self, record: &Record) -> Result<(), String> {
+        self.history.apply(record).map_err(|error| error.to_string())?;
+        if let Event::Submitted { .. } = &record.event {
+            self.jobs = vec![JobStory::default(); self.plan().map_or(0, |plan| plan.jobs().len())];
+        }
+        match &record.event {
+            Event::Offered { job, tasks, attempt, offer } => {
+                if let Some(index) = self.plan().and_then(|plan| plan.job_named(job))
+                    && let Some(story) = self.jobs.get_mut(index)
+                {
+                    if (*attempt, *offer) == (1, 1) {
+                        story.offered += u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+                    }
+                    for task in tasks.iter() {
+                        story.trouble.remove(&task);
+                    }
+                }
+            }
+            Event::Ended { task, attempt, end, again, .. } => {
+                if let Some(story) = self.job_of_mut(*task) {
+                    if end.outcome == Outcome::Ok {
+                        story.ok += 1;
+                        story.trouble.remove(task);
+                    } else if again.is_none() {
+                        let words = outcome_words(end.outcome, end.exit_code, end.signal, end.reason.as_deref());
+                        story.trouble.insert(*task, Trouble { attempt: *attempt, outcome: end.outcome, words });
+                    }
+                }
+            }
+            Event::Submitted { .. }
+            | Event::Rejected { .. }
+            | Event::Started { .. }
+            | Event::Extended { .. }
+            | Event::Held { .. }
+            | Event::Late { .. }
+            | Event::CancelRequested { .. }
+            | Event::DeadlinePassed {}
+            | Event::JobEnded { .. }
+            | Event::RunEnded { .. }
+            | Event::PutAside { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The fold.
+    pub(crate) const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The plan, once the run was submitted and not rejected.
+    pub(crate) const fn plan(&self) -> Option<&Plan> {
+        self.history.run().plan()
+    }
+
+    /// The run without its tasks.
+    pub(crate) fn outline(&self) -> RunView {
+        self.history.run().view()
+    }
+
+    /// What is kept of each job, in the order of the flow.
+    pub(crate) fn jobs(&self) -> &[JobStory] {
+        &self.jobs
+    }
+
+    /// The numbers of a job at its end, without a look at any other job.
+    pub(crate) fn tally(&self, job: usize) -> Option<Tally> {
+        let (planned, story) = (self.plan()?.jobs().get(job)?, self.jobs.get(job)?);
+        let n = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let unreachable = n(story.trouble.values().filter(|trouble| trouble.outcome == Outcome::Unreachable).count());
+        Some(Tally {
+            targets: planned.n,
+            needed: planned.needed,
+            ok: story.ok,
+            failed: n(story.trouble.len()) - unreachable,
+            unreachable,
+            not_started: planned.n.saturating_sub(story.offered),
+        })
+    }
+
+    /// The job that a task belongs to.
+    pub(crate) fn job_name(&self, task: u32) -> Option<&str> {
+        let plan = self.plan()?;
+        plan.jobs().get(plan.job_of(task)?).map(|job| job.name.as_str())
+    }
+
+    /// Where a task runs, in words: its host, or its queue.
+    pub(crate) fn place(&self, task: u32) -> String {
+        match self.plan().and_then(|plan| plan.target(task)) {
+            Some(Target::Host(host)) => host.to_string(),
+            Some(Target::Queue(queue)) => format!("queue {queue}"),
+            None => format!("task {task}"),
+        }
+    }
+
+    /// Where some tasks of one job run, hosts folded.
+    pub(crate) fn places(&self, tasks: impl IntoIterator<Item = u32>) -> String {
+        let Some(plan) = self.plan() else { return String::new() };
+        let targets = tasks.into_iter().filter_map(|task| plan.target(task));
+        let mut queue = None;
+        let hosts: Vec<Host> = targets
+            .filter_map(|target| match target {
+                Target::Host(host) => Some(host),
+                Target::Queue(name) => {
+                    queue = Some(name);
+                    None
+                }
+            })
+            .collect();
+        queue.map_or_else(|| host::fold(&hosts), |queue| format!("queue {queue}"))
+    }
+
+    fn job_of_mut(&mut self, task: u32) -> Option<&mut JobStory> {
+        let index = self.plan()?.job_of(task)?;
+        self.jobs.get_mut(index)
+    }
+}

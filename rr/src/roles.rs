@@ -1,0 +1,225 @@
+//! What workers are told when they start: flags first, then the configuration, then what suits the verb.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use rr_core::{Plan, plan::Targets};
+use rr_schemas::{
+    host::HostSet,
+    name::{Name, WorkerName},
+};
+use rr_worker::{
+    JoinError, Options, StartError,
+    config::{Execution, Hosts, Serves},
+    process::{Guard, GuardCommand},
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{ServeArgs, WorkerArgs};
+use crate::context::{Context, machine};
+use crate::error::{CliError, chain};
+use crate::exit::Exit;
+use crate::mesh;
+
+/// Attempts at once where one machine stands for many hosts: they mostly wait.
+const SIMULATED_CAPACITY_MIN: u32 = 64;
+/// Attempts at once for each CPU, where one machine stands for many hosts.
+const SIMULATED_PER_CPU: u32 = 4;
+
+/// The worker of `rr run`: it serves every host, and every queue that the flow names.
+pub(crate) fn of_run(ctx: &Context, dir: PathBuf, plan: &Plan, capacity: Option<u32>) -> Result<Options, CliError> {
+    let mut queues = vec![default_queue()?];
+    for job in plan.jobs() {
+        if let Targets::Queue(queue) = &job.targets
+            && !queues.contains(queue)
+        {
+            queues.push(queue.clone());
+        }
+    }
+    let capacity = capacity.and_then(NonZeroU32::new).or(ctx.config.worker.capacity).unwrap_or_else(simulated_capacity);
+    let serves = Serves { hosts: Hosts::All, queues };
+    Ok(Options { capacity, serves, ..base(ctx, machine_name()?, dir) })
+}
+
+/// The worker of `rr up`: this machine and the queue `default` where nothing else is said.
+pub(crate) fn of_up(ctx: &Context, dir: PathBuf, args: &ServeArgs) -> Result<Options, CliError> {
+    let mut serves = serves(ctx, args)?;
+    if serves.hosts == Hosts::None {
+        serves.hosts = own_hosts().map_or(Hosts::None, Hosts::Only);
+    }
+    if serves.queues.is_empty() {
+        serves.queues = vec![default_queue()?];
+    }
+    let simulated = serves.hosts == Hosts::All;
+    let given = args.capacity.and_then(NonZeroU32::new).or(ctx.config.worker.capacity);
+    let capacity = given.unwrap_or_else(|| if simulated { simulated_capacity() } else { cpus() });
+    let name = match &ctx.config.worker.name {
+        Some(name) => parse_name(name)?,
+        None => machine_name()?,
+    };
+    Ok(Options { capacity, serves, ..base(ctx, name, dir) })
+}
+
+/// The worker of `rr worker`: in directories and an environment of their own.
+pub(crate) fn of_worker(ctx: &Context, args: &WorkerArgs) -> Result<Options, CliError> {
+    let name = match args.name.as_ref().or(ctx.config.worker.name.as_ref()) {
+        Some(name) => parse_name(name)?,
+        None => machine_name()?,
+    };
+    let serves = serves(ctx, &args.serve)?;
+    if serves.hosts == Hosts::None && serves.queues.is_empty() {
+        return Err(CliError::new(Exit::Config, "the worker serves neither hosts nor queues")
+            .hint("say what it serves with --hosts, --all-hosts or --queues"));
+    }
+    let dir = match args.state_dir.as_ref().or(ctx.config.worker.state_dir.as_ref()) {
+        Some(dir) => dir.clone(),
+        None => ctx.state_dir()?.join(format!("worker-{name}")),
+    };
+    let capacity = args.serve.capacity.and_then(NonZeroU32::new).or(ctx.config.worker.capacity).unwrap_or_else(cpus);
+    let execution = Execution::Clean { workdir: dir.join("work") };
+    let mut labels = ctx.config.worker.labels.clone();
+    for label in &args.labels {
+        let (key, value) = label.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+            CliError::new(Exit::BadInput, format_args!("expected a label as key=value, got {label:?}"))
+        })?;
+        labels.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(Options { capacity, serves, execution, labels, ..base(ctx, name, dir) })
+}
+
+fn base(ctx: &Context, name: WorkerName, dir: PathBuf) -> Options {
+    let config = &ctx.config.worker;
+    Options {
+        times: config.times,
+        output: config.output,
+        labels: BTreeMap::new(),
+        environment: ctx.environment.all().clone(),
+        ..Options::new(name, dir)
+    }
+}
+
+fn serves(ctx: &Context, args: &ServeArgs) -> Result<Serves, CliError> {
+    let config = &ctx.config.worker;
+    // A flag for hosts takes the place of all that the configuration says of hosts.
+    let by_flag = args.all_hosts || args.hosts.is_some();
+    let (all, hosts) = if by_flag { (args.all_hosts, &args.hosts) } else { (config.all_hosts, &config.hosts) };
+    let hosts = match hosts {
+        _ if all => Hosts::All,
+        None => Hosts::None,
+        Some(hosts) => Hosts::Only(parse_hosts(hosts)?),
+    };
+    let queues = args.queues.as_ref().or(config.queues.as_ref());
+    Ok(Serves { hosts, queues: queues.map_or_else(|| Ok(Vec::new()), |queues| parse_queues(queues))? })
+}
+
+fn parse_hosts(text: &str) -> Result<HostSet, CliError> {
+    let hosts: HostSet =
+        text.parse().map_err(|error| CliError::new(Exit::BadInput, format_args!("host expression {text:?}: {error}")))?;
+    Ok(hosts.merged().0)
+}
+
+/// `A:A:B` or `A,A,B`.
+fn parse_queues(text: &str) -> Result<Vec<Name>, CliError> {
+    let parse = |queue: &str| {
+        queue.trim().parse().map_err(|error| CliError::new(Exit::BadInput, format_args!("queue {error}")))
+    };
+    text.split([':', ',']).map(parse).collect()
+}
+
+fn parse_name(text: &str) -> Result<WorkerName, CliError> {
+    text.parse().map_err(|error| CliError::new(Exit::BadInput, format_args!("worker {error}")))
+}
+
+fn default_queue() -> Result<Name, CliError> {
+    rr_core::plan::DEFAULT_QUEUE.parse().map_err(|error| CliError::bug(format_args!("queue {error}")))
+}
+
+/// The machine's name with what no name can hold written `-`.
+fn machine_name() -> Result<WorkerName, CliError> {
+    let allowed = |char: char| if char.is_ascii_alphanumeric() || char == '_' { char } else { '-' };
+    let name: String = machine().chars().take(63).map(allowed).collect();
+    parse_name(name.trim_start_matches('-'))
+}
+
+/// This machine under its own name and as `localhost`.
+fn own_hosts() -> Option<HostSet> {
+    let machine = machine();
+    let both = if machine == "localhost" { machine } else { format!("{machine},localhost") };
+    both.parse().or_else(|_| "localhost".parse()).ok()
+}
+
+fn cpus() -> NonZeroU32 {
+    let n = std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok());
+    n.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
+}
+
+fn simulated_capacity() -> NonZeroU32 {
+    let n = cpus().get().saturating_mul(SIMULATED_PER_CPU).max(SIMULATED_CAPACITY_MIN);
+    NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
+}
+
+/// A worker that cannot start.
+pub(crate) fn worker_told(error: &StartError) -> CliError {
+    match error {
+        StartError::Taken { .. } | StartError::Join(JoinError::Refused { .. }) => CliError::new(Exit::Taken, chain(error)),
+        StartError::Mesh(error) | StartError::Join(JoinError::Mesh(error)) => mesh::told(error),
+        StartError::Ledger(_) | StartError::Workdir(..) | StartError::Presence(_) => {
+            CliError::new(Exit::Config, chain(error))
+        }
+        StartError::Bug(_) => CliError::bug(chain(error)),
+    }
+}
+
+/// The process that ends what this one was running, if this one is killed.
+#[derive(Debug)]
+pub(crate) struct GuardKeeper {
+    guard: Guard,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl GuardKeeper {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// It cannot be started (70).
+    pub(crate) fn start() -> Result<Self, CliError> {
+        let command = GuardCommand { exe: own_program()?, args: vec!["__guard".into()] };
+        let (guard, keeper) = Guard::start(command).map_err(|error| CliError::bug(chain(&error)))?;
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let stopped = stop.clone();
+        tasks.spawn(async move {
+            if let Err(error) = keeper.run(stopped).await {
+                tracing::error!(error = chain(&error), "attempts are not guarded any more");
+            }
+        });
+        Ok(Self { guard, stop, tasks })
+    }
+
+    /// A handle for a worker.
+    pub(crate) fn guard(&self) -> Guard {
+        self.guard.clone()
+    }
+
+    /// Lets the guard end what is still registered and go.
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the keeper of the guard failed");
+            }
+        }
+    }
+}
+
+/// This program; on Linux also when its file was replaced meanwhile.
+fn own_program() -> Result<PathBuf, CliError> {
+    let own = PathBuf::from("/proc/self/exe");
+    if own.exists() {
+        return Ok(own);
+    }
+    std::env::current_exe().map_err(|error| CliError::bug(format_args!("find the program rr: {error}")))
+}

@@ -1,0 +1,20 @@
+//! What crosses a process or a disk: flow, inputs, decisions, offers, reports, ids. No I/O, no clock.
+//!
+//! Reading order: [`flow`] (what people write), [`input`] (what can advance a run), [`decision`] (what followed),
+//! [`offer`] and [`report`] (what workers get and say), [`view`] (what people see), [`codec`] (how it is written).
+
+pub mod codec;
+pub mod decision;
+pub mod flow;
+pub mod host;
+pub mod id;
+pub mod input;
+pub mod name;
+pub mod offer;
+pub mod presence;
+pub mod quota;
+pub mod ranges;
+pub mod report;
+pub mod span;
+pub mod text;
+pub mod view;

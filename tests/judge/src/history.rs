@@ -1,0 +1,174 @@
+//! Decisions against the inputs that they answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rr_core::{Policy, Run};
+use rr_schemas::{
+    decision::{Decision, Event, Record},
+    flow::Flow,
+    id::RunId,
+    input::{Holder, Input, Source},
+    report::{Ended, Outcome, Report, What},
+};
+
+use crate::{Findings, Rule, Violation, records};
+
+/// A decision as it is stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Its sequence in the stream.
+    pub seq: u64,
+    /// The hash of its bytes.
+    pub hash: String,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// An input as it is stored.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// Its sequence in the stream.
+    pub seq: u64,
+    /// Who may have sent it.
+    pub source: Source,
+    /// The input.
+    pub input: Input,
+}
+
+/// Everything that is wrong with the whole history of a run that has ended.
+pub fn judge(run: &RunId, decisions: &[Stored], inputs: &[Said], policy: &Policy) -> Vec<Violation> {
+    let mut findings = Findings::default();
+    check_chain(decisions, &mut findings);
+    check_waits(run, decisions, *policy, &mut findings);
+    let log: Vec<Record> = decisions.iter().flat_map(|stored| stored.decision.events.iter().cloned()).collect();
+    let heard = Heard::new(&log, inputs, decisions.last().map_or(0, |last| last.decision.upto));
+    heard.check_causes(&mut findings);
+    heard.check_reports(&mut findings);
+    findings.0.extend(records::judge(run, &log, policy));
+    findings.0
+}
+
+fn check_chain(decisions: &[Stored], findings: &mut Findings) {
+    let (mut upto, mut hash) = (0, "");
+    for (n, stored) in (1..).zip(decisions) {
+        let decision = &stored.decision;
+        findings.demand(decision.n == n, Rule::Chain, stored.seq, || format!("decision {n} has number {}", decision.n));
+        findings.demand(decision.prev == hash, Rule::Chain, stored.seq, || format!("decision {n} follows another one"));
+        findings.demand(decision.upto >= upto, Rule::Chain, stored.seq, || "the cursor goes back".into());
+        let causes = decision.events.iter().all(|record| record.cause <= decision.upto);
+        findings.demand(causes, Rule::Time, stored.seq, || "an event is caused by what is not answered yet".into());
+        let past = decision.upto < stored.seq;
+        findings.demand(past, Rule::Time, stored.seq, || "the cursor is ahead of the decision".into());
+        (upto, hash) = (decision.upto, &stored.hash);
+    }
+}
+
+/// After each decision the run is over, or waits for something that can be named.
+fn check_waits(run: &RunId, decisions: &[Stored], policy: Policy, findings: &mut Findings) {
+    let mut state = Run::new(run.clone(), policy);
+    for stored in decisions {
+        for record in &stored.decision.events {
+            if let Err(error) = state.apply(record) {
+                return findings.demand(false, Rule::Chain, stored.seq, || error.to_string());
+            }
+        }
+        let waits = state.is_final() || state.more() || !state.waits().is_empty();
+        findings.demand(waits, Rule::Waits, stored.seq, || "the run waits for nothing that can be named".into());
+    }
+}
+
+/// The events of a run beside what was said to it.
+struct Heard<'a> {
+    flow: Option<&'a Flow>,
+    log: &'a [Record],
+    inputs: BTreeMap<u64, &'a Said>,
+    /// Up to which input everything is answered.
+    upto: u64,
+}
+
+impl<'a> Heard<'a> {
+    fn new(log: &'a [Record], inputs: &'a [Said], upto: u64) -> Self {
+        let flow = log.iter().find_map(|record| {
+            if let Event::Submitted { flow, .. } = &record.event { Some(flow.as_ref()) } else { None }
+        });
+        let inputs = inputs.iter().map(|said| (said.seq, said)).collect();
+        Self { flow, log, inputs, upto }
+    }
+
+    /// Each event cites an input that is there; the end of an attempt cites the report of who is said to have ended it.
+    fn check_causes(&self, findings: &mut Findings) {
+        for record in self.log {
+            let cause = self.inputs.get(&record.cause);
+            let text = || format!("{:?} cites an input that is not there", record.event);
+            let aside = matches!(record.event, Event::PutAside { .. });
+            findings.demand(cause.is_some() || aside, Rule::Cause, record.cause, text);
+            let Event::Ended { task, attempt, by: Some(by), end, .. } = &record.event else { continue };
+            let said = cause.and_then(|said| report_of(said));
+            let same = said.is_some_and(|(report, who, said)| {
+                report.task == *task && report.attempt == *attempt && who == *by && said.outcome == end.outcome
+            });
+            // What a coordinator has seen of a worker may end an attempt in that worker's name.
+            let seen = cause.is_some_and(|said| matches!(said.input, Input::Seen(_) | Input::Timer {}));
+            let fits = same || (seen && end.outcome != Outcome::Ok);
+            findings.demand(fits, Rule::Cause, record.cause, || {
+                format!("task {task}, attempt {attempt} ends by a report that {} did not make", by.worker)
+            });
+        }
+    }
+
+    /// The first report of an end decides its attempt, later ones are noted as late.
+    fn check_reports(&self, findings: &mut Findings) {
+        let mut ends: BTreeMap<(u32, u32), (u64, Option<&Holder>)> = BTreeMap::new();
+        let mut noted: BTreeSet<u64> = BTreeSet::new();
+        for record in self.log {
+            if let Event::Ended { task, attempt, by, .. } = &record.event {
+                ends.insert((*task, *attempt), (record.cause, by.as_ref()));
+            } else if let Event::Late { .. } = record.event {
+                noted.insert(record.cause);
+            } else if let Event::PutAside { input, .. } = record.event {
+                noted.insert(input);
+            }
+        }
+        for said in self.inputs.values().filter(|said| said.seq <= self.upto) {
+            let Some((report, who, end)) = report_of(said) else { continue };
+            if end.outcome == Outcome::Lost || self.is_claimed(report.task) {
+                continue;
+            }
+            let Some((cause, by)) = ends.get(&(report.task, report.attempt)) else {
+                let text = || format!("task {}, attempt {} has ended and nobody knows", report.task, report.attempt);
+                let known = self.flow.is_none() || noted.contains(&said.seq);
+                findings.demand(known, Rule::Heard, said.seq, text);
+                continue;
+            };
+            let first = *cause <= said.seq;
+            findings.demand(first, Rule::Heard, said.seq, || {
+                format!("the end of task {}, attempt {} is passed over until seq={cause}", report.task, report.attempt)
+            });
+            let known = *cause == said.seq || *by == Some(&who) || noted.contains(&said.seq);
+            findings.demand(known, Rule::Heard, said.seq, || format!("a late report of task {} is lost", report.task));
+        }
+    }
+
+    /// Of a claimed job only the holder is believed, which the records show by themselves.
+    fn is_claimed(&self, task: u32) -> bool {
+        let mut first = 0;
+        let job = self.flow.into_iter().flat_map(Flow::all_jobs).map(|(_, job)| job).find(|job| {
+            first += job.targets();
+            task < first
+        });
+        job.is_some_and(|job| job.on_lost.claimed())
+    }
+}
+
+fn report_of(said: &Said) -> Option<(&Report, Holder, &Ended)> {
+    match (&said.input, &said.source) {
+        (Input::Report(report), Source::Worker(worker)) => {
+            let who = Holder { worker: worker.clone(), instance: report.instance.clone() };
+            match &report.what {
+                What::Ended(end) => Some((report, who, end)),
+                What::Started { .. } => None,
+            }
+        }
+        _ => None,
+    }
+}

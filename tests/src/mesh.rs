@@ -1,0 +1,173 @@
+//! A mesh of real processes: a server that can be killed and brought back on its port, coordinators and workers.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use rr_core::Policy;
+use rr_nats::server::{Config, Embedded};
+use rr_nats::{ConnectOptions, Link, Mesh, connect};
+use rr_schemas::id::RunId;
+use rr_schemas::view::RunView;
+
+use crate::process::Running;
+use crate::program;
+use crate::sandbox::Sandbox;
+use crate::wait::eventually;
+
+/// How long a mesh may take until it serves.
+const READY: Duration = Duration::from_secs(30);
+
+/// Losses that a task of a tortured mesh may have: as many as there are kills.
+const LOSSES_MAX: u32 = 1_000;
+
+/// How patient the parts of a mesh are with each other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Timing {
+    /// As for users.
+    Default,
+    /// As short as the server allows: what was killed is missed after two or three seconds.
+    Short,
+}
+
+impl Timing {
+    /// The part of it that decisions depend on.
+    pub fn policy(self) -> Policy {
+        match self {
+            Self::Default => Policy::default(),
+            Self::Short => Policy { losses_max: LOSSES_MAX, ..Policy::default() },
+        }
+    }
+
+    const fn configuration(self) -> &'static str {
+        match self {
+            Self::Default => "",
+            Self::Short => {
+                "mesh: { partitions: 2, ack-wait: 2s, partition-ack-wait: 1s, pin-timeout: 1s }\n\
+                 coordinator:\n  presence-ttl: 3s\n  hesitation: 100ms\n  \
+                 policy: { lease: 2s, offer-expiry: 3s, losses-max: 1000, look-max: 3s }\n\
+                 worker: { times: { presence-ttl: 3s, presence-renew: 1s } }\n"
+            }
+        }
+    }
+}
+
+/// A server with the sandbox of the user whose configuration names it.
+#[derive(Debug)]
+pub struct TestMesh {
+    sandbox: Sandbox,
+    server: Embedded,
+}
+
+impl TestMesh {
+    /// A server, and nobody on it.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub async fn bare(timing: Timing) -> Self {
+        let sandbox = Sandbox::new().await;
+        let (store, run) = (sandbox.dir().join("nats"), sandbox.dir().join("nats-run"));
+        let server = Embedded::start(&program::nats_server().await, Config::new(store, run)).await;
+        let server = server.expect("a nats-server");
+        let (user, password, port) = (server.user(), server.password(), server.port());
+        let url = format!("server: nats://{user}:{password}@127.0.0.1:{port}\n");
+        sandbox.configure(&(url + timing.configuration()));
+        Self { sandbox, server }
+    }
+
+    /// A server with a coordinator, and a worker that serves all hosts and the queue `default`.
+    ///
+    /// # Panics
+    /// Something of it cannot be started.
+    pub async fn start(timing: Timing) -> (Self, Running, Running) {
+        let mesh = Self::bare(timing).await;
+        let coordinator = mesh.coordinator();
+        let worker = mesh.worker("w1", &["--all-hosts", "--queues", "default"]);
+        mesh.has_workers(1).await;
+        (mesh, coordinator, worker)
+    }
+
+    /// Starts a coordinator.
+    pub fn coordinator(&self) -> Running {
+        self.rr(["coordinator"]).start()
+    }
+
+    /// Starts a worker; its state is kept under its name, so that the next one of this name takes it over.
+    pub fn worker(&self, name: &str, args: &[&str]) -> Running {
+        self.rr(["worker", "--name", name, "--capacity", "8"].iter().chain(args).copied()).start()
+    }
+
+    /// Waits until so many workers are present.
+    ///
+    /// # Panics
+    /// They do not come.
+    pub async fn has_workers(&self, n: usize) {
+        eventually("workers", READY, async || {
+            let mesh = self.mesh().await?;
+            let workers = mesh.workers().await.map_err(|error| error.to_string())?;
+            if workers.len() == n { Ok(()) } else { Err(format!("{} workers", workers.len())) }
+        })
+        .await;
+    }
+
+    /// A connection to the server.
+    ///
+    /// # Errors
+    /// There is none now.
+    pub async fn link(&self) -> Result<Link, String> {
+        let options = ConnectOptions {
+            server: self.server.url(),
+            user: Some(self.server.user().to_owned()),
+            password: Some(self.server.password().to_owned()),
+            name: "test".to_owned(),
+            ..ConnectOptions::default()
+        };
+        connect(&options).await.map_err(|error| error.to_string())
+    }
+
+    /// The mesh, made by its first coordinator.
+    ///
+    /// # Errors
+    /// There is none yet.
+    pub async fn mesh(&self) -> Result<Mesh, String> {
+        self.link().await?.mesh().await.map_err(|error| error.to_string())
+    }
+
+    /// Waits until the run has ended and the bucket says so.
+    ///
+    /// # Panics
+    /// It does not end.
+    pub async fn ended(&self, run: &RunId, limit: Duration) -> RunView {
+        eventually("end of the run", limit, async || {
+            let status = self.mesh().await?.status(run).await.map_err(|error| error.to_string())?;
+            match status {
+                Some(entry) if entry.view.status.is_final() => Ok(entry.view),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+    }
+
+    /// The server.
+    pub const fn server(&mut self) -> &mut Embedded {
+        &mut self.server
+    }
+
+    /// Its address and credentials.
+    pub const fn address(&self) -> &Embedded {
+        &self.server
+    }
+}
+
+impl Deref for TestMesh {
+    type Target = Sandbox;
+
+    fn deref(&self) -> &Sandbox {
+        &self.sandbox
+    }
+}
+
+impl DerefMut for TestMesh {
+    fn deref_mut(&mut self) -> &mut Sandbox {
+        &mut self.sandbox
+    }
+}

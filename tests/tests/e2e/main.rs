@@ -1,0 +1,13 @@
+//! Everything at once: real processes of `rr` on real nats-servers, from a user's point of view and under faults.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "tests fail by panicking, and read better short"
+)]
+
+mod bad_input;
+mod wire;

@@ -1,0 +1,220 @@
+//! What a worker is told when it starts: name, what it serves, limits and times.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use rr_schemas::{
+    host::HostSet,
+    name::{Name, WorkerName},
+    presence,
+    span::Span,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::process::{Guard, OwnEnvironment};
+
+/// Everything about one worker. Only [`Options::new`]'s parameters have no default.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// Its name, unique in the mesh.
+    pub name: WorkerName,
+    /// The directory of its ledger. It belongs to this worker alone and survives its restarts.
+    pub state_dir: PathBuf,
+    /// What it serves. Default: nothing.
+    #[serde(default)]
+    pub serves: Serves,
+    /// Attempts that it runs at once. Default: 4.
+    #[serde(default = "default_capacity")]
+    pub capacity: NonZeroU32,
+    /// Labels, for people and `select`. Default: none.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Where attempts run, and what they see of the worker's own environment. Default: the user's session.
+    #[serde(default)]
+    pub execution: Execution,
+    /// Times. The defaults suit a mesh across machines; tests shorten them.
+    #[serde(default)]
+    pub times: Times,
+    /// What is kept of an attempt's output.
+    #[serde(default)]
+    pub output: OutputLimits,
+    /// The worker's own environment, read once by the program. Default: empty.
+    #[serde(skip)]
+    pub environment: OwnEnvironment,
+    /// Who ends the processes of attempts if the worker is killed. Default: nobody.
+    #[serde(skip)]
+    pub guard: Option<Guard>,
+}
+
+impl Options {
+    /// A worker that serves nothing yet, with every default.
+    pub fn new(name: WorkerName, state_dir: PathBuf) -> Self {
+        Self {
+            name,
+            state_dir,
+            serves: Serves::default(),
+            capacity: default_capacity(),
+            labels: BTreeMap::new(),
+            execution: Execution::default(),
+            times: Times::default(),
+            output: OutputLimits::default(),
+            environment: OwnEnvironment::new(),
+            guard: None,
+        }
+    }
+}
+
+const fn default_capacity() -> NonZeroU32 {
+    match NonZeroU32::new(4) {
+        Some(capacity) => capacity,
+        None => NonZeroU32::MIN,
+    }
+}
+
+/// Hosts and queues that a worker takes offers of.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Serves {
+    /// Hosts. Default: none.
+    pub hosts: Hosts,
+    /// Queues; a queue that is named twice gets twice the share. Default: none.
+    pub queues: Vec<Name>,
+}
+
+/// Hosts that a worker takes offers of.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hosts {
+    /// None.
+    #[default]
+    None,
+    /// Whatever a flow names.
+    All,
+    /// These.
+    Only(HostSet),
+}
+
+impl Serves {
+    /// The queues, each once, in the order of their first mention, with how often they are named.
+    pub fn weights(&self) -> Vec<(Name, u32)> {
+        let mut seen = BTreeSet::new();
+        let first = self.queues.iter().filter(|queue| seen.insert(queue.folded()));
+        first
+            .map(|queue| {
+                let mentions = self.queues.iter().filter(|other| other.folded() == queue.folded()).count();
+                (queue.clone(), u32::try_from(mentions).unwrap_or(u32::MAX))
+            })
+            .collect()
+    }
+
+    /// The same as it stands in presence and in the request to join.
+    pub fn to_wire(&self) -> presence::Serves {
+        presence::Serves {
+            hosts: match &self.hosts {
+                Hosts::None => presence::Hosts::None,
+                Hosts::All => presence::Hosts::All,
+                Hosts::Only(hosts) => presence::Hosts::Only(hosts.clone()),
+            },
+            queues: self.weights().into_iter().map(|(queue, _)| queue).collect(),
+        }
+    }
+}
+
+/// Where attempts run, and what they see of the worker's own environment.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Execution {
+    /// In the worker's own directory, with all of its environment: as if the user had typed the command.
+    #[default]
+    UserSession,
+    /// In a fresh directory under `workdir`, with a clean environment (`PATH`, `HOME`, `LANG`, and what a flow's
+    /// `inherit_env` names).
+    #[serde(rename_all = "kebab-case")]
+    Clean {
+        /// Parent of the fresh directories. It belongs to this worker alone, which empties it when it starts.
+        workdir: PathBuf,
+    },
+}
+
+/// The worker's times.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Times {
+    /// Time between TERM and KILL where the flow says none. Default: 10s.
+    pub grace: Span,
+    /// An attempt that lives longer than this says that it started; a shorter one costs one report. Default: 250ms.
+    pub started_after: Span,
+    /// How long presence outlives a worker that says nothing any more. Default: 15s.
+    pub presence_ttl: Span,
+    /// How often presence is renewed. Default: 5s.
+    pub presence_renew: Span,
+    /// How long a draining worker waits for what runs, before it kills it. Default: 30 days: it waits.
+    pub drain: Span,
+    /// How long the last reports are tried when everything else has ended; what remains is sent after the next start.
+    /// Default: 10s.
+    pub farewell: Span,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            grace: Span::saturating_from_secs(10),
+            started_after: Span::saturating_from_millis(250),
+            presence_ttl: Span::saturating_from_secs(15),
+            presence_renew: Span::saturating_from_secs(5),
+            drain: Span::MAX,
+            farewell: Span::saturating_from_secs(10),
+        }
+    }
+}
+
+/// What is kept of one attempt's output.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OutputLimits {
+    /// Bytes of both streams together. Default: 8388608 (8 MiB).
+    pub bytes_max: u64,
+    /// Of these, bytes kept for the end of the output. Default and maximum: 262144 (256 KiB).
+    pub tail_bytes: usize,
+}
+
+impl Default for OutputLimits {
+    fn default() -> Self {
+        Self { bytes_max: 8 * 1024 * 1024, tail_bytes: 256 * 1024 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Hosts, Options, Serves};
+
+    #[test]
+    fn a_queue_that_is_named_twice_has_weight_two() {
+        let queues = ["a", "b", "A", "c", "a"].map(|queue| queue.parse().unwrap()).to_vec();
+        let weights = Serves { hosts: Hosts::None, queues }.weights();
+        let shown: Vec<String> = weights.iter().map(|(queue, n)| format!("{queue}={n}")).collect();
+        assert_eq!(shown, ["a=3", "b=1", "c=1"]);
+    }
+
+    #[test]
+    fn options_are_read_with_defaults_and_a_typo_is_an_error() {
+        let read = |text: &str| serde_json::from_str::<Options>(text);
+        let plain = read(r#"{"name": "w1", "state-dir": "/s"}"#).unwrap();
+        assert_eq!(format!("{plain:?}"), format!("{:?}", Options::new("w1".parse().unwrap(), "/s".into())));
+        let full = read(
+            r#"{"name": "w1", "state-dir": "/s", "capacity": 9, "serves": {"hosts": "all", "queues": ["q"]},
+                "execution": {"clean": {"workdir": "/w"}}, "times": {"grace": "1s"}, "output": {"bytes-max": 1}}"#,
+        );
+        assert_eq!(full.unwrap().capacity.get(), 9);
+        for wrong in [
+            r#"{"name": "w1", "state-dir": "/s", "capacty": 9}"#,
+            r#"{"name": "w1", "state-dir": "/s", "capacity": 0}"#,
+            r#"{"name": "w 1", "state-dir": "/s"}"#,
+            r#"{"name": "w1", "state-dir": "/s", "times": {"grce": "1s"}}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

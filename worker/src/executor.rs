@@ -1,0 +1,89 @@
+//! How an attempt is carried out: as a process, or as a function of the worker's own program.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use rr_schemas::{
+    offer::Offer,
+    report::{Ended, Outcome, Output},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::output::AttemptOutput;
+
+pub(crate) mod handler;
+pub(crate) mod process;
+
+/// Longest reason in a report; what a program says of itself may be anything.
+const REASON_CHARS_MAX: usize = 500;
+
+/// Carries attempts out. A failed attempt is an [`Ended`], never an error.
+pub(crate) trait Executor: Send + Sync {
+    /// Carries one attempt out, to its end. Dropped, it ends what it started as well as it can at once.
+    fn execute(&self, task: Assignment) -> BoxFuture<'static, Ended>;
+}
+
+/// An attempt that may start now.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    /// What to do.
+    pub(crate) offer: Arc<Offer>,
+    /// Grows from attempt to attempt of a task: what came with an older one is stale.
+    pub(crate) fence: u64,
+    /// One word that no other attempt has.
+    pub(crate) marker: String,
+    /// Time between asking it to end and ending it.
+    pub(crate) grace: Duration,
+    /// Cancelled when it is to end early.
+    pub(crate) cancel: CancellationToken,
+    /// Takes what it writes.
+    pub(crate) output: AttemptOutput,
+}
+
+/// An end without anything but its outcome.
+pub(crate) fn ended(outcome: Outcome, started_at: Option<Timestamp>, ended_at: Timestamp) -> Ended {
+    Ended {
+        outcome,
+        exit_code: None,
+        signal: None,
+        reason: None,
+        started_at,
+        ended_at: Some(ended_at),
+        output: Output::default(),
+    }
+}
+
+/// An end with its reason.
+pub(crate) fn ended_because(outcome: Outcome, reason: &str, now: Timestamp) -> Ended {
+    Ended { reason: Some(shorten(reason)), ..ended(outcome, None, now) }
+}
+
+/// A reason as it fits into a report.
+pub(crate) fn shorten(reason: &str) -> String {
+    let mut short: String = reason.chars().take(REASON_CHARS_MAX).collect();
+    if short.len() < reason.len() {
+        short.push_str("...");
+    }
+    short
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

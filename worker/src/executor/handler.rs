@@ -1,0 +1,161 @@
+//! The worker's SDK: functions of the program that attempts name in place of a command.
+//!
+//! A handler that returns an error or panics is a failed attempt with a reason. On cancel and timeout it is told through
+//! [`Context::cancelled`]; when it has not ended after the grace, it is dropped where it waits.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use rr_schemas::{
+    name::Name,
+    offer::{Command, Offer},
+    report::{Ended, Outcome},
+};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Assignment, Executor, ended, ended_because, panic_text, shorten};
+use crate::clock;
+use crate::output::Writer;
+use crate::process::Stream;
+
+type Handler = Arc<dyn Fn(Context) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// The functions that a worker offers to flows, by name.
+#[derive(Clone, Default)]
+pub struct Handlers {
+    by_name: BTreeMap<Name, Handler>,
+}
+
+impl Handlers {
+    /// None at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a function; one of the same name is replaced.
+    #[must_use]
+    pub fn register<F, R, E>(mut self, name: Name, handler: F) -> Self
+    where
+        F: Fn(Context) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        let boxed = move |context| handler(context).map(|result| result.map_err(|error| error.to_string())).boxed();
+        self.by_name.insert(name, Arc::new(boxed));
+        self
+    }
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_name.keys()).finish()
+    }
+}
+
+/// What a handler knows of its attempt.
+#[derive(Debug)]
+pub struct Context {
+    offer: Arc<Offer>,
+    fence: u64,
+    cancel: CancellationToken,
+    output: Writer,
+}
+
+impl Context {
+    /// The offer: run, job, task, target, parameters.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// A number that grows from attempt to attempt of a task. Hand it to whatever must refuse a stale attempt.
+    pub const fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// The same for all attempts of a task: `<run>/<job>/<host or queue>`.
+    pub fn idempotency_key(&self) -> String {
+        super::process::idempotency_key(&self.offer)
+    }
+
+    /// Waits until the attempt is to end early. Safe to drop.
+    pub async fn cancelled(&self) {
+        self.cancel.cancelled().await;
+    }
+
+    /// Whether the attempt is to end early.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// Writes to the attempt's standard output.
+    pub async fn write_stdout(&mut self, bytes: impl Into<Bytes>) {
+        self.output.write(Stream::Stdout, bytes.into()).await;
+    }
+
+    /// Writes to the attempt's standard error.
+    pub async fn write_stderr(&mut self, bytes: impl Into<Bytes>) {
+        self.output.write(Stream::Stderr, bytes.into()).await;
+    }
+}
+
+impl Executor for Handlers {
+    fn execute(&self, task: Assignment) -> BoxFuture<'static, Ended> {
+        let handler = match &task.offer.command {
+            Command::Handler(name) => self.by_name.get(name).cloned(),
+            Command::Argv(_) | Command::Shell { .. } => None,
+        };
+        if let Some(handler) = handler {
+            return run(handler, task).boxed();
+        }
+        let reason = match &task.offer.command {
+            Command::Handler(name) => format!("this worker has no handler \"{name}\""),
+            Command::Argv(_) | Command::Shell { .. } => "a program is no handler".to_owned(),
+        };
+        std::future::ready(ended_because(Outcome::Refused, &reason, clock::now())).boxed()
+    }
+}
+
+async fn run(handler: Handler, task: Assignment) -> Ended {
+    let Assignment { offer, fence, marker: _, grace, cancel, output } = task;
+    let started_at = clock::now();
+    let limit = offer.timeout.map(Duration::from);
+    let asked = CancellationToken::new();
+    let (writer, account) = output.into_writer();
+    let context = Context { offer, fence, cancel: asked.clone(), output: writer };
+    // Also the call itself may panic, before there is a future.
+    let mut work = AssertUnwindSafe(async move { handler(context).await }).catch_unwind().boxed();
+    let overdue = async {
+        match limit {
+            Some(limit) => sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    // Whoever is asked to end before the end did not end by itself, whatever it says then.
+    let early = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Outcome::Cancelled),
+        () = overdue => Err(Outcome::Timeout),
+        result = &mut work => Ok(result),
+    };
+    let (outcome, reason) = match early {
+        Ok(Ok(Ok(()))) => (Outcome::Ok, None),
+        Ok(Ok(Err(error))) => (Outcome::Failed, Some(shorten(&error))),
+        Ok(Err(panic)) => (Outcome::Failed, Some(shorten(&format!("handler panicked: {}", panic_text(&*panic))))),
+        Err(outcome) => {
+            asked.cancel();
+            let is_deaf = timeout(grace, &mut work).await.is_err();
+            (outcome, is_deaf.then(|| "did not end when asked to".to_owned()))
+        }
+    };
+    drop(work);
+    let output = account.settle().await;
+    Ended { reason, output, ..ended(outcome, Some(started_at), clock::now()) }
+}

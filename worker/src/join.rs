@@ -1,0 +1,62 @@
+//! Joining the mesh: a coordinator makes the worker's consumers and names them.
+
+use std::time::Duration;
+
+use rr_nats::Mesh;
+use rr_schemas::{
+    name::InstanceId,
+    presence::{Join, JoinAnswer},
+};
+use tokio::time::sleep;
+
+use crate::config::Options;
+use crate::lanes::LaneName;
+
+/// First pause between two tries; it doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// Longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Why a worker cannot join.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum JoinError {
+    /// A coordinator says no.
+    #[error("join the mesh: {reason}")]
+    Refused {
+        /// Its reason.
+        reason: String,
+    },
+    /// The server says no.
+    #[error("join the mesh")]
+    Mesh(#[source] rr_nats::Error),
+}
+
+/// Asks until a coordinator answers. Safe to drop.
+pub(crate) async fn join(mesh: &Mesh, options: &Options, instance: &InstanceId) -> Result<Vec<LaneName>, JoinError> {
+    let request = Join { worker: options.name.clone(), instance: instance.clone(), serves: options.serves.to_wire() };
+    let mut pause = PAUSE_MIN;
+    let mut has_said = false;
+    loop {
+        match mesh.join(&request).await {
+            Ok(JoinAnswer::Welcome { hosts, queues }) => return Ok(names(options, hosts, queues)),
+            Ok(JoinAnswer::Refused { reason }) => return Err(JoinError::Refused { reason }),
+            Err(error) if error.is_retryable() => {
+                if !has_said {
+                    tracing::info!(worker = %options.name, %error, "no coordinator answers yet, waiting for one");
+                    has_said = true;
+                }
+            }
+            Err(error) => return Err(JoinError::Mesh(error)),
+        }
+        sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// The lane of the hosts weighs as much as a queue that is named once.
+fn names(options: &Options, hosts: Option<String>, queues: Vec<String>) -> Vec<LaneName> {
+    let weights = options.serves.weights().into_iter().map(|(_, weight)| weight);
+    let queues = queues.into_iter().zip(weights).map(|(durable, weight)| LaneName { durable, weight });
+    hosts.map(|durable| LaneName { durable, weight: 1 }).into_iter().chain(queues).collect()
+}

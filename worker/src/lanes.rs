@@ -1,0 +1,176 @@
+//! The lanes that offers come from: one for the worker's hosts, one for each of its queues.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use rr_nats::{Error, Lane, Mesh, OfferMsg, PullConfig, PullError};
+use tokio::time::Instant;
+
+use self::shares::{Ask, Share, share_out};
+
+mod shares;
+
+/// How long a pull lasts when a worker has one lane: a thousand idle workers cost a hundred requests a second.
+const EXPIRES_ALONE: Duration = Duration::from_secs(10);
+
+/// How long it lasts when there are several: as long may a slot wait with the wrong lane.
+const EXPIRES_SHARED: Duration = Duration::from_secs(1);
+
+/// How often the server shows that it still knows a long pull.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// Pause before a lane is asked again that does not answer.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Pause before a lane is asked again that refuses.
+const PAUSE_REFUSED: Duration = Duration::from_secs(5);
+
+/// A durable consumer and its weight.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct LaneName {
+    pub(crate) durable: String,
+    pub(crate) weight: u32,
+}
+
+/// What comes out of the lanes.
+#[derive(Debug)]
+pub(crate) enum FromLanes {
+    /// An offer, in whatever state.
+    Offer(Box<OfferMsg>),
+    /// Nothing; there may be something to ask for.
+    Look,
+    /// A consumer is not there any more: join again.
+    Gone,
+    /// The connection is closed for good.
+    Closed,
+}
+
+/// All lanes of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    open: Vec<Lane>,
+    shares: Vec<Share>,
+    /// When a closed share is opened again.
+    pauses: VecDeque<(Instant, usize)>,
+    /// Where the next look begins, so that no lane is always last.
+    first: usize,
+}
+
+impl Lanes {
+    /// Opens the lanes; asks for nothing yet.
+    ///
+    /// # Errors
+    /// Those of [`Mesh::open_lane`].
+    pub(crate) async fn open(mesh: &Mesh, names: &[LaneName]) -> Result<Self, Error> {
+        let expires = if names.len() > 1 { EXPIRES_SHARED } else { EXPIRES_ALONE };
+        let heartbeat = HEARTBEAT.min(expires / 2);
+        let config = PullConfig { expires, heartbeat, ..PullConfig::default() };
+        let mut lanes = Self::default();
+        for name in names {
+            lanes.open.push(mesh.open_lane(&name.durable, config).await?);
+            lanes.shares.push(Share::new(name.weight));
+        }
+        Ok(lanes)
+    }
+
+    /// Asks for offers, so that with what was asked for before there are at most `free`. Small rests wait for company.
+    pub(crate) async fn ask(&mut self, free: usize, capacity: usize, now: Instant) {
+        self.reopen(now);
+        let outstanding: Vec<usize> = self.open.iter().map(Lane::outstanding).collect();
+        let left = free.saturating_sub(outstanding.iter().sum());
+        let is_dry = outstanding.iter().zip(&self.shares).any(|(asked, share)| *asked == 0 && share.is_open);
+        if left == 0 || left < capacity / 8 && !is_dry {
+            return;
+        }
+        for (index, slots, ask) in share_out(&mut self.shares, &outstanding, free) {
+            let Some(lane) = self.open.get_mut(index) else { continue };
+            let asked = match ask {
+                Ask::Now => lane.request_now(slots).await,
+                Ask::Wait => lane.request(slots).await,
+            };
+            if let Err(error) = asked {
+                self.trouble(index, &error, now);
+            }
+        }
+    }
+
+    /// When there is something to ask for though nothing happens.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.pauses.iter().map(|(until, _)| *until).min()
+    }
+
+    /// What comes next. Pending for ever while nothing was asked for. Safe to drop.
+    pub(crate) async fn next(&mut self) -> FromLanes {
+        let (index, result) = std::future::poll_fn(|context| {
+            let count = self.open.len();
+            for step in 0..count {
+                let index = (self.first + step) % count;
+                let Some(lane) = self.open.get_mut(index) else { continue };
+                if let Poll::Ready(result) = pin!(lane.next()).poll(context) {
+                    self.first = index;
+                    return Poll::Ready((index, result));
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        match result {
+            Ok(Some(offer)) => {
+                self.note(index, Share::delivered);
+                FromLanes::Offer(Box::new(offer))
+            }
+            Ok(None) => {
+                self.first = index + 1;
+                self.note(index, Share::unfilled);
+                FromLanes::Look
+            }
+            Err(error) => self.trouble(index, &error, Instant::now()),
+        }
+    }
+
+    /// What is there already, without waiting.
+    pub(crate) fn now(&mut self) -> Option<FromLanes> {
+        self.next().now_or_never()
+    }
+
+    fn note(&mut self, index: usize, what: impl FnOnce(&mut Share)) {
+        if let Some(share) = self.shares.get_mut(index) {
+            what(share);
+        }
+    }
+
+    fn trouble(&mut self, index: usize, error: &PullError, now: Instant) -> FromLanes {
+        let pause = match error {
+            PullError::Gone => return FromLanes::Gone,
+            PullError::Closed => return FromLanes::Closed,
+            PullError::NoResponders => PAUSE,
+            PullError::Denied { .. } | PullError::Refused(_) => {
+                tracing::error!(%error, "cannot pull offers");
+                PAUSE_REFUSED
+            }
+        };
+        self.note(index, |share| {
+            share.unfilled();
+            share.is_open = false;
+        });
+        self.pauses.push_back((now + pause, index));
+        FromLanes::Look
+    }
+
+    fn reopen(&mut self, now: Instant) {
+        let mut over = Vec::new();
+        self.pauses.retain(|(until, index)| {
+            let is_over = *until <= now;
+            if is_over {
+                over.push(*index);
+            }
+            !is_over
+        });
+        for index in over {
+            self.note(index, |share| share.is_open = true);
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The worker's memory on disk: which attempts it started, how they ended, and which reports are stored in the mesh.
+//!
+//! Invariants: an attempt is written down before it starts, and an attempt that is written down is never started again; how
+//! it ended is written down before it is reported; a report that is not confirmed is not forgotten, whatever happens to the
+//! worker. So the outbox is nothing but the ended attempts that are not confirmed.
+//!
+//! The file is appended to in batches ([`Ledger::flush`], one write). The page cache survives the death of the worker;
+//! what must survive the death of the machine too is synced by the caller ([`Ledger::file`]). When a file has grown to
+//! [`SEGMENT_BYTES_MAX`] the next one begins with what is still open, and the one before the last is deleted: so at
+//! least the last fifty thousand attempts are remembered, in bounded space.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rr_schemas::{id::RunId, name::InstanceId, report::Ended};
+
+use self::record::{MAGIC, Record, RecordRef};
+use crate::clock;
+
+mod record;
+
+/// Size at which a file is ended. An attempt takes about 150 bytes of it.
+const SEGMENT_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// What names an attempt.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Key {
+    pub(crate) run: RunId,
+    pub(crate) task: u32,
+    pub(crate) attempt: u32,
+}
+
+/// What the ledger knows of an attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Known {
+    /// Its number in the ledger.
+    pub(crate) n: u64,
+    /// The offer that it came with.
+    pub(crate) offer: u32,
+    /// How far it is.
+    pub(crate) state: State,
+}
+
+/// How far an attempt is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum State {
+    /// Taken in, but not written down: it may still be dropped.
+    Reserved,
+    /// Written down, not ended.
+    Started,
+    /// Ended, its report not confirmed.
+    Ended,
+    /// Its report is stored in the mesh.
+    Confirmed,
+}
+
+/// An attempt that is not over as far as the mesh knows.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Open {
+    pub(crate) key: Key,
+    pub(crate) offer: u32,
+    /// The instance that started it.
+    pub(crate) instance: InstanceId,
+    /// How it ended, once it did.
+    pub(crate) ended: Option<Ended>,
+}
+
+/// What a ledger held when it was opened.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The last instance that wrote it. It is dead: we hold the lock.
+    pub(crate) last: Option<InstanceId>,
+    /// What it left open, by number.
+    pub(crate) open: BTreeMap<u64, Open>,
+}
+
+/// Why a ledger cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Another process has it open.
+    #[error("open the ledger in {dir:?}: it is in use since {since}")]
+    Locked {
+        /// The ledger's directory.
+        dir: PathBuf,
+        /// Since when, in the other process's words.
+        since: String,
+    },
+    /// The system refuses.
+    #[error("{action} the ledger in {dir:?}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The ledger's directory.
+        dir: PathBuf,
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The ledger, open and locked.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    dir: PathBuf,
+    /// Held for the lock on it.
+    _lock: File,
+    instance: InstanceId,
+    file: Arc<File>,
+    /// Number of the file.
+    segment: u64,
+    segment_bytes_max: u64,
+    /// Good bytes in the file.
+    len: u64,
+    /// Whether a write stopped half-way, so that bytes after `len` must go first.
+    is_torn: bool,
+    /// Frames that wait for [`Ledger::flush`].
+    buffer: Vec<u8>,
+    next: u64,
+    open: BTreeMap<u64, Open>,
+    /// Attempts of this file and of the one before.
+    known: [HashMap<Key, Known>; 2],
+}
+
+impl Ledger {
+    /// Opens the ledger in `dir` (made if need be), takes its lock and reads it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Locked`] when another process holds it; [`LedgerError::Io`].
+    pub(crate) fn open(dir: &Path, instance: &InstanceId) -> Result<(Self, Found), LedgerError> {
+        Self::open_with(dir, instance, SEGMENT_BYTES_MAX)
+    }
+
+    fn open_with(dir: &Path, instance: &InstanceId, segment_bytes_max: u64) -> Result<(Self, Found), LedgerError> {
+        let io = |action| move |source| LedgerError::Io { action, dir: dir.to_owned(), source };
+        fs::create_dir_all(dir).map_err(io("make a directory for"))?;
+        let lock = lock(dir)?;
+        let segments = segments(dir).map_err(io("list"))?;
+        let mut history = History::default();
+        let mut last = None;
+        for segment in &segments {
+            let bytes = fs::read(path(dir, *segment)).map_err(io("read"))?;
+            let (records, good) = record::read(&bytes);
+            if good < bytes.len() {
+                tracing::warn!(segment, good, bytes = bytes.len(), "ledger ends in a torn record, which is dropped");
+            }
+            history.known.rotate_right(1);
+            history.known[0] = HashMap::new();
+            for record in records {
+                history.add(record);
+            }
+            last = Some((*segment, good as u64));
+        }
+        let (segment, len) = last.unwrap_or((1, 0));
+        let file = OpenOptions::new().create(true).append(true).open(path(dir, segment)).map_err(io("open"))?;
+        let mut ledger = Self {
+            dir: dir.to_owned(),
+            _lock: lock,
+            instance: instance.clone(),
+            file: Arc::new(file),
+            segment,
+            segment_bytes_max,
+            len,
+            is_torn: true,
+            buffer: Vec::new(),
+            next: history.next,
+            open: history.open.clone(),
+            known: history.known,
+        };
+        if len == 0 {
+            ledger.buffer.extend_from_slice(MAGIC);
+        }
+        record::append(&mut ledger.buffer, &RecordRef::Life(instance));
+        ledger.flush()?;
+        Ok((ledger, Found { last: history.life, open: history.open }))
+    }
+
+    /// What is known of an attempt.
+    pub(crate) fn known(&self, key: &Key) -> Option<Known> {
+        self.known.iter().find_map(|known| known.get(key)).copied()
+    }
+
+    /// Takes an attempt in, in memory only, and gives it a number.
+    pub(crate) fn reserve(&mut self, key: &Key, offer: u32) -> u64 {
+        let n = self.next;
+        self.next += 1;
+        self.set(key, Known { n, offer, state: State::Reserved });
+        n
+    }
+
+    /// Drops an attempt that was taken in and not started.
+    pub(crate) fn forget(&mut self, key: &Key) {
+        for known in &mut self.known {
+            if known.get(key).is_some_and(|known| known.state == State::Reserved) {
+                known.remove(key);
+            }
+        }
+    }
+
+    /// Writes down that a reserved attempt starts. It may, once [`Ledger::flush`] succeeded.
+    pub(crate) fn start(&mut self, n: u64, key: &Key, offer: u32) {
+        record::append(&mut self.buffer, &RecordRef::Start(n, &key.run, key.task, key.attempt, offer));
+        self.set(key, Known { n, offer, state: State::Started });
+        let open = Open { key: key.clone(), offer, instance: self.instance.clone(), ended: None };
+        self.open.insert(n, open);
+    }
+
+    /// Writes down how an attempt ended. It may be reported, once [`Ledger::flush`] was called.
+    pub(crate) fn end(&mut self, n: u64, ended: Ended) {
+        let Some(open) = self.open.get_mut(&n) else { return };
+        record::append(&mut self.buffer, &RecordRef::End(n, &ended));
+        open.ended = Some(ended);
+        let (key, offer) = (open.key.clone(), open.offer);
+        self.set(&key, Known { n, offer, state: State::Ended });
+    }
+
+    /// Writes down that an attempt's report is stored in the mesh. Costs a repeated report when it is lost, no more.
+    pub(crate) fn confirm(&mut self, n: u64) {
+        let Some(open) = self.open.remove(&n) else { return };
+        record::append(&mut self.buffer, &RecordRef::Confirm(n));
+        self.set(&open.key, Known { n, offer: open.offer, state: State::Confirmed });
+    }
+
+    /// An attempt that is not confirmed.
+    pub(crate) fn get(&self, n: u64) -> Option<&Open> {
+        self.open.get(&n)
+    }
+
+    /// Attempts that ended and are not confirmed, in the order in which they started.
+    pub(crate) fn unreported(&self) -> Vec<(u64, Ended)> {
+        self.open.iter().filter_map(|(n, open)| Some((*n, open.ended.clone()?))).collect()
+    }
+
+    /// The file, for syncing what was flushed.
+    pub(crate) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// Writes what was recorded since the last time, in one write. What cannot be written waits for the next time.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`]: nothing that was recorded since the last success may start.
+    pub(crate) fn flush(&mut self) -> Result<(), LedgerError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.write().map_err(|source| LedgerError::Io { action: "write", dir: self.dir.clone(), source })
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.is_torn {
+            self.file.set_len(self.len)?;
+        }
+        self.is_torn = true;
+        (&*self.file).write_all(&self.buffer)?;
+        self.is_torn = false;
+        self.len += self.buffer.len() as u64;
+        self.buffer.clear();
+        if self.len >= self.segment_bytes_max { self.rotate() } else { Ok(()) }
+    }
+
+    /// Begins the next file with what is open, then deletes the one before the last.
+    fn rotate(&mut self) -> io::Result<()> {
+        let mut bytes = MAGIC.to_vec();
+        let mut life = None;
+        for (n, open) in &self.open {
+            if life.replace(&open.instance) != Some(&open.instance) {
+                record::append(&mut bytes, &RecordRef::Life(&open.instance));
+            }
+            let Key { run, task, attempt } = &open.key;
+            record::append(&mut bytes, &RecordRef::Start(*n, run, *task, *attempt, open.offer));
+            if let Some(ended) = &open.ended {
+                record::append(&mut bytes, &RecordRef::End(*n, ended));
+            }
+        }
+        record::append(&mut bytes, &RecordRef::Life(&self.instance));
+        let segment = self.segment + 1;
+        // Under another name until it is whole: half of it, beside later records of this file, would bring the dead back.
+        let draft = self.dir.join("draft");
+        let file = OpenOptions::new().create(true).append(true).open(&draft)?;
+        file.set_len(0)?;
+        (&file).write_all(&bytes)?;
+        file.sync_data()?;
+        fs::rename(&draft, path(&self.dir, segment))?;
+        self.file = Arc::new(file);
+        self.segment = segment;
+        self.len = bytes.len() as u64;
+        let [current, previous] = &mut self.known;
+        *previous = std::mem::take(current);
+        let unfinished = previous.iter().filter(|(_, known)| known.state != State::Confirmed);
+        current.extend(unfinished.map(|(key, known)| (key.clone(), *known)));
+        for number in segments(&self.dir)? {
+            if number + 1 < segment {
+                fs::remove_file(path(&self.dir, number))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &Key, known: Known) {
+        let [current, _] = &mut self.known;
+        match current.get_mut(key) {
+            Some(old) => *old = known,
+            None => {
+                current.insert(key.clone(), known);
+            }
+        }
+    }
+}
+
+/// What the files say, as they are read.
+#[derive(Debug, Default)]
+struct History {
+    life: Option<InstanceId>,
+    next: u64,
+    open: BTreeMap<u64, Open>,
+    known: [HashMap<Key, Known>; 2],
+}
+
+impl History {
+    fn add(&mut self, record: Record) {
+        match record {
+            Record::Life(instance) => self.life = Some(instance),
+            Record::Start(n, run, task, attempt, offer) => {
+                let Some(instance) = self.life.clone() else { return };
+                self.next = self.next.max(n + 1);
+                let key = Key { run, task, attempt };
+                self.known[0].insert(key.clone(), Known { n, offer, state: State::Started });
+                self.open.insert(n, Open { key, offer, instance, ended: None });
+            }
+            Record::End(n, ended) => {
+                if let Some(open) = self.open.get_mut(&n) {
+                    self.known[0].insert(open.key.clone(), Known { n, offer: open.offer, state: State::Ended });
+                    open.ended = Some(ended);
+                }
+            }
+            Record::Confirm(n) => {
+                if let Some(open) = self.open.remove(&n) {
+                    self.known[0].insert(open.key, Known { n, offer: open.offer, state: State::Confirmed });
+                }
+            }
+        }
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, LedgerError> {
+    let io = |action| move |source| LedgerError::Io { action, dir: dir.to_owned(), source };
+    let mut options = OpenOptions::new();
+    let mut file =
+        options.create(true).read(true).write(true).truncate(false).open(dir.join("lock")).map_err(io("lock"))?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0).and_then(|()| write!(file, "{}", clock::now())).map_err(io("lock"))?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut since = String::new();
+            file.read_to_string(&mut since).map_err(io("lock"))?;
+            Err(LedgerError::Locked { dir: dir.to_owned(), since })
+        }
+        Err(TryLockError::Error(source)) => Err(io("lock")(source)),
+    }
+}
+
+/// Numbers of the files, ascending.
+fn segments(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let number =
+            name.to_str().and_then(|name| name.strip_prefix("ledger-")).and_then(|number| number.parse::<u64>().ok());
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn path(dir: &Path, segment: u64) -> PathBuf {
+    dir.join(format!("ledger-{segment:08}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Presence: the worker shows itself in the mesh for as long as it lives.
+
+use std::time::Duration;
+
+use rr_nats::{Mesh, PresenceError, Present};
+use rr_schemas::{name::InstanceId, presence::WorkerPresence};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::Options;
+
+/// What a worker shows of itself.
+pub(crate) fn card(options: &Options, instance: &InstanceId) -> WorkerPresence {
+    WorkerPresence {
+        worker: options.name.clone(),
+        instance: instance.clone(),
+        serves: options.serves.to_wire(),
+        capacity: options.capacity.get(),
+        labels: options.labels.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        since: clock::now(),
+        draining: false,
+    }
+}
+
+/// Shows the worker. The mark of `last`, which is known to be dead, is taken over; that of anybody else is an error.
+pub(crate) async fn show(
+    mesh: &Mesh,
+    card: &WorkerPresence,
+    ttl: Duration,
+    last: Option<InstanceId>,
+) -> Result<Present<WorkerPresence>, PresenceError> {
+    match (mesh.present_worker(card.clone(), ttl).await, last) {
+        (Err(PresenceError::Taken { instance, .. }), Some(last)) if instance == last => {
+            let mut present = mesh.present_worker(WorkerPresence { instance, ..card.clone() }, ttl).await?;
+            present.update(card.clone()).await?;
+            Ok(present)
+        }
+        (shown, _) => shown,
+    }
+}
+
+/// Renews until `stop`, and at once when the link is back; then takes the mark away. When another worker has taken the name meanwhile, this one must not go
+/// on: `yielded` is cancelled.
+pub(crate) async fn keep(
+    mut present: Present<WorkerPresence>,
+    mut card: WorkerPresence,
+    renew: Duration,
+    (mut draining, mut connected): (watch::Receiver<bool>, watch::Receiver<bool>),
+    stop: CancellationToken,
+    yielded: CancellationToken,
+) {
+    let mut beat = interval(renew.max(Duration::from_millis(10)));
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat.reset();
+    let (mut is_open, mut is_linked) = (true, true);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            changed = draining.changed(), if is_open => {
+                is_open = changed.is_ok();
+                card.draining = *draining.borrow_and_update();
+            }
+            changed = connected.changed(), if is_linked => is_linked = changed.is_ok(),
+            _ = beat.tick() => {}
+        }
+        // Without a link it would only take time.
+        let is_connected = *connected.borrow_and_update();
+        let result = if is_connected { present.update(card.clone()).await } else { Ok(()) };
+        match result {
+            Ok(()) => {}
+            Err(PresenceError::Taken { instance, since }) => {
+                tracing::error!(worker = %card.worker, %instance, %since, "another worker has taken this name");
+                yielded.cancel();
+                return;
+            }
+            Err(error @ (PresenceError::Publish(_) | PresenceError::Read(_))) => {
+                tracing::warn!(%error, "presence not renewed");
+            }
+        }
+    }
+    // Without a link the mark runs out by itself; nobody waits for that.
+    let is_connected = *connected.borrow();
+    if is_connected && let Err(error) = present.withdraw().await {
+        tracing::debug!(%error, "presence runs out by itself");
+    }
+}

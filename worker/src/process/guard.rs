@@ -1,0 +1,418 @@
+//! A second process that outlives the worker for a moment, to end what the worker has left running.
+//!
+//! Nothing in a worker that is killed with -9 can clean up after it. So it keeps a helper in a process group of its own,
+//! tied to it by a pipe. Down the pipe go lines: which attempts are open, and which process leads each. When the pipe ends,
+//! for whatever reason, the guard kills the whole tree of everything that is still registered, and exits. A clean end
+//! has nothing registered. Daemons that finished attempts left on purpose are not registered any more, so they live.
+//!
+//! An attempt is registered before it is started: between start and registration there is no moment in which a death of the
+//! worker would leave an orphan. If the guard dies, the [`Keeper`] starts another and registers everything again.
+//!
+//! Lines: `open KEY`, `lead KEY PID`, `shut KEY`. A key is the marker of an attempt, or names another child. The guard looks up
+//! the start time of a leader, within [`READ_PAUSE`], so that it never hits somebody who was given the same number later;
+//! of an attempt that was over before, it need not know more.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, PipeWriter, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::Pid;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::Child;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::spec::is_marker;
+use super::tree::{Leader, Tree};
+use super::{kill, spawn};
+
+/// Pause of the guard between two reads, so that a burst of attempts wakes it twenty times a second, not for each line.
+const READ_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the guard reads at once; when there is that much, it does not pause.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Room in the pipe: some ten thousand lines, far more than can come within [`READ_PAUSE`]. Linux gives this much to anybody.
+#[cfg(target_os = "linux")]
+const PIPE_BYTES: usize = 1024 * 1024;
+
+/// How often a guard that died is replaced; more often means that something kills guards.
+const RESTARTS_MAX: u32 = 5;
+
+/// A guard that lived this long counts as sound, and the restarts are counted anew.
+const SOUND_AFTER: Duration = Duration::from_mins(1);
+
+/// First pause before a restart; it doubles.
+const RESTART_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a clean end waits for the guard to exit: a little more than it may spend on killing.
+const FAREWELL_MAX: Duration = Duration::from_secs(12);
+
+/// How a guard is started.
+#[derive(Clone, Debug)]
+pub struct GuardCommand {
+    /// The executable; `/proc/self/exe` stays right when the file is replaced under a running worker.
+    pub exe: PathBuf,
+    /// The arguments that make it call [`guard_main`].
+    pub args: Vec<OsString>,
+}
+
+/// Why there is no guard.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    /// It cannot be started.
+    #[error("start the guard process {0:?}")]
+    Start(PathBuf, #[source] io::Error),
+    /// It was started again and again, and died each time. Attempts go on; a killed worker would leave them running.
+    #[error("keep a guard process: it died {RESTARTS_MAX} times in a row")]
+    Dies,
+}
+
+/// A handle to register with.
+#[derive(Clone, Debug)]
+pub struct Guard(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// A std mutex, held for one write that does not block.
+    board: Mutex<Board>,
+    broken: Notify,
+}
+
+/// Who is registered, and the way to the guard.
+#[derive(Debug, Default)]
+struct Board {
+    open: BTreeMap<String, Option<Pid>>,
+    pipe: Option<PipeWriter>,
+}
+
+/// Keeps the guard alive.
+#[derive(Debug)]
+#[must_use = "without its keeper a guard that dies is not replaced"]
+pub struct Keeper {
+    shared: Arc<Shared>,
+    command: GuardCommand,
+    child: Child,
+}
+
+/// The registration of one attempt. Dropped without [`Watch::shut`], it stays: the guard ends that tree when the worker ends.
+#[derive(Debug)]
+pub(super) struct Watch<'a> {
+    guard: &'a Guard,
+    key: &'a str,
+}
+
+impl Guard {
+    /// Starts a guard. The keeper must be run for as long as the worker lives.
+    ///
+    /// # Errors
+    ///
+    /// [`GuardError::Start`] when the process cannot be started.
+    pub fn start(command: GuardCommand) -> Result<(Self, Keeper), GuardError> {
+        let (child, pipe) = launch(&command)?;
+        let board = Board { open: BTreeMap::new(), pipe: Some(pipe) };
+        let shared = Arc::new(Shared { board: Mutex::new(board), broken: Notify::new() });
+        Ok((Self(Arc::clone(&shared)), Keeper { shared, command, child }))
+    }
+
+    /// Registers a child that is no attempt, a server for example. `name` is one printable word that no other child has.
+    pub fn adopt(&self, name: &str, pid: u32) {
+        if is_marker(name)
+            && let Some(pid) = Pid::from_raw(pid.cast_signed())
+        {
+            self.0.lead(name, pid);
+        }
+    }
+
+    /// Takes such a child off again.
+    pub fn release(&self, name: &str) {
+        self.0.shut(name);
+    }
+
+    /// Registers an attempt, before it is started.
+    pub(super) fn open<'a>(&'a self, marker: &'a str) -> Watch<'a> {
+        self.0.open(marker);
+        Watch { guard: self, key: marker }
+    }
+}
+
+impl Watch<'_> {
+    /// Names the leader: it is found even if it clears its environment.
+    pub(super) fn lead(&self, pid: Pid) {
+        self.guard.0.lead(self.key, pid);
+    }
+
+    /// Ends the registration.
+    pub(super) fn shut(self) {
+        self.guard.0.shut(self.key);
+    }
+}
+
+impl Shared {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self, key: &str) {
+        let mut board = self.board();
+        board.open.insert(key.to_owned(), None);
+        self.write(&mut board, &open_line(key));
+    }
+
+    fn lead(&self, key: &str, pid: Pid) {
+        let mut board = self.board();
+        board.open.insert(key.to_owned(), Some(pid));
+        self.write(&mut board, &lead_line(key, pid));
+    }
+
+    fn shut(&self, key: &str) {
+        let mut board = self.board();
+        if board.open.remove(key).is_some() {
+            self.write(&mut board, &format!("shut {key}\n"));
+        }
+    }
+
+    /// A line that does not go through means a guard that is dead or stuck; the keeper replaces it.
+    fn write(&self, board: &mut Board, line: &str) {
+        let Some(pipe) = &mut board.pipe else { return };
+        // A line is shorter than what a pipe takes whole or not at all.
+        if !matches!(pipe.write(line.as_bytes()), Ok(n) if n == line.len()) {
+            board.pipe = None;
+            self.broken.notify_one();
+        }
+    }
+
+    /// Waits until there is no way to the guard. Safe to drop.
+    async fn is_broken(&self) {
+        loop {
+            self.broken.notified().await;
+            // The news may be of a guard before this one.
+            if self.board().pipe.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Hands the way to a new guard in, and everything that is registered.
+    fn connect(&self, mut pipe: PipeWriter) -> io::Result<()> {
+        let mut board = self.board();
+        let mut lines = String::new();
+        for (key, leader) in &board.open {
+            lines.push_str(&match leader {
+                Some(pid) => lead_line(key, *pid),
+                None => open_line(key),
+            });
+        }
+        pipe.write_all(lines.as_bytes())?;
+        board.pipe = Some(pipe);
+        Ok(())
+    }
+}
+
+fn open_line(key: &str) -> String {
+    format!("open {key}\n")
+}
+
+fn lead_line(key: &str, pid: Pid) -> String {
+    format!(
+        "lead {key} {}
+",
+        pid.as_raw_pid()
+    )
+}
+
+impl Keeper {
+    /// Replaces the guard when it dies, until `stop`; then waits for it to exit.
+    ///
+    /// # Errors
+    ///
+    /// [`GuardError`] when there is no guard any more. The worker goes on without one, or stops: its choice.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), GuardError> {
+        let mut restarts = 0;
+        loop {
+            let since = Instant::now();
+            let broken = tokio::select! {
+                status = self.child.wait() => format!("{status:?}"),
+                () = self.shared.is_broken() => "it takes no lines".to_owned(),
+                () = stop.cancelled() => {
+                    self.shared.board().pipe = None;
+                    if timeout(FAREWELL_MAX, self.child.wait()).await.is_err() {
+                        tracing::warn!("guard process still busy");
+                    }
+                    return Ok(());
+                }
+            };
+            tracing::warn!(broken, "guard process lost");
+            restarts = if since.elapsed() < SOUND_AFTER { restarts + 1 } else { 1 };
+            if restarts > RESTARTS_MAX {
+                return Err(GuardError::Dies);
+            }
+            sleep(RESTART_PAUSE * 2_u32.pow(restarts)).await;
+            self.replace().await?;
+        }
+    }
+
+    async fn replace(&mut self) -> Result<(), GuardError> {
+        // Kill it before its pipe ends: or it would take that for the death of the worker.
+        if let Err(error) = self.child.kill().await {
+            tracing::debug!(%error, "guard process was gone");
+        }
+        self.shared.board().pipe = None;
+        let (child, pipe) = launch(&self.command)?;
+        self.child = child;
+        if let Err(error) = self.shared.connect(pipe) {
+            tracing::warn!(%error, "guard process takes no lines");
+            self.shared.broken.notify_one();
+        }
+        Ok(())
+    }
+}
+
+fn launch(command: &GuardCommand) -> Result<(Child, PipeWriter), GuardError> {
+    let start = || {
+        let (reader, writer) = io::pipe()?;
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES) {
+            tracing::debug!(%error, "pipe to the guard stays small");
+        }
+        let flags = rustix::fs::fcntl_getfl(&writer)?;
+        rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK)?;
+        let child = spawn::command(&command.exe)
+            .args(&command.args)
+            .current_dir("/")
+            .stdin(reader)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok((child, writer))
+    };
+    start().map_err(|error| GuardError::Start(command.exe.clone(), error))
+}
+
+/// The guard itself: reads `input`, which must be the reading end of a pipe (the standard input that it was started with), until
+/// it ends; then kills whatever is still registered. Signals that would end it are ignored meanwhile.
+///
+/// # Errors
+///
+/// When `input` is not a pipe, or signals cannot be caught.
+pub async fn guard_main(input: OwnedFd) -> io::Result<()> {
+    let mut input = Receiver::from_owned_fd(input)?;
+    // A signal that has a listener does not end the process; nobody needs to hear it.
+    let ignored =
+        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()].map(signal);
+    for result in &ignored {
+        if let Err(error) = result {
+            return Err(io::Error::new(error.kind(), error.to_string()));
+        }
+    }
+    let mut open = BTreeMap::new();
+    let mut buffer = Vec::new();
+    loop {
+        buffer.reserve(READ_BYTES);
+        let n = match input.read_buf(&mut buffer).await {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(_) => break,
+        };
+        let whole = buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        for line in buffer.drain(..whole).as_slice().split(|byte| *byte == b'\n') {
+            note(&mut open, &String::from_utf8_lossy(line));
+        }
+        open.values_mut().for_each(Entry::look_up);
+        if n < READ_BYTES {
+            sleep(READ_PAUSE).await;
+        }
+    }
+    if !open.is_empty() {
+        let leaders = open.values().filter_map(Entry::leader).collect();
+        kill::kill(Tree::new(leaders, open.into_keys())).await;
+    }
+    Ok(())
+}
+
+/// What the guard knows of one key.
+#[derive(Clone, Copy, Debug)]
+enum Entry {
+    /// Its marker only.
+    Open,
+    /// The number of its leader.
+    Led(Pid),
+    /// Its leader, or none: it was gone already.
+    Known(Option<Leader>),
+}
+
+impl Entry {
+    fn look_up(&mut self) {
+        match self {
+            Self::Led(pid) => *self = Self::Known(Leader::foreign(*pid)),
+            Self::Open | Self::Known(_) => {}
+        }
+    }
+
+    fn leader(&self) -> Option<Leader> {
+        match self {
+            Self::Known(leader) => *leader,
+            Self::Open | Self::Led(_) => None,
+        }
+    }
+}
+
+/// Reads one line; what is no line of ours changes nothing.
+fn note(open: &mut BTreeMap<String, Entry>, line: &str) {
+    let mut words = line.split(' ');
+    let (Some(verb), Some(key)) = (words.next(), words.next()) else {
+        return;
+    };
+    match verb {
+        "open" => {
+            open.insert(key.to_owned(), Entry::Open);
+        }
+        "lead" => {
+            let pid = words.next().and_then(|word| word.parse().ok()).and_then(Pid::from_raw);
+            if let Some(pid) = pid {
+                open.insert(key.to_owned(), Entry::Led(pid));
+            }
+        }
+        "shut" => {
+            open.remove(key);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_say_who_is_open_and_who_leads() {
+        let own = rustix::process::getpid();
+        let mut open = BTreeMap::new();
+        for line in [
+            open_line("a"),
+            lead_line("a", own),
+            open_line("b"),
+            "shut c".into(),
+            "lead b x".into(),
+            "lead b 0".into(),
+            "hello".into(),
+            String::new(),
+        ] {
+            note(&mut open, line.trim_end());
+        }
+        open.values_mut().for_each(Entry::look_up);
+        assert!(matches!(open["a"], Entry::Known(Some(_))), "{open:?}");
+        assert!(matches!(open["b"], Entry::Open), "{open:?}");
+        note(&mut open, "shut a");
+        assert_eq!(open.into_keys().collect::<Vec<_>>(), ["b"]);
+    }
+}

@@ -1,0 +1,206 @@
+//! Starts processes: the only place of the worker where a command is made.
+//!
+//! The program is looked up here, not by the system: so what is wrong can be said exactly, and the standard
+//! library takes its quick path (`posix_spawn`), which it leaves when it has to search a changed `PATH`.
+#![expect(clippy::disallowed_methods, reason = "the one place where the worker makes a command")]
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Pid;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+
+use super::spec::Variables;
+
+/// Where a program is looked for when there is no `PATH`, as `execvp` does.
+const PATH_DEFAULT: &str = "/bin:/usr/bin";
+
+/// How often a program that is still open for writing is tried; somebody else's fork may hold it for a moment.
+const BUSY_TRIES_MAX: u32 = 10;
+
+/// Pause between these tries.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Why an attempt was not started, by what can be done about it.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// There is no such program where the attempt looks for it.
+    #[error("start {0:?}: no such program")]
+    NotFound(PathBuf),
+    /// It is there and cannot be executed.
+    #[error("start {program:?}: {reason}")]
+    NotExecutable {
+        /// What was found.
+        program: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The directory that it should start in is missing, or closed to us.
+    #[error("start in directory {0:?}")]
+    BadCwd(PathBuf, #[source] io::Error),
+    /// Arguments and environment together, or one of them alone, are more than the system takes.
+    #[error("start {0:?}: arguments and environment are too long for this system")]
+    TooBig(PathBuf),
+    /// No system could run this.
+    #[error("start it: {0}")]
+    Invalid(&'static str),
+    /// This machine has no room now (processes, memory, open files); later it may.
+    #[error("start {0:?}: this machine is at a limit")]
+    Exhausted(PathBuf, #[source] io::Error),
+    /// The system says no for another reason.
+    #[error("start {0:?}")]
+    System(PathBuf, #[source] io::Error),
+}
+
+/// A process that runs, in a process group of its own.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) child: Child,
+    pub(super) pid: Pid,
+    pub(super) stdout: Receiver,
+    pub(super) stderr: Receiver,
+}
+
+/// Starts a program with nothing around it and waits for its end: what `rr bench` measures attempts against.
+///
+/// # Errors
+/// It cannot be started, or ends otherwise than well.
+pub async fn bare(program: &str) -> io::Result<()> {
+    let status =
+        Command::new(program).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().await?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("{program}: {status}"))) }
+}
+
+/// Starts `argv` in `cwd` with exactly `env`; standard input is empty.
+pub(super) async fn spawn(argv: &[&str], env: &Variables<'_>, cwd: &Path) -> Result<Spawned, SpawnError> {
+    let Some((name, rest)) = argv.split_first() else {
+        return Err(SpawnError::Invalid("it names no program"));
+    };
+    if argv.iter().any(|arg| arg.contains('\0')) {
+        return Err(SpawnError::Invalid("an argument holds a NUL"));
+    }
+    let cwd = std::path::absolute(cwd).map_err(|error| SpawnError::BadCwd(cwd.into(), error))?;
+    let path = env.get(OsStr::new("PATH")).copied().unwrap_or_else(|| OsStr::new(PATH_DEFAULT));
+    let program = look_up(name, path, &cwd)?;
+    let mut tries = 0;
+    loop {
+        match start(&program, name, rest, env, &cwd) {
+            Ok(spawned) => return Ok(spawned),
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES_MAX => {
+                tries += 1;
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            Err(error) => return Err(explain(program, cwd, error)),
+        }
+    }
+}
+
+fn start(program: &Path, name: &str, args: &[&str], env: &Variables<'_>, cwd: &Path) -> io::Result<Spawned> {
+    let (stdout, stdout_end) = io::pipe()?;
+    let (stderr, stderr_end) = io::pipe()?;
+    let mut command = command(program);
+    command
+        .arg0(name)
+        .args(args)
+        .env_clear()
+        .envs(env)
+        .current_dir(cwd)
+        .stdin(Stdio::null())
+        .stdout(stdout_end)
+        .stderr(stderr_end)
+        .kill_on_drop(true);
+    let child = command.spawn()?;
+    // The command holds the writing ends; with them open, the pipes would never end.
+    drop(command);
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    Ok(Spawned {
+        pid: pid.ok_or_else(|| io::Error::other("the process has no id"))?,
+        child,
+        stdout: Receiver::from_owned_fd(stdout.into())?,
+        stderr: Receiver::from_owned_fd(stderr.into())?,
+    })
+}
+
+/// A command in a process group of its own.
+pub(super) fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.process_group(0);
+    command
+}
+
+/// The file that `name` means, as `execvp` would find it after a change to `cwd`.
+fn look_up(name: &str, path: &OsStr, cwd: &Path) -> Result<PathBuf, SpawnError> {
+    if name.is_empty() {
+        return Err(SpawnError::Invalid("the name of the program is empty"));
+    }
+    if name.contains('/') {
+        let program = cwd.join(name);
+        return match fault(&program) {
+            // Let the start say what else is wrong, the directory for example.
+            Some(Fault::Absent) if cwd.is_dir() => Err(SpawnError::NotFound(program)),
+            Some(Fault::Unfit(reason)) => Err(SpawnError::NotExecutable { program, reason }),
+            Some(Fault::Absent) | None => Ok(program),
+        };
+    }
+    let mut unfit = None;
+    for dir in std::env::split_paths(path) {
+        let program = cwd.join(dir).join(name);
+        match fault(&program) {
+            None => return Ok(program),
+            Some(Fault::Absent) => {}
+            Some(Fault::Unfit(reason)) => {
+                unfit.get_or_insert(SpawnError::NotExecutable { program, reason });
+            }
+        }
+    }
+    Err(unfit.unwrap_or_else(|| SpawnError::NotFound(name.into())))
+}
+
+enum Fault {
+    Absent,
+    Unfit(&'static str),
+}
+
+fn fault(program: &Path) -> Option<Fault> {
+    match program.metadata() {
+        Ok(meta) if meta.is_dir() => Some(Fault::Unfit("it is a directory")),
+        Ok(meta) if !meta.is_file() => Some(Fault::Unfit("it is not a file")),
+        Ok(meta) if meta.permissions().mode() & 0o111 == 0 => Some(Fault::Unfit("it is not executable")),
+        Ok(_) => None,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Some(Fault::Unfit("its directory is closed to this user"))
+        }
+        Err(_) => Some(Fault::Absent),
+    }
+}
+
+fn explain(program: PathBuf, cwd: PathBuf, error: io::Error) -> SpawnError {
+    use rustix::io::Errno;
+    match Errno::from_io_error(&error) {
+        Some(Errno::TOOBIG) => SpawnError::TooBig(program),
+        Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::TXTBSY) => {
+            SpawnError::Exhausted(program, error)
+        }
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) if !can_enter(&cwd) => SpawnError::BadCwd(cwd, error),
+        Some(Errno::NOENT | Errno::NOTDIR) if program.exists() => {
+            SpawnError::NotExecutable { program, reason: "the interpreter that it asks for is missing" }
+        }
+        Some(Errno::NOENT | Errno::NOTDIR) => SpawnError::NotFound(program),
+        Some(Errno::ACCESS | Errno::PERM) => {
+            SpawnError::NotExecutable { program, reason: "this user may not execute it" }
+        }
+        Some(Errno::NOEXEC) => {
+            SpawnError::NotExecutable { program, reason: "its format is not known (is the first line, #!, missing?)" }
+        }
+        _ => SpawnError::System(program, error),
+    }
+}
+
+fn can_enter(dir: &Path) -> bool {
+    dir.is_dir() && rustix::fs::access(dir, rustix::fs::Access::EXEC_OK).is_ok()
+}

@@ -1,0 +1,343 @@
+//! What the loop does with attempts, from delivery to acknowledgement.
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use rr_nats::{ClaimError, Finder, Mesh, OfferMsg};
+use rr_schemas::{
+    id::RunId,
+    name::{InstanceId, WorkerName},
+    offer::{Command, Offer},
+    report::{Claim, Ended, Outcome, Report, What},
+};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::engine::{Chore, Engine, Word};
+use crate::attempt::{Attempt, Phase, SECOND_TIME, Verdict, verdict};
+use crate::clock;
+use crate::executor::{Assignment, Executor as _, ended_because, panic_text};
+use crate::ledger::Key;
+use crate::outbox::Parcel;
+
+/// First pause before a claim is tried again; it doubles up to [`CLAIM_PAUSE_MAX`].
+const CLAIM_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// Longest pause before a claim is tried again.
+const CLAIM_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// What became of a claim.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Claimed {
+    /// Won, with this sequence.
+    Won(u64),
+    /// Somebody else holds it.
+    Lost,
+    /// Given up, because the attempt is not wanted any more.
+    Cancelled,
+}
+
+impl Engine {
+    /// An offer came.
+    pub(super) fn delivered(&mut self, message: OfferMsg) {
+        let OfferMsg { offer, ack, delivered, raw } = message;
+        let offer = match offer {
+            Ok(offer) => offer,
+            Err(reason) => {
+                tracing::warn!(subject = raw.subject, reason, "an offer that cannot be read is put aside");
+                let (mesh, worker) = (self.mesh.clone(), self.options.name.clone());
+                let put_aside = async move {
+                    // Not acknowledged, it comes again.
+                    match mesh.quarantine(Finder::Worker(&worker), &raw, &reason).await {
+                        Ok(()) => ack.ack().await,
+                        Err(error) => tracing::warn!(%error, "not put aside"),
+                    }
+                    Chore::PutAside
+                };
+                return self.chores.push(put_aside.boxed());
+            }
+        };
+        let key = Key { run: offer.run.clone(), task: offer.task, attempt: offer.attempt };
+        let known = self.ledger.known(&key);
+        match (verdict(known, &offer, delivered), known) {
+            (Verdict::Take, _) => {
+                let n = self.ledger.reserve(&key, offer.offer);
+                self.attempts.insert(n, Attempt::new(offer, ack, raw.seq));
+                self.ready.push_back(n);
+            }
+            (Verdict::Hold, Some(known)) => {
+                self.words.push(Word::Alive(ack.clone()));
+                let attempt = self.attempts.entry(known.n).or_insert_with(|| Attempt::ended(None));
+                attempt.acks.push(ack);
+                if !attempt.is_kept {
+                    attempt.is_kept = true;
+                    self.clocks.keep(known.n, Instant::now());
+                }
+            }
+            (Verdict::Settled, _) => self.words.push(Word::Done(ack)),
+            (Verdict::Lost | Verdict::Hold, _) => {
+                tracing::info!(run.id = %key.run, task = key.task, attempt = key.attempt, delivered, SECOND_TIME);
+                let n = self.ledger.reserve(&key, offer.offer);
+                self.ledger.start(n, &key, offer.offer);
+                self.attempts.insert(n, Attempt::ended(Some(ack)));
+                self.report_end(n, ended_because(Outcome::Lost, SECOND_TIME, clock::now()));
+            }
+        }
+    }
+
+    /// Gives free slots to attempts that wait for one.
+    pub(super) fn fill_slots(&mut self, now: Instant) {
+        while self.busy < self.capacity()
+            && let Some(n) = self.ready.pop_front()
+        {
+            let Some(attempt) = self.attempts.get_mut(&n) else { continue };
+            let Some(offer) = attempt.offer.clone() else { continue };
+            self.busy += 1;
+            if offer.claimed {
+                attempt.phase = Phase::Claiming;
+                self.clocks.begin(n, now);
+                let (mesh, worker, instance) = (self.mesh.clone(), self.options.name.clone(), self.instance.clone());
+                let claim = claim(mesh, offer, worker, instance, attempt.cancel.clone());
+                self.chores.push(claim.map(move |claimed| Chore::Claimed(n, claimed)).boxed());
+            } else {
+                attempt.phase = Phase::Syncing;
+                self.record_start(n, &offer);
+                self.to_start.push(n);
+            }
+        }
+        // Those that wait longer than a moment need signs of life, too.
+        for n in &self.ready {
+            if let Some(attempt) = self.attempts.get_mut(n)
+                && !attempt.is_kept
+            {
+                attempt.is_kept = true;
+                self.clocks.keep(*n, now);
+            }
+        }
+    }
+
+    /// A claim was answered.
+    pub(super) fn claimed(&mut self, n: u64, claimed: Claimed) {
+        if !self.is_in(n, Phase::Claiming) {
+            return;
+        }
+        let Some(offer) = self.attempts.get(&n).and_then(|attempt| attempt.offer.clone()) else { return };
+        match claimed {
+            Claimed::Won(fence) => {
+                if let Some(attempt) = self.attempts.get_mut(&n) {
+                    attempt.fence = fence;
+                    attempt.phase = Phase::Syncing;
+                }
+                self.record_start(n, &offer);
+                self.to_sync.push(n);
+            }
+            Claimed::Lost => {
+                tracing::debug!(run.id = %offer.run, task = offer.task, attempt = offer.attempt, "claim lost");
+                self.ledger.forget(&key(&offer));
+                self.busy -= 1;
+                if let Some(attempt) = self.attempts.remove(&n) {
+                    self.words.extend(attempt.acks.into_iter().map(Word::Done));
+                }
+            }
+            Claimed::Cancelled => {
+                self.record_start(n, &offer);
+                self.ended(n, ended_because(Outcome::Cancelled, "cancelled before it started", clock::now()));
+            }
+        }
+    }
+
+    fn record_start(&mut self, n: u64, offer: &Offer) {
+        self.ledger.start(n, &key(offer), offer.offer);
+    }
+
+    /// The ledger was written, or not: what waits for it starts, or is refused.
+    pub(super) fn start_written(&mut self, is_written: bool, now: Instant) {
+        let to_start = std::mem::take(&mut self.to_start);
+        for n in to_start {
+            if is_written {
+                self.start(n, now);
+            } else {
+                self.refuse(n);
+            }
+        }
+        if !is_written {
+            for n in std::mem::take(&mut self.to_sync) {
+                self.refuse(n);
+            }
+        }
+        if self.to_sync.is_empty() || self.is_syncing {
+            return;
+        }
+        self.is_syncing = true;
+        let numbers = std::mem::take(&mut self.to_sync);
+        let file = self.ledger.file();
+        let sync = async move {
+            let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+            Chore::Synced(numbers, synced.unwrap_or_else(|error| Err(io::Error::other(error))))
+        };
+        self.chores.push(sync.boxed());
+    }
+
+    /// These are in the ledger for good, or not.
+    pub(super) fn synced(&mut self, numbers: &[u64], result: &io::Result<()>) {
+        self.is_syncing = false;
+        if let Err(error) = result {
+            tracing::error!(%error, "ledger not synced");
+        }
+        let now = Instant::now();
+        for n in numbers {
+            if result.is_ok() {
+                self.start(*n, now);
+            } else {
+                self.refuse(*n);
+            }
+        }
+    }
+
+    fn refuse(&mut self, n: u64) {
+        self.ended(n, ended_because(Outcome::Refused, "the worker's ledger cannot be written", clock::now()));
+    }
+
+    fn start(&mut self, n: u64, now: Instant) {
+        let Some(attempt) = self.attempts.get_mut(&n).filter(|attempt| attempt.phase == Phase::Syncing) else { return };
+        let Some(offer) = attempt.offer.clone() else { return };
+        attempt.phase = Phase::Running;
+        self.clocks.begin(n, now);
+        let task = Assignment {
+            fence: attempt.fence,
+            marker: marker(&key(&offer), &self.instance),
+            grace: offer.grace.unwrap_or(self.options.times.grace).into(),
+            cancel: attempt.cancel.clone(),
+            output: self.spool.attempt(&offer),
+            offer,
+        };
+        let offer = &*task.offer;
+        let span = tracing::debug_span!("attempt", run.id = %offer.run, job.id = %offer.job, offer.task, offer.attempt);
+        let work = match &offer.command {
+            Command::Handler(_) => self.handlers.execute(task),
+            Command::Argv(_) | Command::Shell { .. } => self.processes.execute(task),
+        };
+        let work = async move {
+            let ended = AssertUnwindSafe(work).catch_unwind().await;
+            (n, ended.unwrap_or_else(|panic| failed_by_a_bug(panic_text(&*panic))))
+        };
+        self.running.spawn(work.instrument(span));
+    }
+
+    /// An attempt ended. It is reported once the ledger is written.
+    pub(super) fn ended(&mut self, n: u64, ended: Ended) {
+        let Some(attempt) = self.attempts.get_mut(&n).filter(|attempt| attempt.phase.is_busy()) else { return };
+        attempt.phase = Phase::Ended;
+        self.busy -= 1;
+        self.report_end(n, ended);
+    }
+
+    /// Writes down how an attempt ended, and reports it.
+    pub(super) fn report_end(&mut self, n: u64, ended: Ended) {
+        self.ledger.end(n, ended.clone());
+        self.report(n, What::Ended(ended));
+    }
+
+    /// Reports on an attempt that is written down.
+    pub(super) fn report(&mut self, n: u64, what: What) {
+        let Some(open) = self.ledger.get(n) else { return };
+        let Key { run, task, attempt } = open.key.clone();
+        let report = Report { task, attempt, offer: open.offer, instance: open.instance.clone(), what };
+        self.outbox.put(Parcel { n, run, report });
+    }
+
+    /// A report is stored: only now are the deliveries acknowledged.
+    pub(super) fn reported(&mut self, parcel: &Parcel) {
+        match parcel.report.what {
+            What::Started { .. } => {}
+            What::Ended(_) => {
+                self.ledger.confirm(parcel.n);
+                if let Some(attempt) = self.attempts.remove(&parcel.n) {
+                    self.words.extend(attempt.acks.into_iter().map(Word::Done));
+                }
+            }
+        }
+    }
+
+    /// An attempt is no longer short: it says that it runs, and its offer gets signs of life from now on.
+    pub(super) fn aged(&mut self, n: u64, now: Instant) {
+        let Some(attempt) = self.attempts.get_mut(&n) else { return };
+        if !attempt.is_kept {
+            attempt.is_kept = true;
+            self.clocks.keep(n, now);
+        }
+        // A claim has said it already.
+        let is_claimed = attempt.offer.as_ref().is_some_and(|offer| offer.claimed);
+        if attempt.phase == Phase::Running && !is_claimed {
+            self.report(n, What::Started { at: clock::now() });
+        }
+    }
+
+    /// An attempt's offer needs a sign of life.
+    pub(super) fn sign(&mut self, n: u64, now: Instant) {
+        let Some(attempt) = self.attempts.get(&n) else { return };
+        self.words.extend(attempt.acks.iter().cloned().map(Word::Alive));
+        self.clocks.keep(n, now);
+    }
+
+    /// A coordinator wants an attempt to end. What is not in hand is not touched: it is a hint.
+    pub(super) fn cancel(&mut self, run: &RunId, task: u32, attempt: u32) {
+        let key = Key { run: run.clone(), task, attempt };
+        let Some(known) = self.ledger.known(&key) else { return };
+        let Some(held) = self.attempts.get_mut(&known.n) else { return };
+        held.cancel.cancel();
+        if held.phase == Phase::Waiting {
+            let Some(offer) = held.offer.clone() else { return };
+            held.phase = Phase::Ended;
+            self.ready.retain(|n| *n != known.n);
+            self.record_start(known.n, &offer);
+            self.report_end(known.n, ended_because(Outcome::Cancelled, "cancelled before it started", clock::now()));
+        }
+    }
+}
+
+/// One word that no other attempt of any life of any worker has.
+pub(super) fn marker(key: &Key, instance: &InstanceId) -> String {
+    let Key { run, task, attempt } = key;
+    format!("{run}.{task}.{attempt}.{instance}")
+}
+
+fn key(offer: &Offer) -> Key {
+    Key { run: offer.run.clone(), task: offer.task, attempt: offer.attempt }
+}
+
+fn failed_by_a_bug(text: &str) -> Ended {
+    tracing::error!(text, "the worker panicked while it carried out an attempt");
+    ended_because(Outcome::Failed, &format!("the worker panicked: {text}"), clock::now())
+}
+
+/// Claims an attempt, until it is known who holds it.
+async fn claim(
+    mesh: Mesh,
+    offer: Arc<Offer>,
+    worker: WorkerName,
+    instance: InstanceId,
+    cancel: CancellationToken,
+) -> Claimed {
+    let claim = Claim { task: offer.task, attempt: offer.attempt, worker, instance };
+    let mut pause = CLAIM_PAUSE_MIN;
+    loop {
+        // Not given up half-way: the claim may be won, and then it is ours to report.
+        match mesh.claim(&offer.run, &claim).await {
+            Ok(fence) => return Claimed::Won(fence),
+            Err(ClaimError::Lost) => return Claimed::Lost,
+            Err(error @ (ClaimError::Publish(_) | ClaimError::Read(_))) => {
+                tracing::debug!(run.id = %offer.run, task = offer.task, %error, "claim not answered yet");
+            }
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Claimed::Cancelled,
+            () = sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
+        }
+        pause = (pause * 2).min(CLAIM_PAUSE_MAX);
+    }
+}

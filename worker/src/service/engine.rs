@@ -1,0 +1,357 @@
+//! The worker's loop: one task that owns everything about its attempts.
+//!
+//! Each turn takes what has happened, many things at once, and only then acts: one write to the ledger, then what may
+//! start starts, what may be reported is reported, what is free is asked for. So the ledger is written before anything
+//! that depends on it, and costs one write for many attempts.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use rr_nats::{Ack, ControlFeed, Mesh};
+use rr_schemas::{
+    name::InstanceId,
+    presence::Control,
+    report::{Ended, What},
+};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::RunError;
+use super::attempts::Claimed;
+use super::clocks::{Clocks, Due};
+use super::ending::Mode;
+use crate::attempt::{Attempt, Phase};
+use crate::config::Options;
+use crate::executor::handler::Handlers;
+use crate::executor::process::Processes;
+use crate::join::JoinError;
+use crate::lanes::{FromLanes, Lanes};
+use crate::ledger::Ledger;
+use crate::outbox::{Outbox, Parcel};
+use crate::output::Spool;
+
+/// Things of one kind taken in one turn at most, so that no kind starves the others.
+const BATCH_MAX: usize = 256;
+
+/// Reports that may wait before nothing new is taken: a bound on memory, and on what a dead link makes of the queue.
+const UNREPORTED_MAX: usize = 10_000;
+
+/// Everything about the attempts of one worker.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) mesh: Mesh,
+    pub(super) options: Arc<Options>,
+    pub(super) instance: InstanceId,
+    pub(super) processes: Processes,
+    pub(super) handlers: Handlers,
+    pub(super) spool: Spool,
+    pub(super) ledger: Ledger,
+    pub(super) outbox: Outbox,
+    pub(super) lanes: Lanes,
+    /// Attempts in hand, by their number in the ledger.
+    pub(super) attempts: HashMap<u64, Attempt>,
+    /// Those that wait for a free slot.
+    pub(super) ready: VecDeque<u64>,
+    /// Those that start once the ledger is written.
+    pub(super) to_start: Vec<u64>,
+    /// Those that start once it is synced, too.
+    pub(super) to_sync: Vec<u64>,
+    pub(super) is_syncing: bool,
+    pub(super) is_joining: bool,
+    pub(super) running: JoinSet<(u64, Ended)>,
+    pub(super) chores: FuturesUnordered<BoxFuture<'static, Chore>>,
+    pub(super) clocks: Clocks,
+    /// Attempts that take a slot.
+    pub(super) busy: usize,
+    pub(super) mode: Mode,
+    /// What is said of deliveries at the end of the turn.
+    pub(super) words: Vec<Word>,
+    pub(super) draining: watch::Sender<bool>,
+}
+
+/// What is said of a delivery.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// It is done.
+    Done(Ack),
+    /// It is being worked on.
+    Alive(Ack),
+}
+
+/// Something that was waited for beside the attempts themselves.
+#[derive(Debug)]
+pub(super) enum Chore {
+    /// What became of a claim.
+    Claimed(u64, Claimed),
+    /// These are in the ledger for good, or not.
+    Synced(Vec<u64>, std::io::Result<()>),
+    /// An unreadable offer was put aside, or it comes again.
+    PutAside,
+    /// New lanes, or no lanes.
+    Joined(Result<Lanes, JoinError>),
+}
+
+/// What can happen.
+#[derive(Debug)]
+enum Happened {
+    Killed,
+    Drained,
+    Ended(u64, Ended),
+    Aborted,
+    Reported(Parcel),
+    Chore(Chore),
+    FromLanes(FromLanes),
+    Asked(Control),
+    LinkChanged,
+    TimeCame,
+}
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) mesh: Mesh,
+    pub(super) options: Arc<Options>,
+    pub(super) instance: InstanceId,
+    pub(super) processes: Processes,
+    pub(super) handlers: Handlers,
+    pub(super) spool: Spool,
+    pub(super) ledger: Ledger,
+    pub(super) lanes: Lanes,
+    pub(super) draining: watch::Sender<bool>,
+}
+
+impl Engine {
+    /// An engine that takes up what the ledger holds unreported.
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { mesh, options, instance, processes, handlers, spool, ledger, lanes, draining } = parts;
+        let mut engine = Self {
+            outbox: Outbox::new(mesh.clone(), options.name.clone()),
+            clocks: Clocks::new(options.times.started_after.into(), mesh.work_ack_wait() / 3),
+            mesh,
+            options,
+            instance,
+            processes,
+            handlers,
+            spool,
+            ledger,
+            lanes,
+            attempts: HashMap::new(),
+            ready: VecDeque::new(),
+            to_start: Vec::new(),
+            to_sync: Vec::new(),
+            is_syncing: false,
+            is_joining: false,
+            running: JoinSet::new(),
+            chores: FuturesUnordered::new(),
+            busy: 0,
+            mode: Mode::Working,
+            words: Vec::new(),
+            draining,
+        };
+        for (n, ended) in engine.ledger.unreported() {
+            engine.report(n, What::Ended(ended));
+        }
+        engine
+    }
+
+    /// Works until it is told to end, and has.
+    pub(super) async fn run(
+        mut self,
+        mut controls: ControlFeed,
+        drain: CancellationToken,
+        kill: CancellationToken,
+    ) -> Result<(), RunError> {
+        let mut connected = self.mesh.connected();
+        let mut hears = true;
+        loop {
+            self.act().await;
+            if self.is_over() {
+                return Ok(());
+            }
+            let due = self.due();
+            let happened = tokio::select! {
+                biased;
+                () = kill.cancelled(), if !self.mode.is_killed() => Happened::Killed,
+                () = drain.cancelled(), if self.mode.is_working() => Happened::Drained,
+                Some(ended) = self.running.join_next(), if !self.running.is_empty() => match ended {
+                    Ok((n, ended)) => Happened::Ended(n, ended),
+                    Err(_) => Happened::Aborted,
+                },
+                parcel = self.outbox.stored() => Happened::Reported(parcel),
+                Some(chore) = self.chores.next(), if !self.chores.is_empty() => Happened::Chore(chore),
+                from = self.lanes.next() => Happened::FromLanes(from),
+                control = controls.next(), if hears => {
+                    hears = control.is_some();
+                    control.map_or(Happened::TimeCame, Happened::Asked)
+                }
+                changed = connected.changed() => match changed {
+                    Ok(()) => Happened::LinkChanged,
+                    Err(_) => return self.close(),
+                },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Happened::TimeCame,
+            };
+            if self.take(happened).is_break() {
+                return self.close();
+            }
+            self.take_more();
+        }
+    }
+
+    /// Takes one thing in. Breaks when the connection is closed for good.
+    fn take(&mut self, happened: Happened) -> ControlFlow<()> {
+        match happened {
+            Happened::Killed => self.kill(),
+            Happened::Drained => self.drain(),
+            Happened::Ended(n, ended) => self.ended(n, ended),
+            Happened::Aborted | Happened::TimeCame | Happened::FromLanes(FromLanes::Look) => {}
+            Happened::Reported(parcel) => self.reported(&parcel),
+            Happened::Chore(chore) => self.done(chore),
+            Happened::FromLanes(FromLanes::Offer(offer)) => self.delivered(*offer),
+            Happened::FromLanes(FromLanes::Gone) => self.rejoin(),
+            Happened::FromLanes(FromLanes::Closed) => return ControlFlow::Break(()),
+            Happened::Asked(control) => self.asked(&control),
+            Happened::LinkChanged => self.outbox.hurry(Instant::now()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Takes in what else has happened meanwhile.
+    fn take_more(&mut self) {
+        for _ in 0..BATCH_MAX {
+            match self.running.try_join_next() {
+                Some(Ok((n, ended))) => self.ended(n, ended),
+                Some(Err(_)) => {}
+                None => break,
+            }
+        }
+        for _ in 0..BATCH_MAX {
+            let Some(parcel) = self.outbox.stored_now() else { break };
+            self.reported(&parcel);
+        }
+        for _ in 0..BATCH_MAX {
+            match self.lanes.now() {
+                Some(FromLanes::Offer(offer)) => self.delivered(*offer),
+                Some(FromLanes::Gone) => self.rejoin(),
+                // The connection says it again.
+                Some(FromLanes::Look | FromLanes::Closed) => {}
+                None => break,
+            }
+        }
+    }
+
+    /// Does what follows from everything that was taken in.
+    async fn act(&mut self) {
+        let now = Instant::now();
+        self.look_at_the_clock(now);
+        self.fill_slots(now);
+        let is_written = match self.ledger.flush() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(error = crate::executor::chain(&error), "ledger not written");
+                false
+            }
+        };
+        self.start_written(is_written, now);
+        self.outbox.pump(now);
+        self.say_words().await;
+        if self.mode.is_working() && self.outbox.len() < UNREPORTED_MAX {
+            let capacity = self.capacity();
+            let free = capacity.saturating_sub(self.busy + self.ready.len());
+            self.lanes.ask(free, capacity, now).await;
+        }
+    }
+
+    /// Attempts that run at once.
+    pub(super) fn capacity(&self) -> usize {
+        usize::try_from(self.options.capacity.get()).unwrap_or(usize::MAX)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let times = [self.clocks.next(), self.outbox.due(), self.lanes.due(), self.mode.until()];
+        times.into_iter().flatten().min()
+    }
+
+    fn look_at_the_clock(&mut self, now: Instant) {
+        while let Some(due) = self.clocks.due(now) {
+            match due {
+                Due::Aged(n) => self.aged(n, now),
+                Due::Sign(n) => self.sign(n, now),
+            }
+        }
+        self.mode_time(now);
+    }
+
+    /// Acknowledges what is done and shows that the rest is alive. With the link down this is left out: whatever is said
+    /// would be late, and what is delivered again is known.
+    async fn say_words(&mut self) {
+        if !self.mesh.is_connected() {
+            self.words.clear();
+        }
+        for word in self.words.drain(..) {
+            match word {
+                Word::Done(ack) => ack.ack().await,
+                Word::Alive(ack) => ack.progress().await,
+            }
+        }
+    }
+
+    fn done(&mut self, chore: Chore) {
+        match chore {
+            Chore::Claimed(n, claimed) => self.claimed(n, claimed),
+            Chore::Synced(numbers, result) => self.synced(&numbers, &result),
+            Chore::PutAside => {}
+            Chore::Joined(result) => {
+                self.is_joining = false;
+                match result {
+                    Ok(lanes) if self.mode.is_working() => {
+                        self.take_more();
+                        self.lanes = lanes;
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::error!(error = crate::executor::chain(&error), "cannot join again");
+                        self.rejoin();
+                    }
+                }
+            }
+        }
+    }
+
+    /// A coordinator asks for something.
+    fn asked(&mut self, control: &Control) {
+        match control {
+            Control::Kill { run, task, attempt } => self.cancel(run, *task, *attempt),
+            Control::Drain {} => self.drain(),
+            // Answered where it came in.
+            Control::Ping {} => {}
+        }
+    }
+
+    /// The consumers are gone, with the mesh's store for example: asks a coordinator for new ones.
+    fn rejoin(&mut self) {
+        if self.is_joining || !self.mode.is_working() {
+            return;
+        }
+        self.is_joining = true;
+        tracing::warn!(worker = %self.options.name, "the consumers are gone, joining again");
+        let (mesh, options, instance) = (self.mesh.clone(), Arc::clone(&self.options), self.instance.clone());
+        self.chores.push(async move { Chore::Joined(super::open_lanes(&mesh, &options, &instance).await) }.boxed());
+    }
+
+    fn close(&mut self) -> Result<(), RunError> {
+        self.kill();
+        self.ledger.flush().map_err(RunError::Ledger)?;
+        Err(RunError::Closed)
+    }
+
+    /// Whether an attempt is in this phase.
+    pub(super) fn is_in(&self, n: u64, phase: Phase) -> bool {
+        self.attempts.get(&n).is_some_and(|attempt| attempt.phase == phase)
+    }
+}

@@ -1,0 +1,169 @@
+//! Capacity, weights, and who may run what.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rr_nats::PullConfig;
+use rr_schemas::{
+    offer::{Offer, Target},
+    report::{Claim, Outcome},
+};
+use rr_worker::Handlers;
+use tokio::sync::Semaphore;
+
+use super::{Stage, handler, offer, run, sh, until};
+
+/// A handler `gate` that counts who waits at it, and lets through when it is given permits.
+fn gate() -> (Handlers, Arc<AtomicUsize>, Arc<Semaphore>) {
+    let (waiting, permits) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let shared = (Arc::clone(&waiting), Arc::clone(&permits));
+    let handlers = Handlers::new().register("gate".parse().unwrap(), move |_| {
+        let (waiting, permits) = (Arc::clone(&shared.0), Arc::clone(&shared.1));
+        async move {
+            waiting.fetch_add(1, Ordering::SeqCst);
+            permits.acquire().await.map_err(|error| error.to_string())?.forget();
+            Ok::<_, String>(())
+        }
+    });
+    (handlers, waiting, permits)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_takes_as_many_offers_as_it_can_run_and_leaves_the_rest_to_others() {
+    let stage = Stage::new().await;
+    let (handlers, first, _closed) = gate();
+    let _one = stage.worker("w1", 3, handlers).await;
+    for task in 0..10 {
+        stage.offer(&offer(task, handler("gate"))).await;
+    }
+    until("w1 is full", async || (first.load(Ordering::SeqCst) == 3).then_some(())).await;
+    let (handlers, second, permits) = gate();
+    permits.add_permits(100);
+    let options = stage.options("w2", &["q"], 20);
+    let _two = stage.start(options, handlers).await.unwrap();
+    until("w2 has the rest", async || (stage.ends().await.len() == 7).then_some(())).await;
+    assert_eq!((first.load(Ordering::SeqCst), second.load(Ordering::SeqCst)), (3, 7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_share_the_slots_by_weight() {
+    let stage = Stage::new().await;
+    let order = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&order);
+    let handlers = Handlers::new().register("note".parse().unwrap(), move |context| {
+        let target = context.offer().target.clone();
+        if let Target::Queue(queue) = target {
+            seen.lock().unwrap().push_str(queue.as_str());
+        }
+        async { Ok::<_, String>(()) }
+    });
+    for queue in ["a", "b"] {
+        stage.mesh.ensure_queue_lane(&queue.parse().unwrap()).await.unwrap();
+    }
+    for task in 0..30 {
+        for (queue, first) in [("a", 0), ("b", 100)] {
+            let target = Target::Queue(queue.parse().unwrap());
+            stage.offer(&Offer { target, ..offer(first + task, handler("note")) }).await;
+        }
+    }
+    let options = stage.options("w1", &["a", "a", "b"], 1);
+    let _worker = stage.start(options, handlers).await.unwrap();
+    stage.all_ends(60).await;
+    let order = order.lock().unwrap().clone();
+    let of_a = order.chars().take(30).filter(|queue| *queue == 'a').count();
+    assert!((18..=22).contains(&of_a), "{order}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_queues_do_not_hold_up_a_full_one() {
+    let stage = Stage::new().await;
+    let handlers = Handlers::new().register("noop".parse().unwrap(), |_| async { Ok::<_, String>(()) });
+    let _worker = stage.start(stage.options("w1", &["a", "b", "q"], 1), handlers).await.unwrap();
+    let start = Instant::now();
+    for task in 0..100 {
+        stage.offer(&offer(task, handler("noop"))).await;
+    }
+    stage.all_ends(100).await;
+    // Each empty queue that held the slot for one pull would have cost a second.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_that_comes_a_second_time_is_reported_as_lost_and_not_run() {
+    let stage = Stage::new().await;
+    let durable = stage.mesh.ensure_queue_lane(&"q".parse().unwrap()).await.unwrap();
+    let mut lane = stage.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
+    stage.offer(&offer(0, sh("touch ran"))).await;
+    lane.request(1).await.unwrap();
+    let message = lane.next().await.unwrap().unwrap();
+    assert_eq!(message.delivered, 1);
+    message.ack.nak(None).await;
+    drop(lane);
+    let _worker = stage.worker("w1", 1, Handlers::new()).await;
+    let ended = stage.end().await;
+    assert_eq!((ended.outcome, ended.started_at), (Outcome::Lost, None));
+    assert_eq!(ended.reason.unwrap(), "offer came a second time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_the_worker_knows_is_never_started_again() {
+    let stage = Stage::new().await;
+    let (handlers, waiting, permits) = gate();
+    let _worker = stage.worker("w1", 4, handlers).await;
+    stage.offer(&offer(0, handler("gate"))).await;
+    until("it runs", async || (waiting.load(Ordering::SeqCst) == 1).then_some(())).await;
+    // The coordinator missed it and offers it again, while it runs.
+    let again = |number| Offer { offer: number, ..offer(0, handler("gate")) };
+    let other_queue = Target::Host("h1".parse().unwrap());
+    stage.offer(&Offer { target: other_queue.clone(), ..again(2) }).await;
+    permits.add_permits(1);
+    let ends = stage.all_ends(1).await;
+    assert_eq!((ends.len(), ends[0].1.outcome), (1, Outcome::Ok));
+    // And once more, when it has ended: then the report did not count, and nothing better is known.
+    stage.offer(&again(3)).await;
+    let ends = stage.all_ends(2).await;
+    assert_eq!(ends[1].1.outcome, Outcome::Lost);
+    assert_eq!(waiting.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claimed_attempt_runs_once_however_many_workers_get_it() {
+    let stage = Stage::new().await;
+    let fences = Arc::new(Mutex::new(Vec::new()));
+    let handlers = || {
+        let fences = Arc::clone(&fences);
+        Handlers::new().register("fence".parse().unwrap(), move |context| {
+            fences.lock().unwrap().push(context.fence());
+            async { Ok::<_, String>(()) }
+        })
+    };
+    let _one = stage.start(stage.options("w1", &["q1"], 8), handlers()).await.unwrap();
+    let _two = stage.start(stage.options("w2", &["q2"], 8), handlers()).await.unwrap();
+    let count = 20;
+    for task in 0..count {
+        for (queue, number) in [("q1", 1), ("q2", 2)] {
+            let target = Target::Queue(queue.parse().unwrap());
+            stage.offer(&Offer { target, offer: number, claimed: true, ..offer(task, handler("fence")) }).await;
+        }
+    }
+    let ends = stage.all_ends(20).await;
+    assert_eq!(ends.len(), 20);
+    assert_eq!(fences.lock().unwrap().len(), 20);
+    for task in 0..count {
+        let (_, seq) = stage.mesh.claim_holder(&run(), task, 1).await.unwrap().unwrap();
+        assert!(fences.lock().unwrap().contains(&seq), "the fence is the claim's sequence");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_somebody_else_has_claimed_is_dropped() {
+    let stage = Stage::new().await;
+    let claim = Claim { task: 0, attempt: 1, worker: "other".parse().unwrap(), instance: "x".parse().unwrap() };
+    stage.mesh.claim(&run(), &claim).await.unwrap();
+    let _worker = stage.worker("w1", 1, Handlers::new()).await;
+    stage.offer(&Offer { claimed: true, ..offer(0, sh("true")) }).await;
+    stage.offer(&Offer { claimed: true, ..offer(1, sh("test $RR_FENCE -gt 0")) }).await;
+    let ends = stage.all_ends(1).await;
+    assert_eq!(ends.iter().map(|(task, ended)| (*task, ended.outcome)).collect::<Vec<_>>(), [(1, Outcome::Ok)]);
+}
