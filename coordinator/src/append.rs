@@ -19,13 +19,8 @@ pub(crate) async fn append(
     upto: u64,
     events: Vec<Record>,
 ) -> Result<Vec<Record>, TurnError> {
-    let decision = Decision {
-        n: entity.tip.n + 1,
-        by: shell.instance.clone(),
-        upto,
-        prev: entity.tip.hash.clone(),
-        events,
-    };
+    let decision =
+        Decision { n: entity.tip.n + 1, by: shell.instance.clone(), upto, prev: entity.tip.hash.clone(), events };
     let encoded = encode_decision(&entity.id, &decision).map_err(|error| TurnError::Unavailable(error.to_string()))?;
     // The decision that submits a run carries its flow, which has a limit of its own.
     let is_first = decision.events.iter().any(|record| matches!(record.event, Event::Submitted { .. }));

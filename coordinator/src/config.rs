@@ -18,8 +18,8 @@ pub struct Options {
     /// After which time a pull request comes back; only pull requests keep a partition with its coordinator, so this is
     /// at most a third of the mesh's pin timeout. Default 1s.
     pub pull_expires: Span,
-    /// How long a coordinator leaves a partition alone that is rather another's, before it stands by for it. Default
-    /// 1s.
+    /// How long a coordinator leaves a partition alone that is rather another's, before it stands by for it, and how
+    /// long it waits after a hand-over for the other one to take it. Default 500ms.
     pub hesitation: Span,
     /// How long a run may live before its timer is armed and its first status is written; a run that ends sooner costs
     /// neither. Far below the partitions' `ack_wait`, because an input stays unacknowledged meanwhile. Default 250ms,
@@ -46,7 +46,7 @@ impl Default for Options {
             policy: Policy::default(),
             presence_ttl: Span::saturating_from_secs(15),
             pull_expires: Span::saturating_from_secs(1),
-            hesitation: Span::saturating_from_secs(1),
+            hesitation: Span::saturating_from_millis(500),
             settle_after: Span::saturating_from_millis(250),
             turns_max: 128,
             entities_max: 10_000,

@@ -174,7 +174,8 @@ mod tests {
         let waiting = standing(Some(at(60)), 1, false);
         let near = standing(Some(at(0)), 1, false);
         assert_eq!(Debts::of_loaded().due(&waiting, WAIT, now, clock()), Due::Now);
-        let mut paid = Debts { armed: Some(at(60)), shown: 1, due: None, urgent: false, awaits_note: false, put_off: None };
+        let mut paid =
+            Debts { armed: Some(at(60)), shown: 1, due: None, urgent: false, awaits_note: false, put_off: None };
         assert_eq!(paid.due(&waiting, WAIT, now, clock()), Due::Nothing);
         assert_eq!(paid.due(&near, WAIT, now, clock()), Due::Now, "an earlier deadline appeared");
         paid.fired();
@@ -183,8 +184,11 @@ mod tests {
 
     #[test]
     fn a_timer_is_armed_anew_only_for_an_earlier_deadline() {
-        let debts = Debts { armed: Some(at(60)), shown: 1, due: None, urgent: false, awaits_note: false, put_off: None };
-        for (deadline, timer) in [(None, None), (Some(at(70)), None), (Some(at(60)), None), (Some(at(50)), Some(at(50)))] {
+        let debts =
+            Debts { armed: Some(at(60)), shown: 1, due: None, urgent: false, awaits_note: false, put_off: None };
+        for (deadline, timer) in
+            [(None, None), (Some(at(70)), None), (Some(at(60)), None), (Some(at(50)), Some(at(50)))]
+        {
             assert_eq!(debts.timer(&standing(deadline, 1, false)), timer, "{deadline:?}");
         }
     }
@@ -201,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_deadline_that_a_note_will_move_is_not_armed_for_at_once() {
-        let mut debts = Debts { armed: Some(at(0)), shown: 1, due: None, urgent: false, awaits_note: false, put_off: None };
+        let mut debts =
+            Debts { armed: Some(at(0)), shown: 1, due: None, urgent: false, awaits_note: false, put_off: None };
         debts.fired();
         debts.awaits_note();
         let now = Instant::now();

@@ -76,9 +76,8 @@ fn fold(shell: &Shell, id: &EntityId, history: Vec<StoredDecision>) -> Result<(B
                 stored.seq, decision.n
             )));
         }
-        apply(&mut entity, &decision.events).map_err(|why| {
-            TurnError::Parked(format!("decision {} (message {}): {why}", decision.n, stored.seq))
-        })?;
+        apply(&mut entity, &decision.events)
+            .map_err(|why| TurnError::Parked(format!("decision {} (message {}): {why}", decision.n, stored.seq)))?;
         entity.tip.n = decision.n;
         entity.tip.hash = stored.hash;
         entity.cursor = decision.upto;

@@ -66,12 +66,7 @@ pub(crate) async fn look(shell: &Shell, entity: &Entity, now: Timestamp) -> Resu
     Ok(looked)
 }
 
-async fn see(
-    shell: &Shell,
-    entity: &Entity,
-    look: &Look,
-    waiting: &Waiting,
-) -> Result<Vec<SeenAttempts>, TurnError> {
+async fn see(shell: &Shell, entity: &Entity, look: &Look, waiting: &Waiting) -> Result<Vec<SeenAttempts>, TurnError> {
     let mut found: BTreeMap<u8, (Found, Ranges)> = BTreeMap::new();
     let mut add = |task: u32, what: Found| {
         found.entry(what as u8).or_insert_with(|| (what, Ranges::new())).1.insert(task);

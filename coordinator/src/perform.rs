@@ -18,6 +18,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Performs effects and returns when the server has acknowledged each.
 pub(crate) async fn perform(shell: &Shell, id: &RunId, run: &Run, effects: Vec<Effect>) -> Result<(), TurnError> {
+    // Most decisions of small runs ask for one thing or for nothing.
+    if let [] | [_] = effects.as_slice() {
+        for effect in &effects {
+            perform_one(shell, id, run, effect).await?;
+        }
+        return Ok(());
+    }
     stream::iter(effects.into_iter().map(|effect| async move { perform_one(shell, id, run, &effect).await }))
         .buffer_unordered(UNDER_WAY_MAX)
         .try_collect()

@@ -15,9 +15,10 @@ pub(crate) fn preferred<'a>(
 
 /// FNV-1a over the instance, mixed with the partition: the same in every build, unlike the standard library's hash.
 fn score(partition: Partition, instance: &InstanceId) -> u64 {
-    let hash = instance.as_str().bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-    });
+    let hash = instance
+        .as_str()
+        .bytes()
+        .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
     let mut mixed = hash ^ u64::from(partition.0).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

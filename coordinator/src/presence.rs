@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use rr_nats::{Mesh, PresenceWatch};
 use rr_schemas::{
     id::Partition,
@@ -16,7 +15,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{preference::preferred, shell::Shell};
+use crate::{
+    preference::preferred,
+    shell::{Shell, clock},
+};
 
 /// Keys live whole seconds, and are renewed at a third of that.
 const TTL_MIN: Duration = Duration::from_secs(3);
@@ -90,7 +92,7 @@ pub(crate) async fn show(shell: Arc<Shell>, stop: CancellationToken) {
     let value = CoordinatorPresence {
         instance: shell.instance.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        since: Timestamp::now(),
+        since: clock(),
     };
     let mut present = loop {
         match shell.mesh.present_coordinator(value.clone(), ttl).await {

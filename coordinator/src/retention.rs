@@ -14,7 +14,7 @@ use rr_schemas::{
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::shell::Shell;
+use crate::shell::{Shell, clock};
 
 /// Stands for this duty when coordinators are preferred for partitions; no mesh has so many.
 const DUTY: Partition = Partition(u16::MAX);
@@ -36,7 +36,7 @@ pub(crate) async fn sweep(shell: Arc<Shell>, stop: CancellationToken) {
         if shell.presence.is_rather_anothers(DUTY) {
             continue;
         }
-        let since = Timestamp::now().saturating_sub(shell.options.keep.as_duration());
+        let since = clock().saturating_sub(shell.options.keep.as_duration());
         let swept = match since {
             Ok(since) => sweep_once(&shell.mesh, since).await,
             Err(_) => continue,

@@ -97,7 +97,8 @@ async fn run(mesh: Mesh, options: Options, instance: InstanceId, stop: Cancellat
         Err(error) => return tracing::error!(%error, "the coordinator cannot start"),
     };
     tracing::info!(instance = %shell.instance, partitions = shell.mesh.partitions(), "coordinator started");
-    let mut parts = Parts { shell: Arc::clone(&shell), stop: stop.clone(), tasks: JoinSet::new(), running: HashMap::new() };
+    let mut parts =
+        Parts { shell: Arc::clone(&shell), stop: stop.clone(), tasks: JoinSet::new(), running: HashMap::new() };
     for part in [Part::Presence, Part::Joins, Part::Retention] {
         parts.start(part);
     }

@@ -1,5 +1,6 @@
 //! What all parts of a coordinator share.
 
+use jiff::Timestamp;
 use rr_core::run::WITHDRAWN_BY;
 use rr_nats::{Finder, Mesh, PublishError, RawMessage, StatusWriter};
 use rr_schemas::{
@@ -8,6 +9,11 @@ use rr_schemas::{
 };
 
 use crate::{config::Options, entity::Entity, lanes::Lanes, presence::Presence};
+
+/// The time of day by this machine, for what is near or far; decisions know only the stream's time.
+pub(crate) fn clock() -> Timestamp {
+    Timestamp::now()
+}
 
 /// The mesh, this coordinator's name, and what it knows.
 #[derive(Debug)]

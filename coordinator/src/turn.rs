@@ -9,7 +9,6 @@ mod step;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use rr_nats::{Ack, InputMsg};
 use rr_schemas::{id::EntityId, input::Input};
 use tokio::time::Instant;
@@ -21,7 +20,7 @@ use crate::{
     load::{Loaded, load},
     look::{Looked, look},
     perform::{perform, still_wanted},
-    shell::Shell,
+    shell::{Shell, clock},
     trouble::{Next, Trouble, TurnError},
 };
 
@@ -70,10 +69,18 @@ enum Start {
     Load,
 }
 
+#[cfg(test)]
+#[test]
+fn sizes() {
+    fn size<F: std::future::Future>(_: impl Fn(Arc<Shell>, Turn) -> F) -> usize { std::mem::size_of::<F>() }
+    println!("turn {} entity {} inputmsg {} ", size(turn), std::mem::size_of::<Entity>(), std::mem::size_of::<InputMsg>());
+}
+
 /// Runs a turn to its end, whatever goes wrong.
 pub(crate) async fn turn(shell: Arc<Shell>, turn: Turn) -> Turned {
     let Turn { id, entity, inputs, patience } = turn;
-    let acks: Acks = inputs.iter().filter_map(|input| Some((input.seq(), input.delivery.as_ref()?.ack.clone()))).collect();
+    let acks: Acks =
+        inputs.iter().filter_map(|input| Some((input.seq(), input.delivery.as_ref()?.ack.clone()))).collect();
     let mut start = begin(&shell, &id, entity, inputs);
     let mut trouble = Trouble::default();
     loop {
@@ -120,16 +127,14 @@ fn begin(shell: &Shell, id: &EntityId, entity: Option<Box<Entity>>, inputs: Vec<
     let begins = inputs.first().is_some_and(|input| {
         matches!(input.input, Ok(Input::Submit(_))) && input.delivery.as_ref().is_some_and(|how| how.delivered == 1)
     });
-    if begins {
-        Start::Here(Box::new(Entity::new(id.clone(), shell.options.policy)), inputs)
-    } else {
-        Start::Load
-    }
+    if begins { Start::Here(Box::new(Entity::new(id.clone(), shell.options.policy)), inputs) } else { Start::Load }
 }
 
 fn report(id: &EntityId, error: &TurnError) {
     match error {
-        TurnError::Stale | TurnError::TooLarge | TurnError::Forgotten => tracing::debug!(run.id = %id, %error, "turn interrupted"),
+        TurnError::Stale | TurnError::TooLarge | TurnError::Forgotten => {
+            tracing::debug!(run.id = %id, %error, "turn interrupted");
+        }
         TurnError::Unavailable(_) => tracing::warn!(run.id = %id, %error, "turn starts over"),
         TurnError::Broken { seq, .. } => {
             tracing::error!(run.id = %id, stream.seq = seq, %error, "an input makes the coordinator fail");
@@ -186,7 +191,7 @@ async fn attempt(
         match look(shell, &entity, now).await? {
             Looked::Nothing => {}
             Looked::Noted => entity.debts.awaits_note(),
-            Looked::PutOff => entity.debts.put_off(Timestamp::now().saturating_add(PUT_OFF).unwrap_or(now)),
+            Looked::PutOff => entity.debts.put_off(clock().saturating_add(PUT_OFF).unwrap_or(now)),
         }
     }
     let may_wait = patience == Patience::Some && !(acks.is_empty() && entity.withheld.is_none());
@@ -198,7 +203,7 @@ async fn attempt(
 async fn pay(shell: &Shell, entity: &mut Entity, may_wait: bool) -> Result<(), TurnError> {
     let standing = entity.standing();
     let wait = shell.options.settle_after.as_duration();
-    match entity.debts.due(&standing, wait, Instant::now(), Timestamp::now()) {
+    match entity.debts.due(&standing, wait, Instant::now(), clock()) {
         Due::Nothing => return Ok(()),
         Due::Later(_) if may_wait => return Ok(()),
         Due::Later(_) | Due::Now => {}

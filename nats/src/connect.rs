@@ -102,7 +102,7 @@ pub async fn connect(options: &ConnectOptions) -> Result<Link, ConnectError> {
         prefix: prefix.clone(),
         established: Arc::clone(&established),
     };
-    let client_options = client_options(options, handler).await?;
+    let client_options = client_options(options, login(options, &addresses), handler).await?;
     let place = shown(&addresses);
     let attempt = tokio::time::timeout(CONNECT_DEADLINE, client_options.connect(addresses)).await;
     let client = match attempt {
@@ -154,7 +154,11 @@ impl Handler {
             Event::Connected => {
                 self.connected.send_replace(true);
             }
-            Event::Disconnected | Event::Closed => {
+            Event::Closed => {
+                self.connected.send_replace(false);
+                self.waiters.disconnected();
+            }
+            Event::Disconnected => {
                 self.connected.send_replace(false);
                 self.waiters.disconnected();
                 if self.established.load(Ordering::Relaxed) {
@@ -173,8 +177,32 @@ impl Handler {
     }
 }
 
+/// User and password: those that are given, else those in the first address that has some.
+fn login(options: &ConnectOptions, addresses: &[ServerAddr]) -> Option<(String, String)> {
+    if let Some(user) = &options.user {
+        return Some((user.clone(), options.password.clone().unwrap_or_default()));
+    }
+    // The client reads them from an address and then does not use them.
+    let address = addresses.iter().find(|address| address.has_user_pass())?;
+    Some((decoded(address.username()?), decoded(address.password().unwrap_or_default())))
+}
+
+/// A part of a URL with its `%40` made `@`; what is no such code stays as it is.
+fn decoded(part: &str) -> String {
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        let byte = code.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| *first == b'%');
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 async fn client_options(
     options: &ConnectOptions,
+    login: Option<(String, String)>,
     handler: Handler,
 ) -> Result<async_nats::ConnectOptions, ConnectError> {
     let handler = Arc::new(handler);
@@ -191,8 +219,8 @@ async fn client_options(
     if let Some(prefix) = &options.inbox_prefix {
         client = client.custom_inbox_prefix(prefix);
     }
-    if let Some(user) = &options.user {
-        client = client.user_and_password(user.clone(), options.password.clone().unwrap_or_default());
+    if let Some((user, password)) = login {
+        client = client.user_and_password(user, password);
     }
     if let Some(path) = &options.creds {
         client = client

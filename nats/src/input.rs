@@ -12,11 +12,12 @@ use serde::Serialize;
 pub use rr_schemas::codec::EncodeError;
 
 use crate::{
+    ack::Ack,
     error::PublishError,
     link::typed,
     mesh::Mesh,
     mux::Outgoing,
-    pull::{Ack, Pulled},
+    pull::Pulled,
     raw::RawMessage,
     subject::{self, InputSubject, header},
 };

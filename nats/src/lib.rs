@@ -1,13 +1,14 @@
 //! The only crate that names `async_nats`: everything that Roadrunner asks of JetStream.
 //!
-//! Reading order: [`subject`] (names), [`connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
+//! Reading order: [`subject`] (names), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
-//! [`reports`], [`output`], [`status`] and [`presence`] (buckets), [`control`], [`watch`], [`retention`]; [`server`] (nats-server
-//! itself: found, fetched, run as a child).
+//! [`reports`], [`output`], [`status`], [`presence`] and [`roster`] (buckets), [`control`], [`watch`], [`retention`];
+//! [`server`] (nats-server itself: found, fetched, run as a child).
 //!
 //! Invariants: every wait for the network has a deadline; nothing read from the server is believed before its subject,
 //! headers and envelope agree; an unanswered publish is unknown, not failed.
 
+mod ack;
 mod bucket;
 pub mod connect;
 pub mod control;
@@ -48,7 +49,8 @@ pub use mesh::Mesh;
 pub use output::{Chunk, ChunkId, Follow, OutStream, OutputFilter, OutputReader};
 pub use partition::{FeedConfig, PartitionFeed};
 pub use presence::{Present, PresenceError};
-pub use pull::{Ack, PullConfig, PullError, Pulled, Puller, Pinned};
+pub use ack::Ack;
+pub use pull::{PullConfig, PullError, Pulled, Puller, Pinned};
 pub use raw::RawMessage;
 pub use reports::ClaimError;
 pub use roster::PresenceWatch;

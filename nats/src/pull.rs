@@ -9,7 +9,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_nats::{HeaderMap, Message, StatusCode, Subject, Subscriber};
-use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::Serialize;
 use tokio::{
@@ -18,8 +17,9 @@ use tokio::{
 };
 
 use crate::{
+    ack::Ack,
     error::Error,
-    link::{DEADLINE, Link},
+    link::Link,
     mux::Outgoing,
     raw::{RawMessage, Receipt, number, text},
     subject::{self, header},
@@ -93,55 +93,6 @@ pub struct Pulled {
     pub pin: Option<String>,
     /// Acknowledges it.
     pub ack: Ack,
-}
-
-/// What can be said of a delivered message. Except for [`Ack::confirm`] it is said without waiting for an answer.
-#[derive(Clone, Debug)]
-pub struct Ack {
-    link: Link,
-    reply: Subject,
-}
-
-impl Ack {
-    /// It is done.
-    pub async fn ack(&self) {
-        self.say(Bytes::from_static(b"+ACK")).await;
-    }
-
-    /// It is being worked on: its time starts anew.
-    pub async fn progress(&self) {
-        self.say(Bytes::from_static(b"+WPI")).await;
-    }
-
-    /// Deliver it again, after a pause where one is given.
-    pub async fn nak(&self, pause: Option<Duration>) {
-        let body = match pause {
-            Some(pause) => Bytes::from(format!("-NAK {{\"delay\": {}}}", pause.as_nanos())),
-            None => Bytes::from_static(b"-NAK"),
-        };
-        self.say(body).await;
-    }
-
-    /// Never deliver it again.
-    pub async fn term(&self) {
-        self.say(Bytes::from_static(b"+TERM")).await;
-    }
-
-    /// It is done, and the server has said that it knows.
-    ///
-    /// # Errors
-    /// The acknowledgement may or may not have arrived.
-    pub async fn confirm(&self) -> Result<(), Error> {
-        let message = Outgoing::plain(self.reply.clone(), Bytes::from_static(b"+ACK"));
-        self.link.request(message, DEADLINE).await.map(|_| ())
-    }
-
-    async fn say(&self, body: Bytes) {
-        if let Err(error) = self.link.send(Outgoing::plain(self.reply.clone(), body)).await {
-            // The message comes again after its time; every receiver must bear that anyway.
-            tracing::debug!(%error, "an acknowledgement was not sent");
-        }
-    }
 }
 
 /// Pulls from one consumer.
@@ -382,7 +333,7 @@ impl Puller {
             delivered: receipt.delivered,
             pending: receipt.pending,
             pin,
-            ack: Ack { link: self.link.clone(), reply },
+            ack: Ack::new(self.link.clone(), reply),
         })
     }
 

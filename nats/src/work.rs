@@ -14,11 +14,12 @@ use rr_schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    ack::Ack,
     error::{Error, PublishError},
     input::{unencodable, wrap},
     link::{DEADLINE_LONG, Link, expecting, json_message, typed},
     mesh::Mesh,
-    pull::{Ack, Pulled},
+    pull::Pulled,
     raw::RawMessage,
     subject::{self, OfferSubject, header},
 };

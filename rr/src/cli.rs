@@ -21,7 +21,7 @@ pub(crate) use runs::{CancelArgs, LogsArgs, LsArgs, ShowArgs, WatchArgs, WhyArgs
     long_about = "Runs job flows over a mesh of workers, on NATS JetStream.\n\n\
         A flow is a file with jobs in slots, or jobs that need each other; each job runs one command on many hosts. \
         `rr run FLOW` needs nothing else: it starts its own mesh, runs the flow, and its exit code says how it ended.",
-    after_long_help = crate::exit::Exit::help(),
+    after_long_help = format!("{}\n{}", crate::config::help(), crate::exit::Exit::help()),
     arg_required_else_help = true,
     disable_help_subcommand = false,
     max_term_width = 100
@@ -69,7 +69,14 @@ pub(crate) struct GlobalArgs {
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     pub(crate) verbose: u8,
     /// Form of the log on stderr: text or json
-    #[arg(long, global = true, value_enum, value_name = "FORM", hide_possible_values = true, help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORM",
+        hide_possible_values = true,
+        help_heading = "Global options"
+    )]
     pub(crate) log_format: Option<LogFormat>,
 }
 

@@ -1,6 +1,6 @@
 //! One function for each verb.
 
-//BENCH mod bench;
+mod bench;
 mod cancel;
 mod check;
 mod coordinator;
@@ -17,7 +17,7 @@ mod watch;
 mod why;
 mod worker;
 
-//BENCH pub(crate) use bench::bench;
+pub(crate) use bench::bench;
 pub(crate) use cancel::cancel;
 pub(crate) use check::check;
 pub(crate) use coordinator::coordinator;

@@ -130,6 +130,17 @@ fn lenient_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opt
 /// Keys of the top level that a variable may set.
 const PLAIN_KEYS: [&str; 7] = ["server", "creds", "color", "log", "log-format", "nats-server", "state-dir"];
 
+/// The section on variables at the end of `rr --help`.
+pub(crate) fn help() -> &'static str {
+    "Variables, each like a key of the configuration file; a flag wins:\n  \
+     RR_SERVER, RR_CREDS, RR_COLOR, RR_LOG_FORMAT  as the flags\n  \
+     RR_CONFIG            configuration file, as --config\n  \
+     RR_LOG               what to log: info, or rr_worker=debug,warn\n  \
+     RR_NATS_SERVER       the nats-server program for private meshes\n  \
+     RR_STATE_DIR         where private meshes and their runs are kept\n  \
+     RR_<SECTION>__<KEY>  a key of a section: RR_WORKER__CAPACITY=8\n"
+}
+
 impl Config {
     /// Reads the file that is named or lies at its usual place, then the variables, then the flags.
     ///
@@ -140,7 +151,10 @@ impl Config {
         let usual = environment.config_dir().map(|dir| dir.join("config.yaml"));
         let file = match named {
             Some(path) if !path.is_file() => {
-                return Err(CliError::new(Exit::Unknown, format_args!("cannot read the configuration {}: no such file", path.display())));
+                return Err(CliError::new(
+                    Exit::Unknown,
+                    format_args!("cannot read the configuration {}: no such file", path.display()),
+                ));
             }
             Some(path) => Some(path),
             None => usual.filter(|path| path.is_file()),
@@ -311,7 +325,11 @@ mod tests {
             ("RR_WORKER__TIMES__GRACE", "1s"),
             ("RR_WORKER__ALL_HOSTS", "true"),
         ];
-        let config = load(Some("worker: {queues: 'a:b', capacity: 3}\ncoordinator: {policy: {lease: 4s}}\n"), &variables, &GlobalArgs::default());
+        let config = load(
+            Some("worker: {queues: 'a:b', capacity: 3}\ncoordinator: {policy: {lease: 4s}}\n"),
+            &variables,
+            &GlobalArgs::default(),
+        );
         let config = config.unwrap();
         assert_eq!(config.worker.capacity.unwrap().get(), 9);
         assert_eq!(config.worker.queues.as_deref(), Some("a:b"));
@@ -337,6 +355,14 @@ mod tests {
             let error = load(file, variables, &none).unwrap_err();
             let source = if file.is_some() { "DIR/config.yaml" } else { "RR_* variables" };
             assert!(error.contains(source), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_help_names_every_variable() {
+        for key in PLAIN_KEYS {
+            let variable = format!("RR_{}", key.to_ascii_uppercase().replace('-', "_"));
+            assert!(help().contains(&variable), "{variable}");
         }
     }
 

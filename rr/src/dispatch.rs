@@ -71,7 +71,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Hosts(args) => commands::hosts(ctx, args),
         Verb::Worker(args) => on_threads(commands::worker(ctx, &args)),
         Verb::Coordinator(_) => on_threads(commands::coordinator(ctx)),
-        Verb::Bench(_) => Err(CliError::bug("bench")),
+        Verb::Bench(args) => commands::bench(ctx, &args),
         Verb::Guard => on_one_thread(commands::guard()),
     }
 }

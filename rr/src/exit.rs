@@ -89,21 +89,21 @@ impl Exit {
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
-            Self::Failed => "the run failed, or its time limit passed",
-            Self::Usage => "wrong usage of the command line",
-            Self::Reverted => "the run was reverted",
-            Self::Cancelled => "the run was cancelled",
-            Self::Halted => "the run halted",
+            Self::Failed => "failed, or out of time",
+            Self::Usage => "wrong usage",
+            Self::Reverted => "reverted",
+            Self::Cancelled => "cancelled",
+            Self::Halted => "halted",
             Self::GaveUpWaiting => "gave up waiting; the run goes on",
-            Self::PartiallyReverted => "partially reverted, or the revert failed",
+            Self::PartiallyReverted => "partially reverted, or revert failed",
             Self::BadInput => "bad file, expression, parameter or schedule",
             Self::Unknown => "file, flow, run or schedule unknown",
             Self::Unreachable => "mesh unreachable",
             Self::Bug => "a bug in rr",
             Self::Taken => "name taken",
             Self::Denied => "not allowed",
-            Self::Config => "wrong configuration",
-            Self::Interrupted => "second Ctrl-C: everything was killed",
+            Self::Config => "configuration",
+            Self::Interrupted => "second Ctrl-C",
         }
     }
 
@@ -157,6 +157,14 @@ mod tests {
         ] {
             assert_eq!(Exit::of_run(status).code(), code, "{status:?}");
         }
+    }
+
+    #[test]
+    fn the_readme_has_the_same_table() {
+        let readme = include_str!("../../README.md");
+        let row = |exit: &Exit| format!("| {} | {} |", exit.code(), exit.meaning());
+        let rows: Vec<String> = Exit::ALL.iter().map(row).collect();
+        assert!(readme.contains(&rows.join("\n")), "{}", rows.join("\n"));
     }
 
     #[test]

@@ -18,7 +18,11 @@ const ASKERS_MAX: usize = 50;
 /// # Errors
 /// It cannot be made (78).
 pub(crate) fn make_dir(path: &Path) -> Result<(), CliError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| failed("make the directory", path, &error))
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| failed("make the directory", path, &error))
 }
 
 /// Writes a file that only the user may read, whole or not at all.

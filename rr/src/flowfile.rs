@@ -82,9 +82,12 @@ pub(crate) fn checked(printer: Printer, flow: &FlowArgs, set: &SetArgs) -> Resul
     let n_errors = read.n_errors();
     let Some(parsed) = read.flow else {
         let errors = if n_errors == 1 { "1 error".to_owned() } else { format!("{n_errors} errors") };
-        return Err(CliError::new(Exit::BadInput, format_args!("{errors} in {}; nothing was started", shown(&flow.flow))));
+        return Err(CliError::new(
+            Exit::BadInput,
+            format_args!("{errors} in {}; nothing was started", shown(&flow.flow)),
+        ));
     };
-    with_params(parsed, set.set.iter().cloned()).map_err(|problems| {
+    with_params(parsed, set.set.clone()).map_err(|problems| {
         for problem in problems.iter().skip(1) {
             told(problem).show(printer);
         }
@@ -96,7 +99,7 @@ fn told(problem: &Problem) -> CliError {
     CliError::new(Exit::BadInput, &problem.message).with_hint(problem.help.as_ref())
 }
 
-fn with_params(flow: Flow, set: impl IntoIterator<Item = (Name, String)>) -> Result<Checked, Vec<Problem>> {
+fn with_params(flow: Flow, set: Vec<(Name, String)>) -> Result<Checked, Vec<Problem>> {
     let params = ParamValues::from_texts(&flow, set)?;
     let plan = Plan::new(&flow, &params)?;
     Ok(Checked { flow, params, plan })

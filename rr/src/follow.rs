@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use rr_nats::{Chunk, EventTail, Follow, Mesh, OutputFilter, OutputReader, Start};
-use rr_schemas::{decision::Decision, id::RunId};
+use rr_schemas::{decision::Decision, id::RunId, view::RunView};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::commands::EventView;
@@ -244,6 +244,18 @@ async fn next_chunk(output: &mut Option<(OutputReader, Printed)>) -> Result<Opti
 /// The log cannot be read.
 pub(crate) async fn story(mesh: &Mesh, run: &RunId) -> Result<Story, CliError> {
     story_before(mesh, run, u64::MAX).await
+}
+
+/// The last state of a run whose history was removed, as that of old ones is; none where there is more to tell.
+///
+/// # Errors
+/// The state cannot be read.
+pub(crate) async fn remains(mesh: &Mesh, run: &RunId, story: &Story) -> Result<Option<RunView>, CliError> {
+    if story.history().run().exists() {
+        return Ok(None);
+    }
+    let status = mesh.status(run).await.map_err(|error| mesh::told(&error))?;
+    Ok(status.map(|entry| entry.view).filter(|view| view.status.is_final()))
 }
 
 /// The story of a run before the decision with this sequence.

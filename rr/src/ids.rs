@@ -36,11 +36,7 @@ pub(crate) fn choose(typed: &RunId, known: impl IntoIterator<Item = RunId>) -> R
         several => {
             let listed: Vec<&str> = several.iter().take(LISTED_MAX).map(RunId::as_str).collect();
             let more = if several.len() > LISTED_MAX { ", …" } else { "" };
-            let text = format!(
-                "ambiguous: {} runs start with \"{typed}\": {}{more}",
-                several.len(),
-                listed.join(", "),
-            );
+            let text = format!("ambiguous: {} runs start with \"{typed}\": {}{more}", several.len(), listed.join(", "));
             Err(CliError::new(Exit::BadInput, text))
         }
     }

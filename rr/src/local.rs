@@ -70,7 +70,8 @@ impl Occupied {
     /// # Errors
     /// The file cannot be written (78).
     pub(crate) fn announce(&self, address: &Address) -> Result<(), CliError> {
-        let bytes = serde_json::to_vec_pretty(address).map_err(|error| CliError::bug(format!("write JSON: {error}")))?;
+        let bytes =
+            serde_json::to_vec_pretty(address).map_err(|error| CliError::bug(format!("write JSON: {error}")))?;
         files::write(&self.dir.join(ADDRESS_FILE), &bytes)
     }
 }

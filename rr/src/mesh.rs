@@ -90,7 +90,12 @@ impl Place {
                 if let Some(creds) = creds {
                     check_creds(creds)?;
                 }
-                Ok(ConnectOptions { server: with_scheme(server)?, creds: creds.clone(), name, ..ConnectOptions::default() })
+                Ok(ConnectOptions {
+                    server: with_scheme(server)?,
+                    creds: creds.clone(),
+                    name,
+                    ..ConnectOptions::default()
+                })
             }
             Self::Up(address) | Self::Private(address) => Ok(ConnectOptions {
                 server: address.url.clone(),
@@ -156,7 +161,9 @@ fn check_creds(path: &Path) -> Result<(), CliError> {
 /// A request to the mesh that failed.
 pub(crate) fn told(error: &rr_nats::Error) -> CliError {
     let exit = match error {
-        rr_nats::Error::Unreachable(_) | rr_nats::Error::Timeout { .. } | rr_nats::Error::Behind { .. } => Exit::Unreachable,
+        rr_nats::Error::Unreachable(_) | rr_nats::Error::Timeout { .. } | rr_nats::Error::Behind { .. } => {
+            Exit::Unreachable
+        }
         rr_nats::Error::Denied { .. } => Exit::Denied,
         rr_nats::Error::NotFound { .. }
         | rr_nats::Error::Drift { .. }

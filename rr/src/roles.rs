@@ -115,8 +115,9 @@ fn serves(ctx: &Context, args: &ServeArgs) -> Result<Serves, CliError> {
 }
 
 fn parse_hosts(text: &str) -> Result<HostSet, CliError> {
-    let hosts: HostSet =
-        text.parse().map_err(|error| CliError::new(Exit::BadInput, format_args!("host expression {text:?}: {error}")))?;
+    let hosts: HostSet = text
+        .parse()
+        .map_err(|error| CliError::new(Exit::BadInput, format_args!("host expression {text:?}: {error}")))?;
     Ok(hosts.merged().0)
 }
 
@@ -163,7 +164,9 @@ fn simulated_capacity() -> NonZeroU32 {
 /// A worker that cannot start.
 pub(crate) fn worker_told(error: &StartError) -> CliError {
     match error {
-        StartError::Taken { .. } | StartError::Join(JoinError::Refused { .. }) => CliError::new(Exit::Taken, chain(error)),
+        StartError::Taken { .. } | StartError::Join(JoinError::Refused { .. }) => {
+            CliError::new(Exit::Taken, chain(error))
+        }
         StartError::Mesh(error) | StartError::Join(JoinError::Mesh(error)) => mesh::told(error),
         StartError::Ledger(_) | StartError::Workdir(..) | StartError::Presence(_) => {
             CliError::new(Exit::Config, chain(error))
@@ -222,4 +225,78 @@ fn own_program() -> Result<PathBuf, CliError> {
         return Ok(own);
     }
     std::env::current_exe().map_err(|error| CliError::bug(format_args!("find the program rr: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::GlobalArgs;
+    use crate::environment::Environment;
+
+    fn context(variables: &[(&str, &str)]) -> Context {
+        let environment: Environment = [("HOME", "/h")].into_iter().chain(variables.iter().copied()).collect();
+        Context::new(environment, &GlobalArgs::default()).unwrap()
+    }
+
+    fn shown(serves: &Serves) -> String {
+        let hosts = match &serves.hosts {
+            Hosts::None => "none".to_owned(),
+            Hosts::All => "all".to_owned(),
+            Hosts::Only(hosts) => hosts.to_string(),
+        };
+        let queues: Vec<&str> = serves.queues.iter().map(Name::as_str).collect();
+        format!("{hosts}; {}", queues.join(":"))
+    }
+
+    #[test]
+    fn flags_for_what_a_worker_serves_win_over_the_configuration() {
+        let hosts = |hosts: &str| ServeArgs { hosts: Some(hosts.to_owned()), ..ServeArgs::default() };
+        let all = ServeArgs { all_hosts: true, ..ServeArgs::default() };
+        let queues = ServeArgs { queues: Some("a:a,b".to_owned()), ..ServeArgs::default() };
+        let by_host = [("RR_WORKER__HOSTS", "db[1-2]"), ("RR_WORKER__QUEUES", "q")];
+        let by_all = [("RR_WORKER__ALL_HOSTS", "true")];
+        for (variables, args, expected) in [
+            (&[][..], &hosts("x1,x1,x2"), "x[1-2]; "),
+            (&by_host[..], &ServeArgs::default(), "db[1-2]; q"),
+            (&by_host[..], &all, "all; q"),
+            (&by_host[..], &queues, "db[1-2]; a:a:b"),
+            (&by_all[..], &hosts("x1"), "x1; "),
+            (&by_all[..], &ServeArgs::default(), "all; "),
+        ] {
+            assert_eq!(shown(&serves(&context(variables), args).unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn what_no_worker_can_be_told_is_refused() {
+        let args = |args: ServeArgs| WorkerArgs { name: None, serve: args, labels: Vec::new(), state_dir: None };
+        let all = || ServeArgs { all_hosts: true, ..ServeArgs::default() };
+        let hosts = ServeArgs { hosts: Some("db[1-".to_owned()), ..ServeArgs::default() };
+        let queues = ServeArgs { queues: Some("a::b".to_owned()), ..ServeArgs::default() };
+        let label = WorkerArgs { labels: vec!["zone".to_owned()], ..args(all()) };
+        let name = WorkerArgs { name: Some("a b".to_owned()), ..args(all()) };
+        for (args, exit) in [
+            (args(ServeArgs::default()), Exit::Config),
+            (args(hosts), Exit::BadInput),
+            (args(queues), Exit::BadInput),
+            (label, Exit::BadInput),
+            (name, Exit::BadInput),
+        ] {
+            assert_eq!(of_worker(&context(&[]), &args).unwrap_err().exit(), exit, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_keeps_its_state_under_its_name() {
+        let args = WorkerArgs {
+            name: Some("w1".to_owned()),
+            serve: ServeArgs { all_hosts: true, ..ServeArgs::default() },
+            labels: vec!["zone=a=b".to_owned()],
+            state_dir: None,
+        };
+        let options = of_worker(&context(&[]), &args).unwrap();
+        assert_eq!(options.state_dir, PathBuf::from("/h/.local/state/rr/worker-w1"));
+        assert_eq!(options.labels.get("zone").map(String::as_str), Some("a=b"));
+        assert!(matches!(options.execution, Execution::Clean { .. }));
+    }
 }

@@ -29,8 +29,14 @@ const PAUSE: Duration = Duration::from_secs(2);
 const UNSERVED_MAX: usize = 1_000;
 
 /// An id for a run: the one that was asked for, or a drawn one.
-pub(crate) fn id_or_drawn(id: Option<&RunId>) -> RunId {
-    id.cloned().unwrap_or_else(|| RunId::random(&mut fastrand::Rng::new()))
+///
+/// # Errors
+/// It is no id (65).
+pub(crate) fn id_or_drawn(id: Option<&String>) -> Result<RunId, CliError> {
+    match id {
+        None => Ok(RunId::random(&mut fastrand::Rng::new())),
+        Some(id) => id.parse().map_err(|error| CliError::new(Exit::BadInput, error)),
+    }
 }
 
 /// Stores a run durably; after an answer that did not come, the same again.

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use anstyle::Style;
 use jiff::Timestamp;
-use rr_schemas::{decision::{JobStatus, RunStatus}, report::Outcome};
+use rr_schemas::{
+    decision::{JobStatus, RunStatus},
+    report::Outcome,
+};
 
 use crate::printer::{BAD, BUSY, DIM, GOOD, WARN};
 
@@ -80,7 +83,12 @@ pub(crate) const fn job_style(status: JobStatus) -> Style {
 }
 
 /// How an attempt ended, in a few words: `exit 1`, `signal 9`, `timeout`, `failed: no such program`.
-pub(crate) fn outcome_words(outcome: Outcome, exit_code: Option<i32>, signal: Option<i32>, reason: Option<&str>) -> String {
+pub(crate) fn outcome_words(
+    outcome: Outcome,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    reason: Option<&str>,
+) -> String {
     let mut words = match (outcome, exit_code, signal) {
         (Outcome::Failed, Some(code), _) => format!("exit {code}"),
         (Outcome::Failed, None, Some(signal)) => format!("signal {signal}"),
@@ -233,7 +241,10 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [vec![(Style::new(), "a".to_owned()), (Style::new(), "b".to_owned())]];
-        let plain: Vec<String> = table(&["RUN", "STATUS"], &rows).iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();
+        let plain: Vec<String> = table(&["RUN", "STATUS"], &rows)
+            .iter()
+            .map(|line| anstream::adapter::strip_str(line).to_string())
+            .collect();
         assert_eq!(plain, ["RUN  STATUS", "a    b"]);
     }
 }

@@ -16,6 +16,7 @@ pub fn rr() -> &'static Path {
     RR.get_or_init(build)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the one place that calls cargo")]
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
     // target/<profile>/deps/e2e-…

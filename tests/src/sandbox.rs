@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +19,9 @@ use crate::wait::eventually;
 
 /// How long a call may take unless it says otherwise; everything here takes a second or two.
 const CALL_LIMIT: Duration = Duration::from_mins(1);
+
+/// Lines of each call that are shown when a test fails.
+const TOLD_LINES_MAX: usize = 30;
 
 /// The variable that marks what a sandbox started.
 const MARK: &str = "SANDBOX";
@@ -111,6 +115,17 @@ impl Sandbox {
         .await;
     }
 
+    /// Shows what every call wrote to stderr, for whoever looks why a test failed.
+    fn tell(&self) {
+        for number in 0..self.calls.load(Ordering::Relaxed) {
+            let text = fs::read(self.dir().join("calls").join(format!("{number}.stderr"))).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            let lines: Vec<&str> = text.lines().collect();
+            let end = lines.get(lines.len().saturating_sub(TOLD_LINES_MAX)..).unwrap_or_default().join("\n");
+            drop(writeln!(std::io::stderr(), "--- stderr of call {number}\n{end}"));
+        }
+    }
+
     fn environment(&self) -> Vec<(OsString, OsString)> {
         let dir = self.dir.path();
         let kept = ["PATH", "RR_NATS_SERVER", "TMPDIR"].into_iter().filter_map(|name| {
@@ -133,6 +148,9 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         for found in self.processes() {
             let _ = kill_process(pid(found.pid), Signal::KILL);
         }
@@ -165,6 +183,12 @@ impl Call<'_> {
         self
     }
 
+    /// With its stdin from there.
+    pub fn stdin_from(mut self, path: impl Into<PathBuf>) -> Self {
+        self.stdin = Some(path.into());
+        self
+    }
+
     /// With its stdout there instead of in a file.
     pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
         self.stdout = Some(stdout.into());
@@ -190,6 +214,7 @@ impl Call<'_> {
     ///
     /// # Panics
     /// The program cannot be started.
+    #[expect(clippy::disallowed_methods, reason = "the one place that starts what is tested")]
     pub fn start(self) -> Running {
         let sandbox = self.sandbox;
         let number = sandbox.calls.fetch_add(1, Ordering::Relaxed);

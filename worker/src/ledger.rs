@@ -88,6 +88,12 @@ pub enum LedgerError {
         /// Since when, in the other process's words.
         since: String,
     },
+    /// Written by another version of `rr`, or by something else.
+    #[error("read the ledger {file:?}: its format is not known to this rr")]
+    Foreign {
+        /// The file.
+        file: PathBuf,
+    },
     /// The system refuses.
     #[error("{action} the ledger in {dir:?}")]
     Io {
@@ -112,6 +118,8 @@ pub(crate) struct Ledger {
     /// Number of the file.
     segment: u64,
     segment_bytes_max: u64,
+    /// Size at which the file is ended: what it began with does not count.
+    rotate_at: u64,
     /// Good bytes in the file.
     len: u64,
     /// Whether a write stopped half-way, so that bytes after `len` must go first.
@@ -142,6 +150,9 @@ impl Ledger {
         let mut last = None;
         for segment in &segments {
             let bytes = fs::read(path(dir, *segment)).map_err(io("read"))?;
+            if record::is_foreign(&bytes) {
+                return Err(LedgerError::Foreign { file: path(dir, *segment) });
+            }
             let (records, good) = record::read(&bytes);
             if good < bytes.len() {
                 tracing::warn!(segment, good, bytes = bytes.len(), "ledger ends in a torn record, which is dropped");
@@ -162,6 +173,7 @@ impl Ledger {
             file: Arc::new(file),
             segment,
             segment_bytes_max,
+            rotate_at: segment_bytes_max,
             len,
             is_torn: true,
             buffer: Vec::new(),
@@ -174,6 +186,7 @@ impl Ledger {
         }
         record::append(&mut ledger.buffer, &RecordRef::Life(instance));
         ledger.flush()?;
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("sync"))?;
         Ok((ledger, Found { last: history.life, open: history.open }))
     }
 
@@ -258,7 +271,14 @@ impl Ledger {
         self.is_torn = false;
         self.len += self.buffer.len() as u64;
         self.buffer.clear();
-        if self.len >= self.segment_bytes_max { self.rotate() } else { Ok(()) }
+        if self.len >= self.rotate_at {
+            // It is written all the same: the file only grows until it can be ended.
+            if let Err(error) = self.rotate() {
+                tracing::warn!(%error, bytes = self.len, "ledger file not ended");
+            }
+            self.rotate_at = self.len + self.segment_bytes_max;
+        }
+        Ok(())
     }
 
     /// Begins the next file with what is open, then deletes the one before the last.
@@ -284,6 +304,7 @@ impl Ledger {
         (&file).write_all(&bytes)?;
         file.sync_data()?;
         fs::rename(&draft, path(&self.dir, segment))?;
+        File::open(&self.dir)?.sync_all()?;
         self.file = Arc::new(file);
         self.segment = segment;
         self.len = bytes.len() as u64;

@@ -3,7 +3,7 @@
 //! Reading order: [`config`] (what a worker is told), `service` ([`Worker`], [`Handle`]; in it the loop, what it does with
 //! attempts, how it ends), `attempt` (what a delivered offer leads to), `ledger` (its memory on disk), `outbox` (reports until
 //! they are stored), `lanes` (where offers come from, and who gets the free slots), `executor` (how an attempt is carried out:
-//! [`process`] or [`handler`]), `output` (the way of output), `join` and `presence`.
+//! [`process`] or [`Handlers`]), `output` (the way of output), `join` and `presence`.
 //!
 //! Invariants: an attempt is written down before it starts, and never started twice; an offer is acknowledged after its
 //! report is stored, and reports are never forgotten; what is asked of the server never exceeds the free slots. A

@@ -201,7 +201,7 @@ async fn open_ledger(options: &Options, instance: &InstanceId) -> Result<(Ledger
     let opened = tokio::task::spawn_blocking(move || Ledger::open(&dir, &instance)).await.map_err(StartError::Bug)?;
     opened.map_err(|error| match error {
         LedgerError::Locked { since, .. } => StartError::Taken { name: options.name.clone(), since },
-        error @ LedgerError::Io { .. } => StartError::Ledger(error),
+        error @ (LedgerError::Io { .. } | LedgerError::Foreign { .. }) => StartError::Ledger(error),
     })
 }
 

@@ -183,6 +183,9 @@ impl Desk {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         if slot.stale {
             slot.due = None;
+            if let Some(entity) = entity {
+                self.shell.forget(&entity);
+            }
         } else if let Some(entity) = entity {
             self.idle += 1;
             self.idle_tasks += entity.n_tasks();
@@ -234,8 +237,12 @@ impl Desk {
             return;
         }
         let evictable = |slot: &Slot| slot.state == State::Idle && slot.due.is_none();
-        let mut oldest: Vec<(u64, EntityId)> =
-            self.slots.iter().filter(|(_, slot)| evictable(slot)).map(|(id, slot)| (slot.touched, id.clone())).collect();
+        let mut oldest: Vec<(u64, EntityId)> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| evictable(slot))
+            .map(|(id, slot)| (slot.touched, id.clone()))
+            .collect();
         oldest.sort_unstable();
         // A tenth more than necessary, so that the next one does not sort again.
         let (entities_low, tasks_low) = (entities_max - entities_max / 10, tasks_max - tasks_max / 10);
@@ -262,7 +269,7 @@ impl Desk {
         }
     }
 
-    /// Ends every turn and pays every debt.
+    /// Ends every turn, pays every debt and forgets everything.
     pub(super) async fn close(&mut self) {
         loop {
             let owing: Vec<EntityId> = self.debts.drain(..).map(|(_, id)| id).collect();
@@ -274,9 +281,10 @@ impl Desk {
             match self.under_way.next().await {
                 Some(Some(turned)) => self.end(turned),
                 Some(None) => {}
-                None => return,
+                None => break,
             }
         }
+        self.forget();
     }
 }
 

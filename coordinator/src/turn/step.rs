@@ -34,7 +34,8 @@ pub(super) struct Queue<'a> {
 
 impl<'a> Queue<'a> {
     pub(super) fn new(inputs: Vec<InputMsg>, cursor: u64, acks: &'a Acks) -> Self {
-        let mut queue = Self { waiting: VecDeque::new(), messages: Vec::with_capacity(inputs.len()), acks, timer: None };
+        let mut queue =
+            Self { waiting: VecDeque::new(), messages: Vec::with_capacity(inputs.len()), acks, timer: None };
         let mut sorted = inputs;
         sorted.sort_by_key(InputMsg::seq);
         sorted.dedup_by_key(|input| input.seq());
@@ -73,13 +74,20 @@ impl<'a> Queue<'a> {
     /// Keeps an input that is not believed for people, where this turn is the one to acknowledge it.
     async fn quarantine(&self, shell: &Shell, seq: u64, reason: &str) -> Result<(), TurnError> {
         let Ok(index) = self.messages.binary_search_by_key(&seq, |(seq, _)| *seq) else { return Ok(()) };
-        let Some((_, message)) = self.messages.get(index).filter(|_| self.acks.contains_key(&seq)) else { return Ok(()) };
+        let Some((_, message)) = self.messages.get(index).filter(|_| self.acks.contains_key(&seq)) else {
+            return Ok(());
+        };
         Ok(shell.quarantine(message, reason).await?)
     }
 }
 
 /// One decision: its inputs are believed or not, answered, stored, and what follows is done.
-pub(super) async fn step(shell: &Shell, entity: &mut Entity, queue: &mut Queue<'_>, trouble: &Trouble) -> Result<(), TurnError> {
+pub(super) async fn step(
+    shell: &Shell,
+    entity: &mut Entity,
+    queue: &mut Queue<'_>,
+    trouble: &Trouble,
+) -> Result<(), TurnError> {
     let taken = queue.next(entity.run.exists(), trouble.inputs_max);
     if let Some(seq) = taken.first().map(|heard| heard.seq).filter(|seq| trouble.aside(*seq).is_some()) {
         let at = taken.first().map_or(Timestamp::UNIX_EPOCH, |heard| heard.at);

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use rr_coordinator::Options;
 use rr_nats::First;
 use rr_schemas::{
     decision::{Event, JobStatus, RunStatus},
     id::EntityId,
-    input::{Cancel, Input},
+    input::{Cancel, Found, Input, Seen, SeenAttempts},
     presence::{Control, Hosts, Join, JoinAnswer, Serves},
+    ranges::Ranges,
     report::Outcome,
 };
 
-use crate::support::{PATIENCE, World, hasty, one_job, options, policy, millis, submit, until};
+use crate::support::{PATIENCE, World, hasty, millis, one_job, options, policy, submit, until};
 
 #[tokio::test]
 async fn a_run_goes_from_its_submit_to_its_end() {
@@ -134,10 +136,47 @@ async fn every_task_of_a_wide_job_runs_once() {
     let view = world.ends(&run, RunStatus::Succeeded).await;
     assert_eq!(view.jobs[0].ok, view.jobs[0].targets);
     let events = world.events(&run).await;
-    let ended: BTreeSet<u32> =
-        events.iter().filter_map(|event| if let Event::Ended { task, .. } = event { Some(*task) } else { None }).collect();
+    let ended: BTreeSet<u32> = events
+        .iter()
+        .filter_map(|event| if let Event::Ended { task, .. } = event { Some(*task) } else { None })
+        .collect();
     assert_eq!(ended.len(), view.jobs[0].targets as usize);
     assert!(!events.iter().any(|event| matches!(event, Event::Late { .. })), "no attempt ran twice");
+}
+
+#[tokio::test]
+async fn a_small_memory_changes_nothing() {
+    let world = World::new(hasty()).await;
+    let small = Options { entities_max: 2, tasks_max: 4, turns_max: 2, ..options() };
+    let _coordinator = world.coordinator(small).await;
+    let _working = world.worker("w1", "h[1-4]").await.works();
+    let mut runs = Vec::new();
+    for round in 0..30 {
+        let rest = r#", "hosts": "h[1-4]", "parallelism": 1"#;
+        runs.push(world.submit(&format!("r{round}"), &one_job(rest)).await);
+    }
+    for run in runs {
+        world.ends(&run, RunStatus::Succeeded).await;
+        assert!(!world.events(&run).await.iter().any(|event| matches!(event, Event::Late { .. })), "nothing ran twice");
+    }
+}
+
+#[tokio::test]
+async fn what_no_source_may_say_is_passed_over() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.offer().await;
+    let seen = Seen {
+        attempts: vec![SeenAttempts { tasks: Ranges::from(0..=0), attempt: 1, offer: 1, found: Found::OfferGone }],
+    };
+    for input in [Input::Timer {}, Input::Seen(seen)] {
+        world.mesh.request(&EntityId::from(&run), "mallory", &input).await.unwrap();
+    }
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    assert_eq!(world.decisions(&run).await.len(), 2, "nothing followed from it");
 }
 
 #[tokio::test]
@@ -155,7 +194,9 @@ async fn a_worker_joins_by_asking_and_nobody_takes_its_hosts() {
     let welcome = JoinAnswer::Welcome { hosts: Some("w-w1".to_owned()), queues: vec!["q-q".to_owned()] };
     assert_eq!(ask("w1", "h[1-2]").await, welcome);
     assert_eq!(ask("w1", "h[1-3]").await, welcome, "it may come back and serve more");
-    for (name, hosts, reason) in [("w2", "h[3-4]", "h3 is served by worker w1"), ("_rr", "h9", "belongs to coordinators")] {
+    for (name, hosts, reason) in
+        [("w2", "h[3-4]", "h3 is served by worker w1"), ("_rr", "h9", "belongs to coordinators")]
+    {
         let JoinAnswer::Refused { reason: said } = ask(name, hosts).await else { panic!("{name} was let in") };
         assert!(said.contains(reason), "{said}");
     }

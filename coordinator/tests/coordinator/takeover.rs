@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use rr_coordinator::Options;
-use rr_core::{History, Heard, Run};
-use rr_nats::{Topology, encode_decision};
+use rr_core::{Heard, History, Run};
+use rr_nats::{First, Topology, encode_decision};
 use rr_schemas::{
     decision::{Decision, Event, Record, RunStatus},
-    id::EntityId,
+    id::{EntityId, RunId},
     input::Holder,
     report::Outcome,
 };
 use tokio::time::{Instant, sleep};
 
-use crate::support::{World, hasty, millis, one_job, options, policy};
+use crate::support::{World, hasty, millis, one_job, options, policy, submit, until};
 
 #[tokio::test]
 async fn a_decision_of_another_one_is_never_overwritten_or_repeated() {
@@ -43,6 +43,23 @@ async fn a_decision_of_another_one_is_never_overwritten_or_repeated() {
     assert_eq!(by, [coordinator.instance().clone(), foreign.by, coordinator.instance().clone()]);
 }
 
+/// Two jobs, and one that needs them.
+const SLOTS: &str = r#"{"name": "f", "slots": [
+    {"jobs": [{"name": "a", "handler": "noop", "hosts": "h[1-20]", "parallelism": 3},
+              {"name": "b", "handler": "noop", "hosts": "h[1-10]", "parallelism": 1}]},
+    {"jobs": [{"name": "c", "handler": "noop", "hosts": "h[1-20]", "parallelism": "50%"}]}]}"#;
+
+/// The run of [`SLOTS`] ends right: everything succeeded, and the second slot waited for the first.
+async fn ends_right(world: &World, run: &RunId) {
+    let view = world.ends(run, RunStatus::Succeeded).await;
+    assert!(view.jobs.iter().all(|job| job.ok == job.targets), "{view:?}");
+    let events = world.events(run).await;
+    let job_is = |event: &Event, name: &str| matches!(event, Event::Offered { job, .. } if job.as_str() == name);
+    let before = events.iter().take_while(|event| !job_is(event, "c"));
+    let ended = before.filter(|event| matches!(event, Event::JobEnded { .. })).count();
+    assert_eq!(ended, 2, "the next slot starts after the one before");
+}
+
 #[tokio::test]
 async fn a_run_ends_right_whenever_its_coordinators_die() {
     let seed = fastrand::u64(..);
@@ -50,26 +67,65 @@ async fn a_run_ends_right_whenever_its_coordinators_die() {
     let mut rng = fastrand::Rng::with_seed(seed);
     let world = World::new(hasty()).await;
     let _working = world.worker("w1", "h[1-20]").await.works();
-    let flow = r#"{"name": "f", "slots": [
-        {"jobs": [{"name": "a", "handler": "noop", "hosts": "h[1-20]", "parallelism": 3},
-                  {"name": "b", "handler": "noop", "hosts": "h[1-10]", "parallelism": 1}]},
-        {"jobs": [{"name": "c", "handler": "noop", "hosts": "h[1-20]", "parallelism": "50%"}]}]}"#;
     let mut runs = Vec::new();
-    for round in 0..12 {
+    for round in 0..20 {
         let coordinator = world.coordinator(options()).await;
-        runs.push(world.submit(&format!("r{round}"), flow).await);
-        sleep(Duration::from_millis(rng.u64(0..120))).await;
+        runs.push(world.submit(&format!("r{round}"), SLOTS).await);
+        sleep(Duration::from_millis(rng.u64(0..100))).await;
         drop(coordinator);
     }
     let _last = world.coordinator(options()).await;
     for run in runs {
-        let view = world.ends(&run, RunStatus::Succeeded).await;
-        assert!(view.jobs.iter().all(|job| job.ok == job.targets));
-        let events = world.events(&run).await;
-        let job_is = |event: &Event, name: &str| matches!(event, Event::Offered { job, .. } if job.as_str() == name);
-        let first_c = events.iter().position(|event| job_is(event, "c")).unwrap();
-        let ends = |event: &&Event| matches!(event, Event::JobEnded { .. });
-        assert_eq!(events[..first_c].iter().filter(ends).count(), 2, "the next slot starts after the one before");
+        ends_right(&world, &run).await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_ends_right_however_its_coordinators_come_and_go() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let world = World::new(hasty()).await;
+    let _working = world.worker("w1", "h[1-20]").await.works();
+    let (mut runs, mut alive) = (Vec::new(), Vec::new());
+    for round in 0..25 {
+        alive.push(world.coordinator(options()).await);
+        runs.push(world.submit(&format!("r{round}"), SLOTS).await);
+        sleep(Duration::from_millis(rng.u64(0..80))).await;
+        while alive.len() > rng.usize(0..4) {
+            let gone = alive.swap_remove(rng.usize(..alive.len()));
+            if rng.bool() {
+                gone.stop().await;
+            }
+        }
+    }
+    alive.push(world.coordinator(options()).await);
+    for run in runs {
+        ends_right(&world, &run).await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_ends_right_whenever_the_server_dies() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let _working = world.worker("w1", "h[1-20]").await.works();
+    let mut runs = Vec::new();
+    for round in 0..4 {
+        let run: RunId = format!("r{round}").parse().unwrap();
+        until("the submit is stored", async || world.mesh.submit(&run, "test", &submit(SLOTS), First::Any).await.ok())
+            .await;
+        runs.push(run);
+        sleep(Duration::from_millis(rng.u64(0..60))).await;
+        world.server.kill().await.unwrap();
+        world.server.restart().await.unwrap();
+    }
+    for run in runs {
+        until("the server answers", async || world.mesh.status(&run).await.ok()).await;
+        ends_right(&world, &run).await;
     }
 }
 
@@ -91,11 +147,8 @@ async fn a_timer_that_was_owed_is_armed_by_the_successor() {
 #[tokio::test]
 async fn a_clean_stop_hands_over_at_once() {
     // Without a hand-over the successor would wait for the pin and for what was not acknowledged.
-    let slow = Topology {
-        partition_ack_wait: Duration::from_secs(15),
-        pin_timeout: Duration::from_secs(15),
-        ..hasty()
-    };
+    let slow =
+        Topology { partition_ack_wait: Duration::from_secs(15), pin_timeout: Duration::from_secs(15), ..hasty() };
     let world = World::new(slow).await;
     let coordinator = world.coordinator(options()).await;
     let mut worker = world.worker("w1", "h1").await;
@@ -148,15 +201,16 @@ async fn what_need_not_be_kept_is_forgotten_and_late_words_of_it_are_dropped() {
     world.ends(&old, RunStatus::Succeeded).await;
     let live = world.submit("live", &flow).await;
     let offer = worker.offer().await;
-    crate::support::until("the old one is forgotten", async || {
-        world.decisions(&old).await.is_empty().then_some(())
-    })
-    .await;
+    until("the old one is forgotten", async || world.decisions(&old).await.is_empty().then_some(())).await;
     worker.ends(&old_offer, Outcome::Failed).await;
     worker.ends(&offer, Outcome::Ok).await;
     world.ends(&live, RunStatus::Succeeded).await;
     assert_eq!(world.decisions(&old).await, []);
-    assert_eq!(world.mesh.status(&old).await.unwrap().unwrap().view.status, RunStatus::Succeeded, "its tombstone stays");
+    assert_eq!(
+        world.mesh.status(&old).await.unwrap().unwrap().view.status,
+        RunStatus::Succeeded,
+        "its tombstone stays"
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,11 @@
 //! Verbs that read a flow file.
 
 use clap::{Args, ValueEnum};
-use rr_schemas::{flow::params::parse_set, id::RunId, name::Name, span::Span};
+use rr_schemas::{
+    flow::params::parse_set,
+    name::Name,
+    span::{Span, SpanError},
+};
 
 /// Which flow, and how its file is read.
 #[derive(Args, Clone, Debug)]
@@ -31,20 +35,12 @@ pub(crate) enum FlowFormat {
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct SetArgs {
     /// Value of a parameter; can be given several times
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_set_pair)]
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_set)]
     pub(crate) set: Vec<(Name, String)>,
 }
 
-fn parse_set_pair(text: &str) -> Result<(Name, String), String> {
-    parse_set(text).map_err(|error| error.to_string())
-}
-
-fn parse_span(text: &str) -> Result<Span, String> {
-    text.parse().map_err(|error: rr_schemas::span::SpanError| error.to_string())
-}
-
-fn parse_run_id(text: &str) -> Result<RunId, String> {
-    text.parse().map_err(|error: rr_schemas::id::IdError| error.to_string())
+fn parse_span(text: &str) -> Result<Span, SpanError> {
+    text.parse()
 }
 
 /// Arguments of `rr run`.
@@ -69,8 +65,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) set: SetArgs,
     /// Id of the run instead of a drawn one
-    #[arg(long, value_name = "ID", value_parser = parse_run_id)]
-    pub(crate) id: Option<RunId>,
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
     /// Show every line of output as it comes, as `job host | line`
     #[arg(long)]
     pub(crate) logs: bool,
@@ -99,8 +95,8 @@ pub(crate) struct PublishArgs {
     #[command(flatten)]
     pub(crate) set: SetArgs,
     /// Id of the run instead of a drawn one
-    #[arg(long, value_name = "ID", value_parser = parse_run_id)]
-    pub(crate) id: Option<RunId>,
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
     /// Wait for the end of the run, quietly
     #[arg(long)]
     pub(crate) wait: bool,

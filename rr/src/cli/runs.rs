@@ -1,7 +1,7 @@
 //! Verbs that look at runs or stop them.
 
 use clap::{Args, ValueEnum};
-use rr_schemas::{decision::RunStatus, name::Name};
+use rr_schemas::decision::RunStatus;
 
 /// Arguments of `rr watch`.
 #[derive(Args, Clone, Debug)]
@@ -103,7 +103,7 @@ pub(crate) struct LogsArgs {
     pub(crate) follow: bool,
     /// Only this job
     #[arg(long, value_name = "JOB")]
-    pub(crate) job: Option<Name>,
+    pub(crate) job: Option<String>,
     /// Only these hosts, as an expression
     #[arg(long, value_name = "HOSTS")]
     pub(crate) host: Option<String>,

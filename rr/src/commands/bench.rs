@@ -74,8 +74,12 @@ async fn measure(ctx: &Context, kind: BenchKind, n: u32) -> Result<Report, CliEr
     let cpu = lab.cpu().since(before);
     let link = lab.mesh().link();
     let limit = match kind.messages() {
-        Messages::Pipelined(per_unit) => yardstick::pipelined(link, YARDSTICK_PIPELINED).await.map(|rate| rate / per_unit),
-        Messages::OneByOne(per_unit) => yardstick::one_by_one(link, YARDSTICK_ONE_BY_ONE).await.map(|rate| rate / per_unit),
+        Messages::Pipelined(per_unit) => {
+            yardstick::pipelined(link, YARDSTICK_PIPELINED).await.map(|rate| rate / per_unit)
+        }
+        Messages::OneByOne(per_unit) => {
+            yardstick::one_by_one(link, YARDSTICK_ONE_BY_ONE).await.map(|rate| rate / per_unit)
+        }
         Messages::Spawns => Ok(load::bare_spawns(n, kind.capacity()).await?),
     };
     let limit = limit.map_err(|error| told(&error))?;

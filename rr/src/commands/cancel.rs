@@ -1,11 +1,14 @@
 //! `rr cancel`: stops a run.
 
+use std::time::Duration;
+
 use rr_nats::Mesh;
 use rr_schemas::{
     id::RunId,
     input::{Cancel, Input},
 };
 use serde::Serialize;
+use tokio::time::sleep;
 
 use crate::cli::CancelArgs;
 use crate::context::Context;
@@ -13,6 +16,11 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::lookup::{self, Found};
 use crate::mesh;
+
+/// Tries of a request whose answer did not come: a server that is started again takes a moment.
+const TRIES: u32 = 5;
+/// Pause between two of them.
+const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Serialize)]
 struct Asked<'a> {
@@ -52,6 +60,14 @@ pub(crate) async fn cancel(ctx: &Context, args: &CancelArgs) -> Result<Exit, Cli
 /// It is not known to be stored.
 pub(crate) async fn request(ctx: &Context, mesh: &Mesh, run: &RunId, reason: Option<String>) -> Result<(), CliError> {
     let input = Input::Cancel(Cancel { by: ctx.who(), reason });
-    let stored = mesh.request(&run.into(), &ctx.who(), &input).await;
-    stored.map(|_| ()).map_err(|error| mesh::publish_told(&error))
+    let mut left = TRIES;
+    loop {
+        left -= 1;
+        match mesh.request(&run.into(), &ctx.who(), &input).await {
+            Ok(_) => return Ok(()),
+            // To ask twice does no harm.
+            Err(error) if error.is_retryable() && left > 0 => sleep(PAUSE).await,
+            Err(error) => return Err(mesh::publish_told(&error)),
+        }
+    }
 }

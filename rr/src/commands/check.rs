@@ -53,9 +53,17 @@ pub(crate) fn check(ctx: &Context, args: &CheckArgs) -> Result<Exit, CliError> {
                 }
                 let flow = read.flow.as_ref().map(|flow| flow.name.to_string());
                 if let Some(flow) = read.flow.as_ref().filter(|_| !ctx.printer.is_json()) {
-                    ctx.printer.line(format_args!("{name}: ok, flow {}, {} jobs", flow.name, flow.all_jobs().count()))?;
+                    ctx.printer.line(format_args!(
+                        "{name}: ok, flow {}, {} jobs",
+                        flow.name,
+                        flow.all_jobs().count()
+                    ))?;
                 }
-                files.push(Checked { file: name.clone(), flow, problems: read.diagnostics.iter().map(Into::into).collect() });
+                files.push(Checked {
+                    file: name.clone(),
+                    flow,
+                    problems: read.diagnostics.iter().map(Into::into).collect(),
+                });
             }
             Err(error) => {
                 error.show(ctx.printer);

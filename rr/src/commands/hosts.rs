@@ -34,7 +34,9 @@ pub(crate) fn expand(exprs: &[String]) -> Result<Vec<Host>, CliError> {
     for expr in exprs {
         match expr.parse::<HostSet>() {
             Ok(set) => sets.push(set),
-            Err(error) => wrong.push(format!("host expression {:?}: {error}", expr.chars().take(80).collect::<String>())),
+            Err(error) => {
+                wrong.push(format!("host expression {:?}: {error}", expr.chars().take(80).collect::<String>()));
+            }
         }
     }
     if !wrong.is_empty() {

@@ -1,5 +1,6 @@
 //! `rr logs`: what the tasks of a run wrote.
 
+use rr_core::Plan;
 use rr_nats::{Follow, Mesh, OutputFilter};
 use rr_schemas::{id::RunId, offer::Target, ranges::Ranges};
 
@@ -33,7 +34,8 @@ pub(crate) async fn logs(ctx: &Context, args: &LogsArgs) -> Result<Exit, CliErro
 
 async fn print(ctx: &Context, args: &LogsArgs, mesh: &Mesh, run: &RunId) -> Result<(), CliError> {
     let mut story = follow::story(mesh, run).await?;
-    if args.follow && story.plan().is_none() && !story.history().run().is_final() {
+    let is_over = story.history().run().is_final() || follow::remains(mesh, run, &story).await?.is_some();
+    if args.follow && story.plan().is_none() && !is_over {
         // The run has not begun; which tasks it will have is known when it has.
         let mut follower = Follower::new(mesh, run, ctx.printer, Show::Quiet);
         follower.until_begun().await?;
@@ -67,9 +69,9 @@ fn wanted(args: &LogsArgs, story: &Story) -> Result<Option<Ranges>, CliError> {
     let hosts = args.host.as_ref().map(|host| hosts::expand(std::slice::from_ref(host))).transpose()?;
     let job = match &args.job {
         None => None,
-        Some(name) => Some(plan.job_named(name).ok_or_else(|| {
+        Some(name) => Some(job_named(plan, name).ok_or_else(|| {
             let known: Vec<&str> = plan.jobs().iter().take(20).map(|job| job.name.as_str()).collect();
-            CliError::new(Exit::Unknown, format_args!("no job \"{name}\" in this run"))
+            CliError::new(Exit::Unknown, format_args!("no job {name:?} in this run"))
                 .hint(format_args!("its jobs: {}", known.join(", ")))
         })?),
     };
@@ -84,7 +86,13 @@ fn wanted(args: &LogsArgs, story: &Story) -> Result<Option<Ranges>, CliError> {
     };
     let tasks: Ranges = (0..plan.n_tasks()).filter(is_wanted).collect();
     if tasks.is_empty() {
-        return Err(CliError::new(Exit::Unknown, "no task of this run is meant").hint("rr show lists its jobs and hosts"));
+        return Err(
+            CliError::new(Exit::Unknown, "no task of this run is meant").hint("rr show lists its jobs and hosts")
+        );
     }
     Ok(Some(tasks))
+}
+
+fn job_named(plan: &Plan, name: &str) -> Option<usize> {
+    plan.job_named(&name.parse().ok()?)
 }

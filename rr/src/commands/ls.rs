@@ -55,7 +55,11 @@ pub(crate) async fn ls(ctx: &Context, args: &LsArgs) -> Result<Exit, CliError> {
         return Ok(Exit::Succeeded);
     }
     if listed.is_empty() {
-        ctx.printer.note(if n_all == 0 && wanted.is_empty() { "no runs yet; start one with: rr run FLOW" } else { "no such runs" });
+        ctx.printer.note(if n_all == 0 && wanted.is_empty() {
+            "no runs yet; start one with: rr run FLOW"
+        } else {
+            "no such runs"
+        });
         return Ok(Exit::Succeeded);
     }
     let rows: Vec<_> = listed.iter().map(row).collect();
@@ -82,11 +86,13 @@ fn outline(kept: Kept) -> Listed {
 fn row(listed: &Listed) -> Vec<(Style, String)> {
     let view = &listed.view;
     let now = now();
-    let sum = |part: fn(&rr_schemas::view::JobView) -> u32| view.jobs.iter().map(|job| u64::from(part(job))).sum::<u64>();
+    let sum =
+        |part: fn(&rr_schemas::view::JobView) -> u32| view.jobs.iter().map(|job| u64::from(part(job))).sum::<u64>();
     let started = view.started_at.map_or_else(|| "-".to_owned(), |at| ago(at, now));
     let is_open = !view.status.is_final() && !listed.is_dead;
     let until = view.ended_at.or_else(|| is_open.then_some(now));
-    let time = view.started_at.zip(until).map_or_else(|| "-".to_owned(), |(from, to)| duration_words(between(from, to)));
+    let time =
+        view.started_at.zip(until).map_or_else(|| "-".to_owned(), |(from, to)| duration_words(between(from, to)));
     let kind = match listed.kind {
         Kind::Mesh => "mesh",
         Kind::Private => "private",
@@ -95,7 +101,11 @@ fn row(listed: &Listed) -> Vec<(Style, String)> {
     vec![
         (plain, view.run.to_string()),
         (plain, view.flow.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)),
-        if listed.is_dead { (BAD, "killed".to_owned()) } else { (run_style(view.status), view.status.word().to_owned()) },
+        if listed.is_dead {
+            (BAD, "killed".to_owned())
+        } else {
+            (run_style(view.status), view.status.word().to_owned())
+        },
         (plain, format!("{}/{}", sum(|job| job.ok), sum(|job| job.targets))),
         (plain, started),
         (plain, time),

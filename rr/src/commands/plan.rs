@@ -1,7 +1,10 @@
 //! `rr plan`: what a flow would do.
 
 use anstyle::Style;
-use rr_core::{Plan, plan::{PlannedJob, Targets}};
+use rr_core::{
+    Plan,
+    plan::{PlannedJob, Targets},
+};
 use rr_schemas::{id::RunId, offer::Command, quota::Quota, span::Span};
 use serde::Serialize;
 
@@ -106,7 +109,9 @@ fn lines(plan: &Plan) -> Vec<Line> {
 
 fn job_lines(plan: &Plan, job: &PlannedJob) -> Vec<Line> {
     let targets = match &job.targets {
-        Targets::Hosts(hosts) => format!("{hosts} ({})", if job.n == 1 { "1 host".to_owned() } else { format!("{} hosts", job.n) }),
+        Targets::Hosts(hosts) => {
+            format!("{hosts} ({})", if job.n == 1 { "1 host".to_owned() } else { format!("{} hosts", job.n) })
+        }
         Targets::Queue(queue) => format!("any worker of queue {queue}"),
     };
     let bold = Style::new().bold();
@@ -177,7 +182,9 @@ mod tests {
 
     #[test]
     fn arguments_are_quoted_where_a_shell_would_take_them_apart() {
-        for (arg, shown) in [("pkg1=1.4", "pkg1=1.4"), ("", "''"), ("a b", "'a b'"), ("it's", "'it'\\''s'"), ("a\nb", "'a\\nb'")] {
+        for (arg, shown) in
+            [("pkg1=1.4", "pkg1=1.4"), ("", "''"), ("a b", "'a b'"), ("it's", "'it'\\''s'"), ("a\nb", "'a\\nb'")]
+        {
             assert_eq!(quoted(arg), shown);
         }
     }

@@ -1,7 +1,7 @@
 //! `rr publish`: stores a run in a mesh.
 
 use rr_nats::Mesh;
-use rr_schemas::id::RunId;
+use rr_schemas::{id::RunId, view::RunView};
 use serde::Serialize;
 use tokio::time::sleep;
 
@@ -13,7 +13,7 @@ use crate::flowfile;
 use crate::follow::{Follower, Show};
 use crate::mesh::Place;
 use crate::output;
-use crate::progress::{Story, summary};
+use crate::progress::{Story, Tails, summary};
 use crate::signals::Signals;
 use crate::submit;
 
@@ -26,8 +26,8 @@ struct Published<'a> {
 /// Stores a run, and waits for it if asked to.
 pub(crate) async fn publish(ctx: &Context, args: &PublishArgs) -> Result<Exit, CliError> {
     let checked = flowfile::checked(ctx.printer, &args.flow, &args.set)?;
+    let run = submit::id_or_drawn(args.id.as_ref())?;
     let mesh = Place::need(ctx)?.connect("publish").await?;
-    let run = submit::id_or_drawn(args.id.as_ref());
     // From here on Ctrl-C must not leave it open whether the run was stored.
     let signals = Signals::new()?;
     submit::submit(ctx, &mesh, &run, &checked).await?;
@@ -81,14 +81,19 @@ async fn wait(
 /// # Errors
 /// Stdout is closed.
 pub(crate) async fn finish(ctx: &Context, mesh: &Mesh, story: &Story) -> Result<Exit, CliError> {
-    let view = story.history().view();
+    let tails = if ctx.printer.is_json() { Tails::new() } else { output::tails(mesh, story).await };
+    print(ctx, &story.history().view(), &tails)
+}
+
+/// Prints a run that is over.
+///
+/// # Errors
+/// Stdout is closed.
+pub(crate) fn print(ctx: &Context, view: &RunView, tails: &Tails) -> Result<Exit, CliError> {
     if ctx.printer.is_json() {
-        ctx.printer.json_document(&view)?;
+        ctx.printer.json_document(view)?;
     } else {
-        let tails = output::tails(mesh, story).await;
-        for line in summary(&view, &tails) {
-            ctx.printer.line(line)?;
-        }
+        summary(view, tails).iter().try_for_each(|line| ctx.printer.line(line))?;
     }
     Ok(Exit::of_run(view.status))
 }

@@ -27,7 +27,7 @@ const PARTITIONS: u16 = 1;
 /// Runs a flow and waits for its end.
 pub(crate) async fn run(ctx: &Context, args: &RunArgs) -> Result<Exit, CliError> {
     let checked = flowfile::checked(ctx.printer, &args.flow, &args.set)?;
-    let run = submit::id_or_drawn(args.id.as_ref());
+    let run = submit::id_or_drawn(args.id.as_ref())?;
     let signals = Signals::new()?;
     match Place::configured(ctx) {
         Some(place) => on_mesh(ctx, args, &place, &run, &checked, signals).await,
@@ -41,7 +41,8 @@ fn follower(ctx: &Context, args: &RunArgs, mesh: &Mesh, run: &RunId) -> Follower
     }
     // Lines of output and a block that is redrawn cannot share a terminal.
     let form = if ctx.printer.is_json() { Form::Aside } else { Form::Lines };
-    Follower::new(mesh, run, ctx.printer, Show::lines()).with_output(Printed::new(ctx.printer, form, None), OutputFilter::default())
+    Follower::new(mesh, run, ctx.printer, Show::lines())
+        .with_output(Printed::new(ctx.printer, form, None), OutputFilter::default())
 }
 
 async fn on_mesh(
@@ -98,10 +99,15 @@ async fn privately(
     };
     let mut attended = Attended { ctx, private, signals };
     let ended = attended.attend(args, run, checked).await;
+    let Attended { private, mut signals, .. } = attended;
     match &ended {
-        Ok(_) => attended.private.stop().await,
+        Ok(_) => tokio::select! {
+            () = private.stop() => {}
+            // Who is in a hurry: dropping the rest kills it.
+            () = signals.next() => {}
+        },
         // Nobody waits for what still runs: it must not go on alone.
-        Err(_) => attended.private.kill().await,
+        Err(_) => private.kill().await,
     }
     let (story, exit) = ended?;
     archive::keep(occupied.dir(), &header(checked, story.history().view()))?;

@@ -17,8 +17,9 @@ pub(crate) async fn show(ctx: &Context, args: &ShowArgs) -> Result<Exit, CliErro
     let (view, tails) = match lookup::find(ctx, &args.run).await? {
         Found::Live { mesh, run } => {
             let story = follow::story(&mesh, &run).await?;
+            let remains = follow::remains(&mesh, &run, &story).await?;
             let tails = if ctx.printer.is_json() { Tails::new() } else { output::tails(&mesh, &story).await };
-            (story.history().view(), tails)
+            (remains.unwrap_or_else(|| story.history().view()), tails)
         }
         Found::Kept(kept) if is_told_without_store(ctx, &kept.header.view) => (kept.header.view, Tails::new()),
         // Its rr was killed, or tasks failed: the rest of the story stands in its store.

@@ -3,11 +3,7 @@
 use std::collections::BTreeMap;
 
 use rr_nats::{EventTail, Start, TailItem};
-use rr_schemas::{
-    decision::Event,
-    id::RunId,
-    name::Name,
-};
+use rr_schemas::{decision::Event, id::RunId, name::Name};
 
 use crate::cli::UpArgs;
 use crate::context::Context;
@@ -66,7 +62,11 @@ pub(crate) async fn up(ctx: &Context, args: &UpArgs) -> Result<Exit, CliError> {
         }
     };
     match &ended {
-        Ok(_) => private.stop().await,
+        Ok(_) => tokio::select! {
+            () = private.stop() => {}
+            // Who is in a hurry: dropping the rest kills it.
+            () = signals.next() => return Err(CliError::Interrupted),
+        },
         Err(_) => private.kill().await,
     }
     ended

@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::follow::{self, Follower, Show};
 use crate::lookup::{self, Found};
 use crate::mesh::{self, Place};
-use crate::progress::{Lines, Story};
+use crate::progress::{Lines, Story, Tails};
 use crate::signals::Signals;
 use crate::text::escape;
 
@@ -62,6 +62,11 @@ pub(crate) async fn watch(ctx: &Context, args: &WatchArgs) -> Result<Exit, CliEr
 
 /// A run until it ends.
 async fn one(ctx: &Context, mesh: &Mesh, run: &RunId) -> Result<Exit, CliError> {
+    let story = follow::story(mesh, run).await?;
+    if let Some(view) = follow::remains(mesh, run, &story).await? {
+        ctx.printer.note("its history was removed; this is its last state");
+        return publish::print(ctx, &view, &Tails::new());
+    }
     let mut signals = Signals::new()?;
     let show = if ctx.printer.is_json() { Show::Events } else { Show::best(ctx) };
     let mut follower = Follower::new(mesh, run, ctx.printer, show);
@@ -125,17 +130,26 @@ impl Told {
         let decision = match item.decision {
             Ok(decision) => decision,
             Err(reason) => {
-                ctx.printer.note(format_args!("{run}: unreadable decision {}: {}", item.seq, escape(reason.as_bytes())));
+                ctx.printer.note(format_args!(
+                    "{run}: unreadable decision {}: {}",
+                    item.seq,
+                    escape(reason.as_bytes())
+                ));
                 return Ok(());
             }
         };
         if ctx.printer.is_json() {
             let mut events = decision.events.iter();
-            return events.try_for_each(|record| ctx.printer.json_line(&EventView::new(&run, item.seq, decision.n, record)));
+            return events
+                .try_for_each(|record| ctx.printer.json_line(&EventView::new(&run, item.seq, decision.n, record)));
         }
         if !self.runs.contains_key(&run) {
             // Of a run that began before the watch did, the names of jobs and hosts stand in what was decided before.
-            let story = if decision.n == 1 { Story::new(run.clone()) } else { follow::story_before(mesh, &run, item.seq).await? };
+            let story = if decision.n == 1 {
+                Story::new(run.clone())
+            } else {
+                follow::story_before(mesh, &run, item.seq).await?
+            };
             self.runs.insert(run.clone(), (story, Lines::default()));
         }
         let Some((story, lines)) = self.runs.get_mut(&run) else { return Ok(()) };

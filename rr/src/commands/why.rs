@@ -39,7 +39,8 @@ pub(crate) async fn why(ctx: &Context, args: &WhyArgs) -> Result<Exit, CliError>
     let (view, reasons) = match lookup::find(ctx, &args.run).await? {
         Found::Live { mesh, run } => {
             let story = follow::story(&mesh, &run).await?;
-            let view = story.history().view();
+            let remains = follow::remains(&mesh, &run, &story).await?;
+            let view = remains.unwrap_or_else(|| story.history().view());
             let reasons = if view.status.is_final() { ended(&view) } else { waiting(&mesh, &story).await };
             (view, reasons)
         }
@@ -48,7 +49,9 @@ pub(crate) async fn why(ctx: &Context, args: &WhyArgs) -> Result<Exit, CliError>
             let reasons = if view.status.is_final() {
                 ended(&view)
             } else {
-                vec!["the rr run that carried it was killed; nobody works on it any more; run the flow again".to_owned()]
+                vec![
+                    "the rr run that carried it was killed; nobody works on it any more; run the flow again".to_owned(),
+                ]
             };
             (view, reasons)
         }
@@ -113,22 +116,26 @@ async fn waiting(mesh: &Mesh, story: &Story) -> Vec<String> {
             Wait::Coordinator => reasons.push("a coordinator has still to see it; that takes a moment".to_owned()),
             Wait::Worker { job, tasks, until } => {
                 let advice = unserved(mesh, story, tasks).await;
-                let when = moment(*until);
-                reasons.push(format!("{job}: {} wait for a worker to take them, looked after {when}{advice}", on(story, tasks)));
+                let wait = on(story, tasks, "waits", "wait");
+                reasons.push(format!("{job}: {wait} for a worker, looked after {}{advice}", moment(*until)));
             }
             Wait::Report { job, tasks, holder, .. } => {
-                reasons.push(format!("{job}: {} run on worker {}; see rr logs {} -f", on(story, tasks), holder.worker, run.id()));
+                let run_on = on(story, tasks, "runs", "run");
+                let worker = &holder.worker;
+                reasons.push(format!("{job}: {run_on} on worker {worker}; its output: rr logs {} -f", run.id()));
             }
             Wait::Retry { job, tasks, until } => {
-                reasons.push(format!("{job}: {} wait for their next attempt, due {}", on(story, tasks), moment(*until)));
+                let wait = on(story, tasks, "waits", "wait");
+                reasons.push(format!("{job}: {wait} for the next attempt, due {}", moment(*until)));
             }
-            Wait::Person { job, tasks } => reasons.push(format!(
-                "{job}: {} are held: their worker was lost; they go on when it comes back and reports, or end with: rr cancel {}",
-                on(story, tasks),
-                run.id()
-            )),
+            Wait::Person { job, tasks } => {
+                let held = on(story, tasks, "is held", "are held");
+                let advice = format!("it goes on when that worker reports; to end it: rr cancel {}", run.id());
+                reasons.push(format!("{job}: {held}, the worker was lost; {advice}"));
+            }
             Wait::Window { job, n, window } => {
-                reasons.push(format!("{job}: {n} more tasks wait for room, {window} run at once"));
+                let tasks = if *n == 1 { "1 more task waits".to_owned() } else { format!("{n} more tasks wait") };
+                reasons.push(format!("{job}: {tasks} for room, {window} run at once"));
             }
             Wait::Needs { job, unmet } => {
                 let jobs = if *unmet == 1 { "a job".to_owned() } else { format!("{unmet} jobs") };
@@ -139,9 +146,11 @@ async fn waiting(mesh: &Mesh, story: &Story) -> Vec<String> {
     reasons
 }
 
-fn on(story: &Story, tasks: &Ranges) -> String {
+/// `3 tasks on db[1-3] wait`.
+fn on(story: &Story, tasks: &Ranges, one: &str, many: &str) -> String {
     let n = tasks.len();
-    format!("{n} {} on {}", if n == 1 { "task" } else { "tasks" }, story.places(tasks.iter()))
+    let (tasks_word, verb) = if n == 1 { ("task", one) } else { ("tasks", many) };
+    format!("{n} {tasks_word} on {} {verb}", story.places(tasks.iter()))
 }
 
 fn moment(until: Timestamp) -> String {

@@ -1,15 +1,45 @@
 //! `rr worker`: runs attempts for a mesh.
 
+use std::time::Duration;
+
+use rr_nats::{Link, Mesh};
 use rr_worker::{Handlers, Options, Worker};
+use tokio::time::sleep;
 
 use crate::cli::WorkerArgs;
 use crate::context::Context;
 use crate::error::{CliError, chain};
 use crate::exit::Exit;
 use crate::files;
-use crate::mesh::Place;
+use crate::mesh::{self, Place};
 use crate::roles::{self, GuardKeeper};
 use crate::signals::Signals;
+
+/// Pause between two looks whether the mesh has been made.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The mesh on a server, as soon as a coordinator has made it: machines start in any order.
+async fn made(link: &Link) -> Result<Mesh, CliError> {
+    let mut has_said = false;
+    loop {
+        // The bucket of workers is the last part of a mesh that is made.
+        let found = match link.mesh().await {
+            Ok(mesh) => mesh.workers().await.map(|_| mesh),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(mesh) => return Ok(mesh),
+            Err(error) if error.is_retryable() || matches!(error, rr_nats::Error::NotFound { .. }) => {
+                if !has_said {
+                    tracing::info!(%error, "no mesh on the server yet, waiting for a coordinator to make it");
+                    has_said = true;
+                }
+                sleep(LOOK_EVERY).await;
+            }
+            Err(error) => return Err(mesh::told(&error)),
+        }
+    }
+}
 
 /// Runs until it is told to stop, then until what runs has ended; a second signal kills that.
 pub(crate) async fn worker(ctx: &Context, args: &WorkerArgs) -> Result<Exit, CliError> {
@@ -17,7 +47,11 @@ pub(crate) async fn worker(ctx: &Context, args: &WorkerArgs) -> Result<Exit, Cli
     let options = roles::of_worker(ctx, args)?;
     files::make_dir(&options.state_dir)?;
     let place = Place::need(ctx)?;
-    let mesh = place.connect(&format!("worker {}", options.name)).await?;
+    let link = place.link(&format!("worker {}", options.name)).await?;
+    let mesh = tokio::select! {
+        mesh = made(&link) => mesh?,
+        () = signals.next() => return Ok(Exit::Succeeded),
+    };
     let guard = GuardKeeper::start()?;
     let options = Options { guard: Some(guard.guard()), ..options };
     tracing::info!(server = place.shown(), worker = %options.name, capacity = options.capacity, "connected");

@@ -74,7 +74,11 @@ impl Tail {
             self.lines.pop_front();
         }
         let is_long = line.chars().nth(TAIL_CHARS_MAX).is_some();
-        self.lines.push_back(if is_long { line.chars().take(TAIL_CHARS_MAX).chain("…".chars()).collect() } else { line });
+        self.lines.push_back(if is_long {
+            line.chars().take(TAIL_CHARS_MAX).chain("…".chars()).collect()
+        } else {
+            line
+        });
     }
 }
 

@@ -41,3 +41,36 @@ impl Sequence {
         std::iter::from_fn(|| self.pop()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rr_nats::{ChunkId, OutStream};
+
+    fn chunk(n: u32) -> Chunk {
+        let id = ChunkId { task: 0, attempt: 1, stream: OutStream::Stdout, n };
+        Chunk { worker: "w".parse().unwrap(), id, at: jiff::Timestamp::UNIX_EPOCH, bytes: n.to_string().into() }
+    }
+
+    fn numbers(chunks: &[Chunk]) -> Vec<u32> {
+        chunks.iter().map(|chunk| chunk.id.n).collect()
+    }
+
+    #[test]
+    fn chunks_come_out_in_the_order_of_their_numbers_and_once() {
+        let mut sequence = Sequence::default();
+        let mut out = Vec::new();
+        for n in [2, 0, 0, 1, 1, 3, 2, 5] {
+            out.extend(sequence.push(chunk(n)));
+        }
+        assert_eq!(numbers(&out), [0, 1, 2, 3]);
+        assert_eq!(numbers(&sequence.finish()), [5]);
+    }
+
+    #[test]
+    fn a_lost_chunk_does_not_hold_up_the_rest() {
+        let mut sequence = Sequence::default();
+        let out: Vec<Chunk> = (1..).take(2 * WAITING_MAX).flat_map(|n| sequence.push(chunk(n))).collect();
+        assert!(out.len() >= WAITING_MAX && numbers(&out).is_sorted());
+    }
+}

@@ -13,7 +13,7 @@ use crate::progress::{Story, Tails};
 const TAILS_WITHIN: Duration = Duration::from_secs(3);
 
 /// Tasks whose last lines are read for a summary; more of them say nothing new.
-const TAILS_MAX: usize = 200;
+const TAILS_MAX: usize = 2_000;
 
 /// The last lines of every task that is in trouble, of its last attempt.
 pub(crate) async fn tails(mesh: &Mesh, story: &Story) -> Tails {

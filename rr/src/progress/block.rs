@@ -3,7 +3,10 @@
 //! Invariant: it is never wider or higher than the terminal, however small that is.
 
 use jiff::Timestamp;
-use rr_schemas::{decision::JobStatus, view::{JobView, RunView}};
+use rr_schemas::{
+    decision::JobStatus,
+    view::{JobView, RunView},
+};
 
 use super::story::{JobStory, Story};
 use crate::printer::{BAD, DIM, GOOD, Size, WARN};
@@ -11,6 +14,8 @@ use crate::text::{Line, between, duration_words, job_style, run_style};
 
 /// Below this width bars are left out.
 const BAR_FROM_WIDTH: usize = 40;
+/// Hosts in trouble that are folded and named: they must fit into a line, many times a second.
+const NAMED_MAX: usize = 200;
 /// Widest column of job names.
 const NAME_WIDTH_MAX: usize = 24;
 
@@ -56,7 +61,8 @@ fn heading(view: &RunView, now: Timestamp) -> Line {
 /// Which jobs to show in `room` lines, in the order of the flow: all if they fit, else those under way first, then the
 /// failed ones, then what comes next.
 fn choose(view: &RunView, room: usize) -> Vec<usize> {
-    let slots = view.jobs.chunk_by(|a, b| a.slot == b.slot).filter(|jobs| jobs.iter().any(|job| job.slot.is_some())).count();
+    let slots =
+        view.jobs.chunk_by(|a, b| a.slot == b.slot).filter(|jobs| jobs.iter().any(|job| job.slot.is_some())).count();
     if view.jobs.len() + slots <= room {
         return (0..view.jobs.len()).collect();
     }
@@ -87,15 +93,16 @@ fn job_line(story: &Story, job: &JobView, extra: Option<&JobStory>, name_width: 
             let unit = if width >= BAR_FROM_WIDTH { " ok/needed/total" } else { "" };
             line.plain(format!("{}/{}/{}{unit}", job.ok, job.needed, job.targets))
         }
-        JobStatus::Waiting | JobStatus::Succeeded | JobStatus::Failed | JobStatus::Skipped | JobStatus::Cancelled => line
-            .styled(job_style(job.status), job.status.word())
-            .plain(format!(" {}/{}/{}", job.ok, job.needed, job.targets)),
+        JobStatus::Waiting | JobStatus::Succeeded | JobStatus::Failed | JobStatus::Skipped | JobStatus::Cancelled => {
+            line.styled(job_style(job.status), job.status.word())
+                .plain(format!(" {}/{}/{}", job.ok, job.needed, job.targets))
+        }
     };
-    let trouble: Vec<u32> = extra.into_iter().flat_map(|extra| extra.trouble.keys().copied()).collect();
-    if trouble.is_empty() {
-        return line;
-    }
-    line.styled(BAD, format!("  failed: {}", story.places(trouble)))
+    let Some(trouble) = extra.map(|extra| &extra.trouble).filter(|trouble| !trouble.is_empty()) else { return line };
+    let places = story.places(trouble.keys().copied().take(NAMED_MAX));
+    let more = trouble.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    line.styled(BAD, format!("  failed: {places}{more}"))
 }
 
 /// `[####xx----]`: succeeded, otherwise over, still to come.

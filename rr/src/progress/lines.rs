@@ -3,11 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rr_schemas::{decision::{Event, JobStatus, Record}, name::Name, report::{Ended, Outcome}};
+use rr_schemas::{
+    decision::{Event, JobStatus, Record},
+    name::Name,
+    report::{Ended, Outcome},
+};
 
 use super::story::Story;
-use crate::text::{Line, between, duration_words, job_style, outcome_words, run_style};
 use crate::printer::{BAD, DIM, WARN};
+use crate::text::{Line, between, duration_words, job_style, outcome_words, run_style};
 
 /// Failures of a job that get a line each; its last line counts the others.
 const FAILURES_MAX: usize = 20;
@@ -36,9 +40,7 @@ impl Lines {
                 Line::new().plain(format!("{job}: started, {n} {}", if n == 1 { "task" } else { "tasks" }))
             }),
             Event::Ended { end, .. } if end.outcome == Outcome::Ok => None,
-            Event::Ended { task, attempt, end, .. } => {
-                self.failed(story, *task, *attempt, end)
-            }
+            Event::Ended { task, attempt, end, .. } => self.failed(story, *task, *attempt, end),
             Event::Held { task, .. } => {
                 let place = story.place(*task);
                 Some(Line::new().styled(WARN, "held").plain(format!(": {place} waits for its worker or for a person")))
@@ -46,7 +48,11 @@ impl Lines {
             Event::JobEnded { job, status } => job_ended(story, job, *status),
             Event::CancelRequested { by, reason } => {
                 let reason = reason.as_ref().map(|reason| format!(": {}", crate::text::escape(reason.as_bytes())));
-                Some(Line::new().styled(WARN, "cancel").plain(format!(" asked for by {by}{}", reason.unwrap_or_default())))
+                Some(
+                    Line::new()
+                        .styled(WARN, "cancel")
+                        .plain(format!(" asked for by {by}{}", reason.unwrap_or_default())),
+                )
             }
             Event::DeadlinePassed {} => Some(Line::new().styled(BAD, "the time limit of the run has passed")),
             Event::RunEnded { status } => {
@@ -55,23 +61,20 @@ impl Lines {
                 let line = Line::new().plain(format!("run {} ", view.run)).styled(run_style(*status), status.word());
                 Some(line.styled(DIM, format!(" after {took}")))
             }
-            Event::Started { .. }
-            | Event::Extended { .. }
-            | Event::Late { .. }
-            | Event::PutAside { .. } => None,
+            Event::Started { .. } | Event::Extended { .. } | Event::Late { .. } | Event::PutAside { .. } => None,
         }
     }
 
     fn failed(&mut self, story: &Story, task: u32, attempt: u32, end: &Ended) -> Option<Line> {
         let plan = story.plan()?;
         let index = plan.job_of(task)?;
+        let planned = plan.jobs().get(index)?;
         let told = self.failures.entry(index).or_default();
         *told += 1;
         if *told > FAILURES_MAX {
-            let is_first_left_out = *told == FAILURES_MAX + 1;
-            return is_first_left_out.then(|| Line::new().plain("more failures of this job are not listed one by one"));
+            let more = || Line::new().plain(format!("{}: more failures, not listed one by one", planned.name));
+            return (*told == FAILURES_MAX + 1).then(more);
         }
-        let planned = plan.jobs().get(index)?;
         let tries = planned.job.retry.attempts;
         let which = if tries > 1 { format!(", attempt {attempt} of {tries}") } else { String::new() };
         let words = outcome_words(end.outcome, end.exit_code, end.signal, end.reason.as_deref());

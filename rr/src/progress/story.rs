@@ -72,7 +72,8 @@ impl From<&JobView> for Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ok of {}, needed {}", self.ok, self.targets, self.needed)?;
-        for (n, word) in [(self.failed, "failed"), (self.unreachable, "unreachable"), (self.not_started, "not started")] {
+        for (n, word) in [(self.failed, "failed"), (self.unreachable, "unreachable"), (self.not_started, "not started")]
+        {
             if n > 0 {
                 write!(f, ", {n} {word}")?;
             }

@@ -118,8 +118,10 @@ fn a_summary_folds_equal_failures() {
 fn many_failures_do_not_make_many_lines() {
     let flow = serde_json::from_str(r#"{"name": "f", "jobs": [{"name": "j", "run": ["x"], "hosts": "h[1-5000]"}]}"#);
     let flow = Box::new(flow.unwrap());
-    let mut records =
-        vec![record(0, Event::Submitted { flow, params: ParamValues::default(), by: "me".to_owned() }), offered(0, "j", "0-4999", 1)];
+    let mut records = vec![
+        record(0, Event::Submitted { flow, params: ParamValues::default(), by: "me".to_owned() }),
+        offered(0, "j", "0-4999", 1),
+    ];
     records.extend((0..5000).map(|task| ended(1, task, Outcome::Failed, Some(1))));
     let mut lines = Lines::default();
     let mut story = Story::new("4f7k".parse().unwrap());

@@ -1,7 +1,6 @@
 //! Everything at once: real processes of `rr` on real nats-servers, from a user's point of view and under faults.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::format_push_string,
@@ -10,4 +9,9 @@
 )]
 
 mod bad_input;
+mod compat;
+mod examples;
+mod hostile;
+mod interrupt;
+mod output;
 mod wire;

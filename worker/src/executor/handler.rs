@@ -29,6 +29,16 @@ use crate::process::Stream;
 type Handler = Arc<dyn Fn(Context) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// The functions that a worker offers to flows, by name.
+///
+/// ```
+/// use rr_worker::Handlers;
+///
+/// let handlers = Handlers::new().register("greet".parse()?, |mut context| async move {
+///     context.write_stdout("hello\n").await;
+///     Ok::<_, String>(())
+/// });
+/// # Ok::<_, rr_schemas::name::NameError>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Handlers {
     by_name: BTreeMap<Name, Handler>,

@@ -52,6 +52,12 @@ pub(super) fn append(buffer: &mut Vec<u8>, record: &RecordRef<'_>) {
     }
 }
 
+/// Whether a file was written by another version, or by something else. One that was only just begun is not.
+pub(super) fn is_foreign(bytes: &[u8]) -> bool {
+    let begun = bytes.iter().zip(MAGIC).take_while(|(found, wanted)| found == wanted).count();
+    begun < MAGIC.len() && begun < bytes.len() && bytes.iter().any(|byte| *byte != 0)
+}
+
 /// The records of a file, and how many of its bytes are good.
 pub(super) fn read(bytes: &[u8]) -> (Vec<Record>, usize) {
     let mut records = Vec::new();
@@ -84,7 +90,7 @@ fn checksum(body: &[u8]) -> [u8; 4] {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAGIC, Record, RecordRef, append, read};
+    use super::{MAGIC, Record, RecordRef, append, is_foreign, read};
 
     fn file() -> (Vec<u8>, Vec<usize>) {
         let run = "r1".parse().unwrap();
@@ -119,8 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_file_holds_no_records() {
-        assert_eq!(read(b"something else").0, Vec::<Record>::new());
-        assert_eq!(read(b"").1, 0);
+    fn a_file_that_was_only_begun_is_empty_and_a_foreign_one_is_told_apart() {
+        for (bytes, foreign) in
+            [(&b""[..], false), (b"RRL", false), (b"\0\0\0\0", false), (b"RRLEDG2\n...", true), (b"x", true)]
+        {
+            assert_eq!(is_foreign(bytes), foreign, "{bytes:?}");
+            assert_eq!(read(bytes), (Vec::<Record>::new(), 0));
+        }
+        assert!(!is_foreign(&file().0));
     }
 }

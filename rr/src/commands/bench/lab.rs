@@ -59,7 +59,8 @@ impl Lab {
         })
         .await?;
         let state_dir = dir.path().join("worker");
-        let worker = Role::start("worker", options, move |mesh, stop| Box::pin(work(mesh, stop, state_dir, capacity))).await?;
+        let worker =
+            Role::start("worker", options, move |mesh, stop| Box::pin(work(mesh, stop, state_dir, capacity))).await?;
         let lab = Self { server, coordinator, worker, mesh, _dir: dir };
         lab.wait_for_worker().await?;
         Ok(lab)

@@ -1,13 +1,15 @@
 //! What a worker does while the server is away.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rr_nats::{Follow, OutputFilter};
 use rr_schemas::report::{Outcome, What};
 use rr_worker::Handlers;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
 
 use super::{Stage, handler, offer, run, sh, until};
 
@@ -119,4 +121,45 @@ async fn all_have_ended(stage: &Stage) {
         of_ours.next().is_none().then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_server_goes_through_each_attempt_starts_once_at_most_and_none_is_forgotten() {
+    let mut stage = Stage::with_ack_wait(Duration::from_secs(2)).await;
+    let runs = Arc::new(Mutex::new(BTreeMap::<u32, u32>::new()));
+    let seen = Arc::clone(&runs);
+    let handlers = Handlers::new().register("note".parse().unwrap(), move |context| {
+        *seen.lock().unwrap().entry(context.offer().task).or_default() += 1;
+        async {
+            sleep(Duration::from_millis(fastrand::u64(0..40))).await;
+            Ok::<_, String>(())
+        }
+    });
+    let count = 400_u32;
+    for task in 0..count {
+        stage.offer(&offer(task, handler("note"))).await;
+    }
+    let _worker = stage.worker("w1", 8, handlers).await;
+    for _ in 0..3 {
+        let seen = runs.lock().unwrap().len();
+        let more = fastrand::usize(20..80);
+        until("some more have started", async || (runs.lock().unwrap().len() >= seen + more).then_some(())).await;
+        stage.server.kill().await.unwrap();
+        stage.server.restart().await.unwrap();
+    }
+    until("the link is back", async || stage.mesh.is_connected().then_some(())).await;
+    let tasks = async || stage.ends().await.into_iter().map(|(task, _)| task).collect::<BTreeSet<u32>>();
+    until("each has ended", async || (tasks().await.len() == count as usize).then_some(())).await;
+    let mut first = BTreeMap::new();
+    for (task, ended) in stage.ends().await {
+        first.entry(task).or_insert(ended.outcome);
+    }
+    let runs = runs.lock().unwrap().clone();
+    for (task, outcome) in first {
+        match runs.get(&task) {
+            Some(1) => assert_eq!(outcome, Outcome::Ok, "task {task} ran"),
+            None => assert_eq!(outcome, Outcome::Lost, "task {task} was on its way when the server died"),
+            Some(times) => panic!("task {task} started {times} times"),
+        }
+    }
 }

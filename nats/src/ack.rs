@@ -1,0 +1,65 @@
+//! Acknowledgements. They prove nothing: a stale holder's counts as well. So nothing that must be true rests on them.
+
+use std::time::Duration;
+
+use async_nats::Subject;
+use bytes::Bytes;
+
+use crate::{
+    error::Error,
+    link::{DEADLINE, Link},
+    mux::Outgoing,
+};
+
+/// What can be said of a delivered message. Except for [`Ack::confirm`] it is said without waiting for an answer.
+#[derive(Clone, Debug)]
+pub struct Ack {
+    link: Link,
+    reply: Subject,
+}
+
+impl Ack {
+    pub(crate) const fn new(link: Link, reply: Subject) -> Self {
+        Self { link, reply }
+    }
+
+    /// It is done.
+    pub async fn ack(&self) {
+        self.say(Bytes::from_static(b"+ACK")).await;
+    }
+
+    /// It is being worked on: its time starts anew.
+    pub async fn progress(&self) {
+        self.say(Bytes::from_static(b"+WPI")).await;
+    }
+
+    /// Deliver it again, after a pause where one is given.
+    pub async fn nak(&self, pause: Option<Duration>) {
+        let body = match pause {
+            Some(pause) => Bytes::from(format!("-NAK {{\"delay\": {}}}", pause.as_nanos())),
+            None => Bytes::from_static(b"-NAK"),
+        };
+        self.say(body).await;
+    }
+
+    /// Never deliver it again.
+    pub async fn term(&self) {
+        self.say(Bytes::from_static(b"+TERM")).await;
+    }
+
+    /// It is done, and the server has said that it knows.
+    ///
+    /// # Errors
+    /// The acknowledgement may or may not have arrived.
+    pub async fn confirm(&self) -> Result<(), Error> {
+        let message = Outgoing::plain(self.reply.clone(), Bytes::from_static(b"+ACK"));
+        self.link.request(message, DEADLINE).await.map(|_| ())
+    }
+
+    async fn say(&self, body: Bytes) {
+        if let Err(error) = self.link.send(Outgoing::plain(self.reply.clone(), body)).await {
+            // The message comes again after its time; every receiver must bear that anyway.
+            tracing::debug!(%error, "an acknowledgement was not sent");
+        }
+    }
+}
