@@ -31,6 +31,14 @@ pub(crate) struct Loaded {
 /// Loads an entity; `woken` is the largest sequence that must be seen, 0 for none.
 pub(crate) async fn load(shell: &Shell, id: &EntityId, woken: u64) -> Result<Loaded, TurnError> {
     let history = shell.mesh.history(id, 0).await?;
+    // Only what stands behind the last decision is new: no decision is stored before a load has seen such a message.
+    let is_good = |stored: &StoredDecision| stored.decision.is_ok();
+    let n_old = history.iter().rposition(is_good).map_or(0, |last| last + 1);
+    for stored in history.iter().skip(n_old) {
+        if let Err(reason) = &stored.decision {
+            shell.quarantine(&stored.raw, reason).await?;
+        }
+    }
     let (mut entity, last) = fold(shell, id, history)?;
     entity.debts = Debts::of_loaded();
     let inputs = unanswered(shell, id, entity.cursor, woken).await?;
@@ -61,7 +69,7 @@ fn fold(shell: &Shell, id: &EntityId, history: Vec<StoredDecision>) -> Result<(B
         let decision = match stored.decision {
             Ok(decision) => decision,
             Err(reason) => {
-                tracing::error!(run.id = %id, stream.seq = stored.seq, %reason, "not a decision; passed over");
+                tracing::debug!(run.id = %id, stream.seq = stored.seq, %reason, "not a decision; passed over");
                 continue;
             }
         };

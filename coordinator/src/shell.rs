@@ -59,7 +59,7 @@ impl Shell {
 
     /// Keeps a message that cannot be believed, for people.
     pub(crate) async fn quarantine(&self, message: &RawMessage, reason: &str) -> Result<(), PublishError> {
-        tracing::warn!(message.subject = %message.subject, stream.seq = message.seq, reason, "input quarantined");
+        tracing::warn!(message.subject = %message.subject, stream.seq = message.seq, reason, "message quarantined");
         self.mesh.quarantine(Finder::Coordinator(&self.instance), message, reason).await
     }
 }

@@ -35,8 +35,20 @@ pub(crate) struct Turn {
     pub(crate) entity: Option<Box<Entity>>,
     /// Delivered inputs in the order of their delivery; none when only debts are to be paid.
     pub(crate) inputs: Vec<InputMsg>,
+    /// Whether another input may belong between them.
+    pub(crate) chain: Chain,
     /// Whether debts may wait.
     pub(crate) patience: Patience,
+}
+
+/// Whether the delivered inputs of a turn are all that the entity has since the first of them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Chain {
+    /// They are.
+    #[default]
+    Whole,
+    /// A delivery may have gone elsewhere meanwhile: only the stream knows.
+    Broken,
 }
 
 /// Whether debts may wait.
@@ -69,19 +81,12 @@ enum Start {
     Load,
 }
 
-#[cfg(test)]
-#[test]
-fn sizes() {
-    fn size<F: std::future::Future>(_: impl Fn(Arc<Shell>, Turn) -> F) -> usize { std::mem::size_of::<F>() }
-    println!("turn {} entity {} inputmsg {} ", size(turn), std::mem::size_of::<Entity>(), std::mem::size_of::<InputMsg>());
-}
-
 /// Runs a turn to its end, whatever goes wrong.
 pub(crate) async fn turn(shell: Arc<Shell>, turn: Turn) -> Turned {
-    let Turn { id, entity, inputs, patience } = turn;
+    let Turn { id, entity, inputs, chain, patience } = turn;
     let acks: Acks =
         inputs.iter().filter_map(|input| Some((input.seq(), input.delivery.as_ref()?.ack.clone()))).collect();
-    let mut start = begin(&shell, &id, entity, inputs);
+    let mut start = begin(&shell, &id, entity, inputs, chain);
     let mut trouble = Trouble::default();
     loop {
         let error = match attempt(&shell, &id, start, &acks, &mut trouble, patience).await {
@@ -120,14 +125,18 @@ async fn give_back(acks: &Acks, pause: Duration) {
 
 /// A first delivery of a submit is taken for what it nearly always is: the begin of a run. Where that is wrong, its
 /// first decision is refused, and the entity loaded.
-fn begin(shell: &Shell, id: &EntityId, entity: Option<Box<Entity>>, inputs: Vec<InputMsg>) -> Start {
+fn begin(shell: &Shell, id: &EntityId, entity: Option<Box<Entity>>, inputs: Vec<InputMsg>, chain: Chain) -> Start {
     if let Some(entity) = entity {
         return Start::Here(entity, inputs);
     }
     let begins = inputs.first().is_some_and(|input| {
         matches!(input.input, Ok(Input::Submit(_))) && input.delivery.as_ref().is_some_and(|how| how.delivered == 1)
     });
-    if begins { Start::Here(Box::new(Entity::new(id.clone(), shell.options.policy)), inputs) } else { Start::Load }
+    if begins && chain == Chain::Whole {
+        Start::Here(Box::new(Entity::new(id.clone(), shell.options.policy)), inputs)
+    } else {
+        Start::Load
+    }
 }
 
 fn report(id: &EntityId, error: &TurnError) {

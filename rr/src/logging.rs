@@ -23,13 +23,14 @@ pub(crate) enum Verbosity {
 /// A filter that cannot be understood (78).
 pub(crate) fn start(config: &Config, printer: Printer, verbosity: Verbosity) -> Result<(), CliError> {
     let default = match verbosity {
-        Verbosity::User => "warn,async_nats=error",
+        Verbosity::User => "warn,async_nats=off",
         Verbosity::Role => "info,async_nats=warn",
     };
     let text = config.log.as_deref().unwrap_or(default);
     let filter = EnvFilter::try_new(text)
         .map_err(|error| CliError::new(Exit::Config, format_args!("wrong log filter {text:?}: {error}")))?;
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A reader of stderr that has gone must not end what is at work: by default the log would panic about it.
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let started = match config.log_format {
         LogFormat::Text => builder.with_ansi(printer.colors_stderr()).try_init(),
         LogFormat::Json => builder.json().try_init(),

@@ -48,7 +48,7 @@ pub enum QuotaError {
     PercentBounds(Echo),
     /// No share at all.
     #[error(
-        "a threshold of 0% would always succeed; use \"allow_failure: true\" (a parallelism must be >= 1)"
+        "0% would always succeed, and start nothing as a parallelism; write 1 for at least one"
     )]
     ZeroPercent,
     /// None at all.

@@ -81,6 +81,7 @@ impl TestMesh {
     pub async fn start(timing: Timing) -> (Self, Running, Running) {
         let mesh = Self::bare(timing).await;
         let coordinator = mesh.coordinator();
+        mesh.is_made().await;
         let worker = mesh.worker("w1", &["--all-hosts", "--queues", "default"]);
         mesh.has_workers(1).await;
         (mesh, coordinator, worker)
@@ -94,6 +95,14 @@ impl TestMesh {
     /// Starts a worker; its state is kept under its name, so that the next one of this name takes it over.
     pub fn worker(&self, name: &str, args: &[&str]) -> Running {
         self.rr(["worker", "--name", name, "--capacity", "8"].iter().chain(args).copied()).start()
+    }
+
+    /// Waits until a coordinator has made the mesh.
+    ///
+    /// # Panics
+    /// None does.
+    pub async fn is_made(&self) {
+        eventually("mesh", READY, async || self.mesh().await).await;
     }
 
     /// Waits until so many workers are present.

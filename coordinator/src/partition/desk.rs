@@ -14,7 +14,7 @@ use super::{continuity::Continuity, give_back};
 use crate::{
     entity::Entity,
     shell::Shell,
-    turn::{Patience, Turn, Turned, turn},
+    turn::{Chain, Patience, Turn, Turned, turn},
 };
 
 /// Entities that may withhold an input each; beyond, the oldest pay their debts early. A fifth of what the server lets
@@ -48,6 +48,8 @@ struct Slot {
     state: State,
     /// Whether what its turn brings back may not be trusted any more.
     stale: bool,
+    /// Whether a delivery may have gone elsewhere since the first of `inputs` came.
+    chain: Chain,
     due: Option<Instant>,
     /// When it had its last turn, by the desk's own clock.
     touched: u64,
@@ -126,6 +128,7 @@ impl Desk {
             }
             slot.due = None;
             slot.stale = slot.state == State::Busy;
+            slot.chain = Chain::Broken;
             slot.state != State::Idle
         });
         self.debts.clear();
@@ -148,13 +151,14 @@ impl Desk {
         self.clock += 1;
         slot.touched = self.clock;
         let inputs = std::mem::take(&mut slot.inputs);
+        let chain = std::mem::take(&mut slot.chain);
         let entity = slot.entity.take();
         self.waiting -= inputs.len();
         if let Some(entity) = &entity {
             self.idle -= 1;
             self.idle_tasks -= entity.n_tasks();
         }
-        let begun = turn(Arc::clone(&self.shell), Turn { id, entity, inputs, patience });
+        let begun = turn(Arc::clone(&self.shell), Turn { id, entity, inputs, chain, patience });
         self.under_way.push(begun.map(Some).boxed());
     }
 

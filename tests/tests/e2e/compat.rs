@@ -265,6 +265,7 @@ async fn rr_15_output_is_seen_while_the_job_runs() {
 async fn rr_16_targets_that_nobody_serves_are_named_before_and_fail_after() {
     let mesh = TestMesh::bare(Timing::Short).await;
     let _coordinator = mesh.coordinator();
+    mesh.is_made().await;
     let _worker = mesh.worker("w1", &["--hosts", "h1"]);
     mesh.has_workers(1).await;
     mesh.write("flow.json", file(&[json!([job("a", "true", 2, &json!({"success_constraint": "1"}))])]));

@@ -59,7 +59,7 @@ async fn the_failing_example_says_why() {
     let sandbox = Sandbox::new().await;
     let path = program::root().join("examples/failing.yaml");
     let ran = sandbox.rr(["run".as_ref(), path.as_os_str()]).run().await.exits(1);
-    let ran = ran.says(&["canary web4,web5", "disk full", "everywhere"]);
+    let ran = ran.says(&["web4: exit 7", "web5: exit 7", "disk full", "everywhere"]);
     let run = ran.stderr.split_whitespace().nth(1).unwrap().to_owned();
     let why = sandbox.rr(["why", &run]).run().await.exits(0);
     let _why = why.says(&["canary", "needed 4", "everywhere"]);

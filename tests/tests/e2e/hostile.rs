@@ -1,6 +1,6 @@
 //! Whatever turns up on a subject is put into the quarantine: never executed, never fatal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -30,7 +30,8 @@ fn report_of(task: u32, worker_says: Outcome) -> Input {
     Input::Report(Report { task, attempt: 1, offer: 1, instance: "evil".parse().unwrap(), what: What::Ended(end) })
 }
 
-/// Everything that must not be believed about the run `run`, whose task 0 is under way on h1.
+/// Everything that must not be believed about the run `run`, whose task 0 is under way on h1. The mesh has two
+/// partitions.
 fn planted(run: &EntityId, p: u16) -> Vec<Planted> {
     let inbox = |end: &str| format!("rr.in.{p}.{run}.{end}");
     let cancel = Input::Cancel(Cancel { by: "evil".into(), reason: None });
@@ -65,13 +66,13 @@ fn planted(run: &EntityId, p: u16) -> Vec<Planted> {
         plain(inbox("note"), good("api:evil", &Input::Seen(Seen::default()))),
         plain(inbox("timer"), good("coordinator:evil", &Input::Timer {})),
         plain(inbox("nowhere"), good("api:evil", &cancel)),
-        plain(format!("rr.in.{}.{run}.api", p + 1), good("api:evil", &cancel)),
+        plain(format!("rr.in.{}.{run}.api", 1 - p), good("api:evil", &cancel)),
         plain(format!("rr.ev.{p}.{run}"), b"no decision".to_vec()),
         plain(format!("rr.ev.{p}.{run}"), good("coordinator:evil", &Input::Timer {})),
         // The server itself as the messenger: somebody else's timer, and a decision.
         schedule("another", inbox("timer"), good("coordinator:evil", &Input::Timer {})),
-        schedule(run.as_str(), format!("rr.ev.{p}.{run}"), ending(run)),
-        schedule(run.as_str(), inbox("api"), good("api:evil", &cancel)),
+        schedule("another2", format!("rr.ev.{p}.{run}"), ending(run)),
+        schedule("another3", inbox("api"), good("api:evil", &cancel)),
     ]
 }
 
@@ -116,15 +117,26 @@ fn planted_offers(run: &RunId) -> Vec<Planted> {
     ]
 }
 
-async fn quarantined(jetstream: &async_nats::jetstream::Context) -> Result<u64, String> {
+/// Subjects of what is in the quarantine, each with the reason.
+async fn quarantined(jetstream: &async_nats::jetstream::Context) -> Result<BTreeSet<String>, String> {
     let mut stream = jetstream.get_stream("RR_QUARANTINE").await.map_err(|error| error.to_string())?;
-    stream.info().await.map(|info| info.state.messages).map_err(|error| error.to_string())
+    let last = stream.info().await.map_err(|error| error.to_string())?.state.last_sequence;
+    let mut found = BTreeSet::new();
+    for seq in 1..=last {
+        let message = stream.get_raw_message(seq).await.map_err(|error| error.to_string())?;
+        let header = |name: &str| message.headers.get(name).map(ToString::to_string).unwrap_or_default();
+        // A message may be found twice.
+        found.insert(format!("{} {}: {}", header("Rr-Subject"), header("Rr-Seq"), header("Rr-Reason")));
+    }
+    Ok(found)
 }
 
 #[tokio::test]
 async fn what_cannot_be_believed_is_kept_aside_and_changes_nothing() {
     let mesh = TestMesh::bare(Timing::Short).await;
-    let (mut coordinator, mut worker) = (mesh.coordinator(), mesh.worker("w1", &["--hosts", "h1"]));
+    let mut coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let mut worker = mesh.worker("w1", &["--hosts", "h1"]);
     mesh.has_workers(1).await;
     let go = mesh.path("go");
     let wait = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
@@ -148,8 +160,8 @@ async fn what_cannot_be_believed_is_kept_aside_and_changes_nothing() {
         stored.unwrap_or_else(|error| panic!("{subject}: {error}"));
     }
     eventually("quarantine of everything", SOON, async || {
-        let found = quarantined(&jetstream).await?;
-        if found >= n as u64 { Ok(()) } else { Err(format!("{found} of {n}")) }
+        let reasons = quarantined(&jetstream).await?;
+        if reasons.len() >= n { Ok(()) } else { Err(format!("{} of {n}: {reasons:#?}", reasons.len())) }
     })
     .await;
     std::fs::write(go, "").unwrap();

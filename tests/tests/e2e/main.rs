@@ -11,6 +11,7 @@
 mod bad_input;
 mod compat;
 mod examples;
+mod faults;
 mod hostile;
 mod interrupt;
 mod output;

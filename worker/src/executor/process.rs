@@ -62,12 +62,14 @@ impl Processes {
         match (given, &self.execution) {
             (None, Execution::UserSession) => Ok(Cwd::Given(self.home.clone())),
             (None, Execution::Clean { workdir }) => Ok(Cwd::Fresh(workdir.clone())),
-            (Some(given), Execution::UserSession | Execution::Clean { .. }) => {
-                let path = Path::new(given);
-                if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
-                    return Err(format!("cwd must be an absolute path without \"..\"; got {given:?}"));
-                }
-                Ok(Cwd::Given(path.to_owned()))
+            (Some(given), _) if Path::new(given).components().any(|part| part == Component::ParentDir) => {
+                Err(format!("cwd may not hold \"..\"; got {given:?}"))
+            }
+            // Relative to where the user is, as in a shell. A fresh directory has nothing in it to be relative to.
+            (Some(given), Execution::UserSession) => Ok(Cwd::Given(self.home.join(given))),
+            (Some(given), Execution::Clean { .. }) if Path::new(given).is_absolute() => Ok(Cwd::Given(given.into())),
+            (Some(given), Execution::Clean { .. }) => {
+                Err(format!("cwd must be an absolute path where commands run in a fresh directory; got {given:?}"))
             }
         }
     }

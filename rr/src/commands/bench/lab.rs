@@ -92,6 +92,7 @@ impl Lab {
     pub(crate) async fn stop(self) -> Result<(), CliError> {
         self.worker.stop()?;
         self.coordinator.stop()?;
+        self.mesh.drain().await;
         self.server.stop().await.map_err(CliError::bug)?;
         Ok(())
     }

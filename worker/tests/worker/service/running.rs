@@ -71,10 +71,10 @@ async fn each_end_has_its_outcome_and_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_that_is_not_absolute_or_not_there_is_refused() {
+async fn a_directory_that_leads_upwards_or_is_not_there_is_refused() {
     let stage = Stage::new().await;
     let _worker = stage.worker("w1", 4, Handlers::new()).await;
-    let directories = ["work", "/tmp/../etc", "/no/such/directory"];
+    let directories = ["../work", "/tmp/../etc", "/no/such/directory", "no-such-directory"];
     for (task, cwd) in (0..).zip(directories) {
         stage.offer(&Offer { cwd: Some(cwd.to_owned()), ..offer(task, sh("true")) }).await;
     }
