@@ -130,8 +130,7 @@ pub fn decode<T: DeserializeOwned>(format: Format, bytes: &[u8]) -> Result<T, De
         Format::Json => serde_json::from_slice(bytes).map_err(|error| DecodeError::Json(error.to_string())),
         Format::Cbor => {
             let mut rest = bytes;
-            let value =
-                ciborium::from_reader(&mut rest).map_err(|error| DecodeError::Cbor(error.to_string()))?;
+            let value = ciborium::from_reader(&mut rest).map_err(|error| DecodeError::Cbor(error.to_string()))?;
             // ciborium stops after the first value and says nothing of what follows.
             if rest.is_empty() { Ok(value) } else { Err(DecodeError::Cbor(format!("{} trailing bytes", rest.len()))) }
         }

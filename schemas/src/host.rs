@@ -47,9 +47,7 @@ pub enum HostError {
     #[error("host looks like an IPv4 address but is none; got {0}")]
     Ipv4(Echo),
     /// Colons, but no IPv6 address.
-    #[error(
-        "host looks like an IPv6 address but is none (write no brackets, port or zone); got {0}"
-    )]
+    #[error("host looks like an IPv6 address but is none (write no brackets, port or zone); got {0}")]
     Ipv6(Echo),
     /// A token that no host has.
     #[error("token of a host is malformed; got {0}")]
@@ -69,17 +67,9 @@ impl Host {
     /// No host has this token.
     pub fn from_token(token: &str) -> Result<Self, HostError> {
         let malformed = || HostError::Token(Echo::new(token));
-        let host: Self = token
-            .replace("=-", ":")
-            .replace('=', ".")
-            .parse()
-            .map_err(|_| malformed())?;
+        let host: Self = token.replace("=-", ":").replace('=', ".").parse().map_err(|_| malformed())?;
         // One host, one token: `WEB1` and `web1.a` (not escaped) are nobody's.
-        if host.to_token() == token {
-            Ok(host)
-        } else {
-            Err(malformed())
-        }
+        if host.to_token() == token { Ok(host) } else { Err(malformed()) }
     }
 
     /// Takes a text that is known to be a host in its one spelling.
@@ -128,10 +118,7 @@ fn check_name(text: &str) -> Result<(), HostError> {
             return Err(HostError::LabelDash(Echo::new(text)));
         }
     }
-    let is_ipv4_like = text.split('.').count() == 4
-        && text
-            .bytes()
-            .all(|byte| byte == b'.' || byte.is_ascii_digit());
+    let is_ipv4_like = text.split('.').count() == 4 && text.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit());
     if is_ipv4_like && text.parse::<Ipv4Addr>().is_err() {
         return Err(HostError::Ipv4(Echo::new(text)));
     }
@@ -170,13 +157,7 @@ mod tests {
             assert_eq!((host.as_str(), host.to_token().as_str()), (spelling, token));
             assert_eq!(Host::from_token(token), Ok(host));
         }
-        assert!(
-            [LABEL_CHARS_MAX; 3]
-                .map(|length| "a".repeat(length))
-                .join(".")
-                .parse::<Host>()
-                .is_ok()
-        );
+        assert!([LABEL_CHARS_MAX; 3].map(|length| "a".repeat(length)).join(".").parse::<Host>().is_ok());
     }
 
     #[test]
@@ -209,35 +190,15 @@ mod tests {
             assert_eq!(text.parse::<Host>(), Err(error(Echo::new(text))));
         }
         assert_eq!("".parse::<Host>(), Err(E::Empty));
-        assert!(matches!(
-            "a".repeat(LABEL_CHARS_MAX + 1).parse::<Host>(),
-            Err(E::LabelTooLong(_))
-        ));
-        assert!(matches!(
-            "a.".repeat(200).parse::<Host>(),
-            Err(E::TooLong(_))
-        ));
+        assert!(matches!("a".repeat(LABEL_CHARS_MAX + 1).parse::<Host>(), Err(E::LabelTooLong(_))));
+        assert!(matches!("a.".repeat(200).parse::<Host>(), Err(E::TooLong(_))));
         assert!(serde_json::from_str::<Host>("5").is_err());
     }
 
     #[test]
     fn tokens_that_no_host_has_are_refused() {
-        for token in [
-            "",
-            "=",
-            "a=",
-            "a.b",
-            "WEB1",
-            "a==b",
-            "a b",
-            "fe80=-0=-0=-0=-0=-0=-0=-1",
-            "::1",
-            "a=-b",
-        ] {
-            assert_eq!(
-                Host::from_token(token),
-                Err(HostError::Token(Echo::new(token)))
-            );
+        for token in ["", "=", "a=", "a.b", "WEB1", "a==b", "a b", "fe80=-0=-0=-0=-0=-0=-0=-1", "::1", "a=-b"] {
+            assert_eq!(Host::from_token(token), Err(HostError::Token(Echo::new(token))));
         }
     }
 

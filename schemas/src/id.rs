@@ -24,17 +24,7 @@ pub struct EntityId(String);
 
 /// Number of a partition: the part of all entities that one coordinator works on at a time.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Eq,
-    Hash,
-    Ord,
-    PartialEq,
-    PartialOrd,
-    serde::Deserialize,
-    serde::Serialize,
-    schemars::JsonSchema,
+    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
 )]
 #[serde(transparent)]
 pub struct Partition(pub u16);
@@ -111,10 +101,7 @@ pub(crate) fn is_id_byte(byte: u8) -> bool {
 
 /// A drawn id.
 pub(crate) fn random_text(rng: &mut fastrand::Rng) -> String {
-    (0..RANDOM_CHARS)
-        .filter_map(|_| rng.choice(ALPHABET))
-        .map(|&byte| char::from(byte))
-        .collect()
+    (0..RANDOM_CHARS).filter_map(|_| rng.choice(ALPHABET)).map(|&byte| char::from(byte)).collect()
 }
 
 fn checked_id(text: &str) -> Result<String, IdError> {
@@ -157,10 +144,7 @@ mod tests {
         for text in ["a", "nightly-2026-11-01", "_x", "0", longest.as_str()] {
             let run: RunId = text.parse().unwrap();
             assert_eq!(run.as_str(), text);
-            assert_eq!(
-                serde_json::from_str::<RunId>(&serde_json::to_string(&run).unwrap()).unwrap(),
-                run
-            );
+            assert_eq!(serde_json::from_str::<RunId>(&serde_json::to_string(&run).unwrap()).unwrap(), run);
             assert_eq!(RunId::from(EntityId::from(&run)), run);
         }
     }
@@ -168,23 +152,9 @@ mod tests {
     #[test]
     fn what_is_no_id_is_refused() {
         let too_long = "a".repeat(ID_CHARS_MAX + 1);
-        for text in [
-            "",
-            "a.b",
-            "a b",
-            "*",
-            ">",
-            "a/b",
-            "a\n",
-            "é",
-            "\u{202e}",
-            too_long.as_str(),
-        ] {
+        for text in ["", "a.b", "a b", "*", ">", "a/b", "a\n", "é", "\u{202e}", too_long.as_str()] {
             let error = text.parse::<RunId>().unwrap_err();
-            assert!(
-                matches!(error, IdError::Shape(_)) && error.to_string().is_ascii(),
-                "{error}"
-            );
+            assert!(matches!(error, IdError::Shape(_)) && error.to_string().is_ascii(), "{error}");
             assert!(text.parse::<EntityId>().is_err());
         }
         assert!(matches!("-x".parse::<RunId>(), Err(IdError::Option(_))));
@@ -194,10 +164,7 @@ mod tests {
     #[test]
     fn a_partition_is_written_as_its_number() {
         assert_eq!(
-            (
-                Partition(7).to_string().as_str(),
-                serde_json::to_string(&Partition(7)).unwrap().as_str()
-            ),
+            (Partition(7).to_string().as_str(), serde_json::to_string(&Partition(7)).unwrap().as_str()),
             ("7", "7")
         );
         assert!(serde_json::from_str::<Partition>("65536").is_err());

@@ -49,9 +49,7 @@ pub enum NameError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum EnvNameError {
     /// A character or the length is not allowed.
-    #[error(
-        "invalid env name: it may hold A-Z a-z 0-9 _, not begin with a digit, 1 to 255 characters; got {0}"
-    )]
+    #[error("invalid env name: it may hold A-Z a-z 0-9 _, not begin with a digit, 1 to 255 characters; got {0}")]
     Shape(Echo),
     /// It changes how programs are loaded or shells read, or is ours.
     #[error("reserved env name: LD_*, DYLD_*, RR_*, BASH_ENV, ENV and IFS cannot be set; got {0}")]
@@ -109,15 +107,11 @@ impl FromStr for EnvName {
     fn from_str(text: &str) -> Result<Self, EnvNameError> {
         let is_shaped = text.len() <= ENV_NAME_CHARS_MAX
             && text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !is_shaped {
             return Err(EnvNameError::Shape(Echo::new(text)));
         }
-        let is_reserved = ["LD_", "DYLD_", "RR_"]
-            .iter()
-            .any(|prefix| text.starts_with(prefix))
+        let is_reserved = ["LD_", "DYLD_", "RR_"].iter().any(|prefix| text.starts_with(prefix))
             || ["BASH_ENV", "ENV", "IFS"].contains(&text);
         if is_reserved {
             return Err(EnvNameError::Reserved(Echo::new(text)));
@@ -217,23 +211,14 @@ mod tests {
             let error = text.parse::<Name>().unwrap_err();
             assert!(matches!(error, NameError::Shape(_)), "{text}");
             let error = error.to_string();
-            assert!(
-                error.starts_with("name may hold A-Z a-z 0-9 _ -, 1 to 63 characters; got "),
-                "{error}"
-            );
+            assert!(error.starts_with("name may hold A-Z a-z 0-9 _ -, 1 to 63 characters; got "), "{error}");
             assert!(error.ends_with(shown) && error.is_ascii(), "{error}");
         }
         for text in ["-", "-x", "--json"] {
-            assert!(
-                matches!(text.parse::<Name>(), Err(NameError::Option(_))),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<Name>(), Err(NameError::Option(_))), "{text}");
         }
         for text in ["_INBOX", "_inbox"] {
-            assert!(
-                matches!(text.parse::<Name>(), Err(NameError::Reserved(_))),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<Name>(), Err(NameError::Reserved(_))), "{text}");
         }
     }
 
@@ -241,56 +226,24 @@ mod tests {
     fn serde_takes_a_string_only() {
         for wrong in ["5", "1e3", "true", "null", "[\"a\"]", "{}"] {
             let error = serde_json::from_str::<Name>(wrong).unwrap_err().to_string();
-            assert!(
-                error.contains("expected a name as a string (in quotes)"),
-                "{error}"
-            );
+            assert!(error.contains("expected a name as a string (in quotes)"), "{error}");
         }
-        let error = serde_json::from_str::<Name>("\"a b\"")
-            .unwrap_err()
-            .to_string();
+        let error = serde_json::from_str::<Name>("\"a b\"").unwrap_err().to_string();
         assert!(error.starts_with("name may hold"), "{error}");
-        let keys: std::collections::BTreeMap<Name, u8> =
-            serde_json::from_str(r#"{"a":1,"2":2}"#).unwrap();
+        let keys: std::collections::BTreeMap<Name, u8> = serde_json::from_str(r#"{"a":1,"2":2}"#).unwrap();
         assert_eq!(keys.len(), 2);
     }
 
     #[test]
     fn names_of_variables_that_programs_trust_are_refused() {
-        for text in [
-            "PATH",
-            "_",
-            "a1",
-            "ENVIRONMENT",
-            "RRX",
-            "LDFLAGS",
-            "ifs",
-            "ld_preload",
-        ] {
+        for text in ["PATH", "_", "a1", "ENVIRONMENT", "RRX", "LDFLAGS", "ifs", "ld_preload"] {
             assert!(text.parse::<EnvName>().is_ok(), "{text}");
         }
-        for text in [
-            "",
-            "A=B",
-            "1X",
-            "A\0",
-            "A-B",
-            "A B",
-            "Ä",
-            &"A".repeat(ENV_NAME_CHARS_MAX + 1),
-        ] {
+        for text in ["", "A=B", "1X", "A\0", "A-B", "A B", "Ä", &"A".repeat(ENV_NAME_CHARS_MAX + 1)] {
             let error = text.parse::<EnvName>().unwrap_err().to_string();
             assert!(error.starts_with("invalid env name"), "{error}");
         }
-        for text in [
-            "LD_PRELOAD",
-            "LD_LIBRARY_PATH",
-            "DYLD_INSERT_LIBRARIES",
-            "BASH_ENV",
-            "ENV",
-            "IFS",
-            "RR_FENCE",
-        ] {
+        for text in ["LD_PRELOAD", "LD_LIBRARY_PATH", "DYLD_INSERT_LIBRARIES", "BASH_ENV", "ENV", "IFS", "RR_FENCE"] {
             let error = text.parse::<EnvName>().unwrap_err().to_string();
             assert!(error.starts_with("reserved env name"), "{error}");
         }

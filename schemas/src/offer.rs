@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{codec::Body, host::Host, id::RunId, name::{EnvName, Name}, span::Span};
+use crate::{
+    codec::Body,
+    host::Host,
+    id::RunId,
+    name::{EnvName, Name},
+    span::Span,
+};
 
 /// Everything that a worker needs to run one attempt.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

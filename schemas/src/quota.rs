@@ -47,9 +47,7 @@ pub enum QuotaError {
     #[error("percent must be 1..100; got {0}")]
     PercentBounds(Echo),
     /// No share at all.
-    #[error(
-        "0% would always succeed, and start nothing as a parallelism; write 1 for at least one"
-    )]
+    #[error("0% would always succeed, and start nothing as a parallelism; write 1 for at least one")]
     ZeroPercent,
     /// None at all.
     #[error("count must be >= 1")]
@@ -79,9 +77,7 @@ impl Percent {
         match hundredths {
             0 => Err(QuotaError::ZeroPercent),
             100..=WHOLE => Ok(Self { hundredths }),
-            _ => Err(QuotaError::PercentBounds(Echo::new(
-                &Self { hundredths }.to_string(),
-            ))),
+            _ => Err(QuotaError::PercentBounds(Echo::new(&Self { hundredths }.to_string()))),
         }
     }
 
@@ -110,9 +106,7 @@ impl Quota {
     /// # Errors
     /// Zero.
     pub fn count(count: u32) -> Result<Self, QuotaError> {
-        NonZeroU32::new(count)
-            .map(Self::Count)
-            .ok_or(QuotaError::ZeroCount)
+        NonZeroU32::new(count).map(Self::Count).ok_or(QuotaError::ZeroCount)
     }
 
     /// A percentage in hundredths: 3334 is 33.34%.
@@ -147,11 +141,7 @@ impl Quota {
     /// It asks for more than `total`.
     pub fn check(&self, total: u32) -> Result<(), QuotaError> {
         let needed = self.needed(total);
-        if needed > total {
-            Err(QuotaError::Exceeds { needed, total })
-        } else {
-            Ok(())
-        }
+        if needed > total { Err(QuotaError::Exceeds { needed, total }) } else { Ok(()) }
     }
 }
 
@@ -203,40 +193,28 @@ fn parse_count(text: &str) -> Result<Quota, QuotaError> {
     if !is_number(text) {
         return Err(QuotaError::Shape(Echo::new(text)));
     }
-    let count = text
-        .parse()
-        .map_err(|_| QuotaError::CountTooLarge(Echo::new(text)))?;
+    let count = text.parse().map_err(|_| QuotaError::CountTooLarge(Echo::new(text)))?;
     Quota::count(count)
 }
 
 fn parse_percent(text: &str, number: &str) -> Result<Quota, QuotaError> {
     let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
-    if !is_number(whole)
-        || decimals.is_empty()
-        || !decimals.bytes().all(|byte| byte.is_ascii_digit())
-    {
+    if !is_number(whole) || decimals.is_empty() || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(QuotaError::Shape(Echo::new(text)));
     }
     if decimals.len() > 2 {
         return Err(QuotaError::Decimals(Echo::new(text)));
     }
     let out_of_bounds = || QuotaError::PercentBounds(Echo::new(text));
-    let part: u32 = format!("{decimals:0<2}")
-        .parse()
-        .map_err(|_| out_of_bounds())?;
+    let part: u32 = format!("{decimals:0<2}").parse().map_err(|_| out_of_bounds())?;
     let whole: u32 = whole.parse().map_err(|_| out_of_bounds())?;
-    let hundredths = whole
-        .checked_mul(100)
-        .and_then(|whole| whole.checked_add(part))
-        .ok_or_else(out_of_bounds)?;
+    let hundredths = whole.checked_mul(100).and_then(|whole| whole.checked_add(part)).ok_or_else(out_of_bounds)?;
     Quota::percent(hundredths)
 }
 
 /// Plain digits, without a leading zero that YAML or C would read as octal.
 fn is_number(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_digit())
-        && (text.len() == 1 || !text.starts_with('0'))
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'))
 }
 
 /// A count is written as an integer, a percentage as a string.

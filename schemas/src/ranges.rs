@@ -48,12 +48,8 @@ impl Ranges {
         }
         let (mut first, mut last) = range.into_inner();
         // All ranges from `from` up to `to` overlap or touch the new one and become one with it.
-        let from = self
-            .ranges
-            .partition_point(|&(_, end)| end < first && first - end > 1);
-        let to = self
-            .ranges
-            .partition_point(|&(start, _)| start <= last || start - last == 1);
+        let from = self.ranges.partition_point(|&(_, end)| end < first && first - end > 1);
+        let to = self.ranges.partition_point(|&(start, _)| start <= last || start - last == 1);
         if let Some(&(start, _)) = self.ranges.get(from..to).and_then(<[_]>::first) {
             first = first.min(start);
         }
@@ -66,17 +62,12 @@ impl Ranges {
     /// Whether `number` is in the set.
     pub fn contains(&self, number: u32) -> bool {
         let at = self.ranges.partition_point(|&(_, end)| end < number);
-        self.ranges
-            .get(at)
-            .is_some_and(|&(start, _)| start <= number)
+        self.ranges.get(at).is_some_and(|&(start, _)| start <= number)
     }
 
     /// How many numbers are in the set.
     pub fn len(&self) -> u64 {
-        self.ranges
-            .iter()
-            .map(|&(start, end)| u64::from(end - start) + 1)
-            .sum()
+        self.ranges.iter().map(|&(start, end)| u64::from(end - start) + 1).sum()
     }
 
     /// Whether no number is in the set.
@@ -144,12 +135,9 @@ impl FromStr for Ranges {
             return Ok(Self { ranges });
         }
         for item in text.split(',') {
-            let (start, end) =
-                parse_item(item).ok_or_else(|| RangesError::Shape(Echo::new(item)))?;
+            let (start, end) = parse_item(item).ok_or_else(|| RangesError::Shape(Echo::new(item)))?;
             // One between this and the last range, or they would be one range.
-            let has_gap = ranges
-                .last()
-                .is_none_or(|&(_, last)| start > last && start - last > 1);
+            let has_gap = ranges.last().is_none_or(|&(_, last)| start > last && start - last > 1);
             let is_single = !item.contains('-');
             if !has_gap || start > end || (start == end && !is_single) {
                 return Err(RangesError::Order(Echo::new(item)));
@@ -169,8 +157,7 @@ fn parse_item(item: &str) -> Option<(u32, u32)> {
 
 /// Plain digits; `parse` alone would take `+5` and `05`.
 fn parse_number(text: &str) -> Option<u32> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit())
-        && (text.len() == 1 || !text.starts_with('0'));
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
     if is_plain { text.parse().ok() } else { None }
 }
 
@@ -190,14 +177,7 @@ mod tests {
 
     #[test]
     fn sets_have_one_text() {
-        for text in [
-            "",
-            "0",
-            "4294967295",
-            "0-4294967295",
-            "0-9999,10004",
-            "1,3,5-6",
-        ] {
+        for text in ["", "0", "4294967295", "0-4294967295", "0-9999,10004", "1,3,5-6"] {
             assert_eq!(text.parse::<Ranges>().unwrap().to_string(), text);
         }
     }
@@ -225,25 +205,10 @@ mod tests {
             "1..3",
             "0x1",
         ] {
-            assert!(
-                matches!(text.parse::<Ranges>(), Err(RangesError::Shape(_))),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<Ranges>(), Err(RangesError::Shape(_))), "{text}");
         }
-        for text in [
-            "3-1",
-            "5-5",
-            "1,2",
-            "1-3,4",
-            "1-3,2",
-            "1,1",
-            "5,3",
-            "4294967295,0",
-        ] {
-            assert!(
-                matches!(text.parse::<Ranges>(), Err(RangesError::Order(_))),
-                "{text}"
-            );
+        for text in ["3-1", "5-5", "1,2", "1-3,4", "1-3,2", "1,1", "5,3", "4294967295,0"] {
+            assert!(matches!(text.parse::<Ranges>(), Err(RangesError::Order(_))), "{text}");
         }
     }
 
@@ -251,10 +216,7 @@ mod tests {
     fn json_is_one_string() {
         let ranges: Ranges = (0..=9999).chain([10_004]).collect();
         assert_eq!(serde_json::to_string(&ranges).unwrap(), "\"0-9999,10004\"");
-        assert_eq!(
-            serde_json::from_str::<Ranges>("\"0-9999,10004\"").unwrap(),
-            ranges
-        );
+        assert_eq!(serde_json::from_str::<Ranges>("\"0-9999,10004\"").unwrap(), ranges);
         for wrong in ["5", "[1,2]", "null", "\"2,1\""] {
             assert!(serde_json::from_str::<Ranges>(wrong).is_err(), "{wrong}");
         }
@@ -266,10 +228,7 @@ mod tests {
         assert!(ranges.insert(u32::MAX - 1) && ranges.insert(0) && !ranges.insert(0));
         assert_eq!(ranges.to_string(), "0,4294967294-4294967295");
         ranges.push_range(0..=u32::MAX);
-        assert_eq!(
-            (ranges.len(), ranges.to_string().as_str()),
-            (1 << 32, "0-4294967295")
-        );
+        assert_eq!((ranges.len(), ranges.to_string().as_str()), (1 << 32, "0-4294967295"));
         ranges.push_range(RangeInclusive::new(5, 4));
         assert_eq!(ranges.len(), 1 << 32);
     }

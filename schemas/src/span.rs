@@ -11,13 +11,7 @@ use crate::text::{Echo, string_value};
 /// The longest span, 30 days, in milliseconds.
 const MILLIS_MAX: u64 = 30 * 24 * 3_600_000;
 /// Units from the largest to the smallest, each with its length in milliseconds.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// A length of time: whole milliseconds, 0 to 30 days.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -40,13 +34,7 @@ impl Span {
 
     /// A span of `millis` milliseconds, at most [`Span::MAX`].
     pub const fn saturating_from_millis(millis: u64) -> Self {
-        Self {
-            millis: if millis < MILLIS_MAX {
-                millis
-            } else {
-                MILLIS_MAX
-            },
-        }
+        Self { millis: if millis < MILLIS_MAX { millis } else { MILLIS_MAX } }
     }
 
     /// A span of `secs` seconds, at most [`Span::MAX`].
@@ -62,9 +50,7 @@ impl Span {
         secs.checked_mul(1_000)
             .filter(|millis| *millis <= MILLIS_MAX)
             .map(|millis| Self { millis })
-            .ok_or_else(|| SpanError {
-                given: Echo::new(&format!("{secs}s")),
-            })
+            .ok_or_else(|| SpanError { given: Echo::new(&format!("{secs}s")) })
     }
 
     /// The whole span in milliseconds.
@@ -110,9 +96,7 @@ impl FromStr for Span {
     type Err = SpanError;
 
     fn from_str(text: &str) -> Result<Self, SpanError> {
-        parse(text).ok_or_else(|| SpanError {
-            given: Echo::new(text),
-        })
+        parse(text).ok_or_else(|| SpanError { given: Echo::new(text) })
     }
 }
 
@@ -123,10 +107,7 @@ fn parse(text: &str) -> Option<Span> {
     let mut millis: u64 = 0;
     while !rest.is_empty() || text.is_empty() {
         let (digits, tail) = rest.split_at(rest.find(|char: char| !char.is_ascii_digit())?);
-        let (name, tail) = tail.split_at(
-            tail.find(|char: char| !char.is_ascii_lowercase())
-                .unwrap_or(tail.len()),
-        );
+        let (name, tail) = tail.split_at(tail.find(|char: char| !char.is_ascii_lowercase()).unwrap_or(tail.len()));
         // The iterator goes on where the last unit was found: a unit cannot come again or climb.
         let (_, length) = units.find(|(unit, _)| *unit == name)?;
         let number: u64 = digits.parse().ok()?;
@@ -167,11 +148,7 @@ mod tests {
             ("007s", 7_000, "7s"),
         ] {
             let span: Span = text.parse().unwrap();
-            assert_eq!(
-                (span.as_millis(), span.to_string().as_str()),
-                (millis, printed),
-                "{text}"
-            );
+            assert_eq!((span.as_millis(), span.to_string().as_str()), (millis, printed), "{text}");
         }
     }
 
@@ -210,10 +187,7 @@ mod tests {
             "5s\n",
         ] {
             let error = text.parse::<Span>().unwrap_err().to_string();
-            assert!(
-                error.contains("duration like 30s, 5m, 2h; max 30d"),
-                "{error}"
-            );
+            assert!(error.contains("duration like 30s, 5m, 2h; max 30d"), "{error}");
             assert!(error.is_ascii() && !error.contains('\n'), "{error}");
         }
     }

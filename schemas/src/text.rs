@@ -50,10 +50,7 @@ where
     D: Deserializer<'de>,
 {
     // `deserialize_str` would let some formats turn a bare number into a string.
-    deserializer.deserialize_any(TextVisitor {
-        what,
-        parsed: PhantomData,
-    })
+    deserializer.deserialize_any(TextVisitor { what, parsed: PhantomData })
 }
 
 struct TextVisitor<T> {

@@ -55,8 +55,8 @@ impl Output {
     /// It is none.
     #[track_caller]
     pub fn json<T: serde_json::value::Index + ?Sized>(&self, key: &T) -> serde_json::Value {
-        let value: serde_json::Value = serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("no JSON ({error}) in {self:#}"));
+        let value: serde_json::Value =
+            serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}) in {self:#}"));
         value.get(key).cloned().unwrap_or(serde_json::Value::Null)
     }
 }

@@ -1,5 +1,7 @@
 //! A run's stored history, read whole and judged.
 
+use std::collections::BTreeSet;
+
 use rr_judge::history::{Said, Stored, judge};
 use rr_nats::Mesh;
 use rr_schemas::decision::{Event, Record};
@@ -22,6 +24,14 @@ impl Verdict {
     /// # Panics
     /// It cannot be read, or an invariant is broken.
     pub async fn of(mesh: &Mesh, run: &RunId, timing: Timing) -> Self {
+        Self::without(mesh, run, timing, &BTreeSet::new()).await
+    }
+
+    /// The same where these inputs, by their sequences, were not believed.
+    ///
+    /// # Panics
+    /// As [`Verdict::of`].
+    pub async fn without(mesh: &Mesh, run: &RunId, timing: Timing, aside: &BTreeSet<u64>) -> Self {
         let entity = EntityId::from(run);
         let decisions = mesh.history(&entity, 0).await.expect("a history");
         let decisions = decisions.into_iter().filter_map(|stored| {
@@ -30,7 +40,7 @@ impl Verdict {
             Some(Stored { seq: stored.seq, hash: stored.hash, decision })
         });
         let inputs = mesh.inputs_after(&entity, 0, 0).await.expect("inputs");
-        let inputs = inputs.into_iter().filter_map(|said| {
+        let inputs = inputs.into_iter().filter(|said| !aside.contains(&said.seq())).filter_map(|said| {
             let (seq, source) = (said.seq(), said.source);
             Some(Said { seq, source, input: said.input.ok()? })
         });

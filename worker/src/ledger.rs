@@ -71,8 +71,8 @@ pub(crate) struct Open {
 /// What a ledger held when it was opened.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// The last instance that wrote it. It is dead: we hold the lock.
-    pub(crate) last: Option<InstanceId>,
+    /// The instances that wrote it, the last one at the end. They are dead: we hold the lock.
+    pub(crate) lives: Vec<InstanceId>,
     /// What it left open, by number.
     pub(crate) open: BTreeMap<u64, Open>,
 }
@@ -187,7 +187,7 @@ impl Ledger {
         record::append(&mut ledger.buffer, &RecordRef::Life(instance));
         ledger.flush()?;
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("sync"))?;
-        Ok((ledger, Found { last: history.life, open: history.open }))
+        Ok((ledger, Found { lives: history.lives, open: history.open }))
     }
 
     /// What is known of an attempt.
@@ -334,7 +334,7 @@ impl Ledger {
 /// What the files say, as they are read.
 #[derive(Debug, Default)]
 struct History {
-    life: Option<InstanceId>,
+    lives: Vec<InstanceId>,
     next: u64,
     open: BTreeMap<u64, Open>,
     known: [HashMap<Key, Known>; 2],
@@ -343,9 +343,9 @@ struct History {
 impl History {
     fn add(&mut self, record: Record) {
         match record {
-            Record::Life(instance) => self.life = Some(instance),
+            Record::Life(instance) => self.lives.push(instance),
             Record::Start(n, run, task, attempt, offer) => {
-                let Some(instance) = self.life.clone() else { return };
+                let Some(instance) = self.lives.last().cloned() else { return };
                 self.next = self.next.max(n + 1);
                 let key = Key { run, task, attempt };
                 self.known[0].insert(key.clone(), Known { n, offer, state: State::Started });

@@ -25,20 +25,21 @@ pub(crate) fn card(options: &Options, instance: &InstanceId) -> WorkerPresence {
     }
 }
 
-/// Shows the worker. The mark of `last`, which is known to be dead, is taken over; that of anybody else is an error.
+/// Shows the worker. The mark of any of `dead` is taken over: one that was killed before it could show itself leaves the
+/// mark of the one before it. That of anybody else is an error.
 pub(crate) async fn show(
     mesh: &Mesh,
     card: &WorkerPresence,
     ttl: Duration,
-    last: Option<InstanceId>,
+    dead: &[InstanceId],
 ) -> Result<Present<WorkerPresence>, PresenceError> {
-    match (mesh.present_worker(card.clone(), ttl).await, last) {
-        (Err(PresenceError::Taken { instance, .. }), Some(last)) if instance == last => {
+    match mesh.present_worker(card.clone(), ttl).await {
+        Err(PresenceError::Taken { instance, .. }) if dead.contains(&instance) => {
             let mut present = mesh.present_worker(WorkerPresence { instance, ..card.clone() }, ttl).await?;
             present.update(card.clone()).await?;
             Ok(present)
         }
-        (shown, _) => shown,
+        shown => shown,
     }
 }
 

@@ -112,7 +112,7 @@ impl Worker {
 
         let card = presence::card(&options, &instance);
         let ttl = Duration::from(options.times.presence_ttl);
-        let present = presence::show(&mesh, &card, ttl, found.last.clone()).await;
+        let present = presence::show(&mesh, &card, ttl, &found.lives).await;
         let present = present.map_err(|error| taken(&options.name, error))?;
         let (drain, stop_helpers) = (CancellationToken::new(), CancellationToken::new());
         let (draining, is_draining) = watch::channel(false);

@@ -52,7 +52,7 @@ pub(crate) fn bench(ctx: &Context, args: &BenchArgs) -> Result<Exit, CliError> {
         .build()
         .map_err(|error| CliError::bug(format_args!("no runtime: {error}")))?;
     for kind in kinds {
-        let report = runtime.block_on(measure(ctx, kind, args.n.unwrap_or(kind.default_n())))?;
+        let report = runtime.block_on(measure(ctx, kind, args.n.unwrap_or_else(|| kind.default_n())))?;
         if ctx.printer.is_json() {
             ctx.printer.json_line(&report)?;
         } else {
@@ -113,8 +113,7 @@ impl BenchKind {
         match self {
             Self::Single => 30_000,
             Self::Fan => 60_000,
-            Self::Chain => 5_000,
-            Self::Spawn => 5_000,
+            Self::Chain | Self::Spawn => 5_000,
         }
     }
 

@@ -41,23 +41,33 @@ async fn print(ctx: &Context, args: &LogsArgs, mesh: &Mesh, run: &RunId) -> Resu
         follower.until_begun().await?;
         story = follower.into_story();
     }
-    let filter = OutputFilter { tasks: wanted(args, &story)? };
+    let tasks = wanted(args, &story)?;
+    let filter = OutputFilter { tasks: tasks.clone() };
     let form = match (args.raw, ctx.printer.is_json()) {
         (true, _) => Form::Raw,
         (false, true) => Form::Json,
         (false, false) => Form::Lines,
     };
     let mut printed = Printed::new(ctx.printer, form, args.attempt);
-    if args.follow && !story.history().run().is_final() {
+    if args.follow && !is_over {
         let mut follower = Follower::new(mesh, run, ctx.printer, Show::Quiet).with_output(printed, filter);
-        return follower.until_over().await;
+        follower.until_over().await?;
+        story = follower.into_story();
+    } else {
+        let mut reader = mesh.read_output(run, filter, Follow::No);
+        while let Some(chunk) = reader.next().await.map_err(|error| mesh::told(&error))? {
+            printed.push(&story, chunk)?;
+        }
+        reader.close().await;
+        printed.finish(&story)?;
     }
-    let mut reader = mesh.read_output(run, filter, Follow::No);
-    while let Some(chunk) = reader.next().await.map_err(|error| mesh::told(&error))? {
-        printed.push(&story, chunk)?;
+    let is_meant = |task, attempt| {
+        tasks.as_ref().is_none_or(|tasks| tasks.contains(task)) && args.attempt.is_none_or(|only| only == attempt)
+    };
+    for words in story.truncations(is_meant) {
+        ctx.printer.warn(words);
     }
-    reader.close().await;
-    printed.finish(&story)
+    Ok(())
 }
 
 /// The tasks whose output is wanted; none means all.

@@ -82,6 +82,9 @@ async fn wait(
 /// Stdout is closed.
 pub(crate) async fn finish(ctx: &Context, mesh: &Mesh, story: &Story) -> Result<Exit, CliError> {
     let tails = if ctx.printer.is_json() { Tails::new() } else { output::tails(mesh, story).await };
+    for words in story.truncations(|_, _| true) {
+        ctx.printer.warn(words);
+    }
     print(ctx, &story.history().view(), &tails)
 }
 

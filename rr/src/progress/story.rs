@@ -9,17 +9,22 @@ use rr_schemas::{
     host::{self, Host},
     id::RunId,
     offer::Target,
-    report::Outcome,
+    report::{Outcome, Output},
     view::{JobView, RunView},
 };
 
 use crate::text::outcome_words;
+
+/// Attempts whose output was cut that are named one by one.
+const TRUNCATIONS_MAX: usize = 10;
 
 /// The fold, and who is in trouble.
 #[derive(Clone, Debug)]
 pub(crate) struct Story {
     history: History,
     jobs: Vec<JobStory>,
+    /// Attempts that wrote more than was kept, by task and attempt.
+    cut: BTreeMap<(u32, u32), Output>,
 }
 
 /// What the fold does not keep of a job.
@@ -85,7 +90,7 @@ impl fmt::Display for Tally {
 impl Story {
     /// A run of which nothing is known yet.
     pub(crate) fn new(run: RunId) -> Self {
-        Self { history: History::new(run), jobs: Vec::new() }
+        Self { history: History::new(run), jobs: Vec::new(), cut: BTreeMap::new() }
     }
 
     /// Folds a record in; one that is no history of ours changes nothing and says why.
@@ -108,6 +113,9 @@ impl Story {
                 }
             }
             Event::Ended { task, attempt, end, again, .. } => {
+                if end.output.dropped_bytes > 0 {
+                    self.cut.insert((*task, *attempt), end.output);
+                }
                 if let Some(story) = self.job_of_mut(*task) {
                     if end.outcome == Outcome::Ok {
                         story.ok += 1;
@@ -166,6 +174,25 @@ impl Story {
             unreachable,
             not_started: planned.n.saturating_sub(story.offered),
         })
+    }
+
+    /// What is missing of the output, in words: `pkg1 db3: output truncated: kept 8388608 of 1073741824 bytes`.
+    pub(crate) fn truncations(&self, is_wanted: impl Fn(u32, u32) -> bool) -> Vec<String> {
+        let wanted = || self.cut.iter().filter(|((task, attempt), _)| is_wanted(*task, *attempt));
+        let mut words: Vec<String> = wanted()
+            .take(TRUNCATIONS_MAX)
+            .map(|((task, _), output)| {
+                let total = output.stdout_bytes.saturating_add(output.stderr_bytes);
+                let kept = total.saturating_sub(output.dropped_bytes);
+                let job = self.job_name(*task).unwrap_or("?");
+                format!("{job} {}: output truncated: kept {kept} of {total} bytes", self.place(*task))
+            })
+            .collect();
+        let more = wanted().count().saturating_sub(TRUNCATIONS_MAX);
+        if more > 0 {
+            words.push(format!("output of {more} more attempts truncated"));
+        }
+        words
     }
 
     /// The job that a task belongs to.

@@ -126,16 +126,12 @@ impl ExprError {
         use ExprErrorKind as Kind;
         match &self.kind {
             Kind::Unclosed => Some("close it with ]".to_owned()),
-            Kind::Character(_) => Some(
-                "separate hosts by commas; a host may hold A-Z a-z 0-9 . - _ (IPv6 also :)"
-                    .to_owned(),
-            ),
-            Kind::EmptyBrackets
-            | Kind::Nested
-            | Kind::NotDigits(_)
-            | Kind::NoFirst
-            | Kind::NoLast
-            | Kind::Dashes => Some("write a range as [1-5] or [1-5,9]".to_owned()),
+            Kind::Character(_) => {
+                Some("separate hosts by commas; a host may hold A-Z a-z 0-9 . - _ (IPv6 also :)".to_owned())
+            }
+            Kind::EmptyBrackets | Kind::Nested | Kind::NotDigits(_) | Kind::NoFirst | Kind::NoLast | Kind::Dashes => {
+                Some("write a range as [1-5] or [1-5,9]".to_owned())
+            }
             Kind::Dots => Some("write [1-5]".to_owned()),
             Kind::Backwards { first, last } => Some(format!("write [{last}-{first}]")),
             Kind::Widths { first, last } => Some(format!("write [{first}-{last}]")),
@@ -174,10 +170,7 @@ impl HostSet {
     /// # Errors
     /// There is none, or there are more than [`HOSTS_MAX`]; the error has no place.
     pub fn concat(sets: impl IntoIterator<Item = Self>) -> Result<Self, ExprError> {
-        Self::from_patterns(
-            sets.into_iter().flat_map(|set| set.patterns).collect(),
-            0..0,
-        )
+        Self::from_patterns(sets.into_iter().flat_map(|set| set.patterns).collect(), 0..0)
     }
 
     /// The given hosts in the given order, neighbours folded.
@@ -213,15 +206,8 @@ impl HostSet {
     /// The host at `index`, from 0, without expanding the set.
     pub fn nth(&self, index: u32) -> Option<Host> {
         let at = self.ends.partition_point(|end| *end <= index);
-        let before = at
-            .checked_sub(1)
-            .and_then(|at| self.ends.get(at))
-            .copied()
-            .unwrap_or(0);
-        let text = self
-            .patterns
-            .get(at)?
-            .nth(u64::from(index.checked_sub(before)?))?;
+        let before = at.checked_sub(1).and_then(|at| self.ends.get(at)).copied().unwrap_or(0);
+        let text = self.patterns.get(at)?.nth(u64::from(index.checked_sub(before)?))?;
         Some(Host::trusted(text))
     }
 
@@ -232,45 +218,31 @@ impl HostSet {
 
     /// Whether `host` is one of them; expands nothing.
     pub fn contains(&self, host: &Host) -> bool {
-        self.patterns
-            .iter()
-            .any(|pattern| pattern.matches(host.as_str()))
+        self.patterns.iter().any(|pattern| pattern.matches(host.as_str()))
     }
 
     /// The hosts that are named more than once, each once, in the order of their second naming.
     pub fn duplicates(&self) -> Vec<Host> {
         let (mut seen, mut again) = (HashSet::new(), HashSet::new());
-        self.iter()
-            .filter(|host| !seen.insert(host.clone()) && again.insert(host.clone()))
-            .collect()
+        self.iter().filter(|host| !seen.insert(host.clone()) && again.insert(host.clone())).collect()
     }
 
     /// The set with each host once, where it was named first, and how many namings were left out.
     #[must_use]
     pub fn merged(&self) -> (Self, u32) {
         let mut seen = HashSet::new();
-        let hosts: Vec<Host> = self
-            .iter()
-            .filter(|host| seen.insert(host.clone()))
-            .collect();
+        let hosts: Vec<Host> = self.iter().filter(|host| seen.insert(host.clone())).collect();
         let n_kept = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
         let n_left_out = self.len().saturating_sub(n_kept);
         // What has no duplicates stays as it was written.
-        let merged = if n_left_out == 0 {
-            None
-        } else {
-            Self::from_hosts(&hosts).ok()
-        };
+        let merged = if n_left_out == 0 { None } else { Self::from_hosts(&hosts).ok() };
         (merged.unwrap_or_else(|| self.clone()), n_left_out)
     }
 }
 
 impl From<&Host> for HostSet {
     fn from(host: &Host) -> Self {
-        Self {
-            patterns: vec![Pattern::literal(host.to_string())],
-            ends: vec![1],
-        }
+        Self { patterns: vec![Pattern::literal(host.to_string())], ends: vec![1] }
     }
 }
 

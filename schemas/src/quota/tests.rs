@@ -63,20 +63,14 @@ fn what_is_no_quota_is_refused() {
         ("4294967296", large),
         ("9223372036854775808", large),
         ("0", "count must be >= 1"),
-        (
-            "0%",
-            "0% would always succeed",
-        ),
+        ("0%", "0% would always succeed"),
         ("0.00%", "0% would always succeed"),
     ] {
         let given = text.parse::<Quota>().unwrap_err().to_string();
         assert!(given.starts_with(error), "{text}: {given}");
         assert!(given.is_ascii(), "{given}");
     }
-    assert_eq!(
-        Quota::percent(50).unwrap_err().to_string(),
-        "percent must be 1..100; got \"0.5%\""
-    );
+    assert_eq!(Quota::percent(50).unwrap_err().to_string(), "percent must be 1..100; got \"0.5%\"");
 }
 
 #[test]
@@ -97,24 +91,14 @@ fn thresholds_are_rounded_up_and_windows_down() {
         ("5", 0, 5, 1),
         ("80%", 0, 1, 1),
     ] {
-        assert_eq!(
-            (quota(text).needed(total), quota(text).window(total)),
-            (needed, window),
-            "{text} of {total}"
-        );
+        assert_eq!((quota(text).needed(total), quota(text).window(total)), (needed, window), "{text} of {total}");
     }
 }
 
 #[test]
 fn a_threshold_above_the_targets_is_refused() {
-    assert_eq!(
-        quota("12").check(10).unwrap_err().to_string(),
-        "needs 12 of 10"
-    );
-    assert_eq!(
-        quota("80%").check(0).unwrap_err().to_string(),
-        "needs 1 of 0"
-    );
+    assert_eq!(quota("12").check(10).unwrap_err().to_string(), "needs 12 of 10");
+    assert_eq!(quota("80%").check(0).unwrap_err().to_string(), "needs 1 of 0");
     assert!(quota("10").check(10).is_ok() && Quota::ALL.check(1).is_ok());
 }
 
@@ -128,28 +112,19 @@ fn counts_are_integers_and_percentages_strings_in_json() {
         ("\"33.30%\"", "33.3%", "\"33.3%\""),
     ] {
         let read: Quota = serde_json::from_str(json).unwrap();
-        assert_eq!(
-            (read, serde_json::to_string(&read).unwrap().as_str()),
-            (quota(meaning), written)
-        );
+        assert_eq!((read, serde_json::to_string(&read).unwrap().as_str()), (quota(meaning), written));
     }
     for (json, error) in [
         ("0", "count must be >= 1"),
         ("-5", "count must be >= 1; got -5"),
-        (
-            "9223372036854775808",
-            "count is too large; got \"9223372036854775808\"",
-        ),
+        ("9223372036854775808", "count is too large; got \"9223372036854775808\""),
         ("1e400", "number out of range"),
         (
             "0.8",
             "invalid type: floating point `0.8`, expected percent 1..100 such as \"80%\", or count 1..hosts such as 8",
         ),
         ("8.0", "invalid type: floating point `8.0`"),
-        (
-            "true",
-            "invalid type: boolean `true`, expected percent 1..100",
-        ),
+        ("true", "invalid type: boolean `true`, expected percent 1..100"),
         ("null", "invalid type: null, expected percent"),
         ("\"101%\"", "percent must be 1..100; got \"101%\""),
     ] {

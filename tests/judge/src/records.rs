@@ -70,7 +70,8 @@ impl<'p> Judge<'p> {
             }
             Event::Started { task, attempt, .. } | Event::Held { task, attempt } => {
                 let is_open = self.tasks.get(task).is_some_and(|task| task.is_open(*attempt));
-                self.findings.demand(is_open, Rule::Count, at, || format!("task {task} runs an attempt that is not open"));
+                self.findings
+                    .demand(is_open, Rule::Count, at, || format!("task {task} runs an attempt that is not open"));
             }
             Event::Ended { task, attempt, end, again, .. } => {
                 let end = TaskEnd { at: record.at, attempt: *attempt, outcome: end.outcome, again: *again };
@@ -222,7 +223,8 @@ impl<'p> Judge<'p> {
         for (number, view) in (planned.first..).zip(&job.tasks) {
             let ok = self.tasks.get(&number).is_some_and(|task| task.last == Some(Outcome::Ok) && !task.open);
             let same = (view.status == TaskStatus::Ok) == ok && view.status != TaskStatus::Running;
-            self.findings.demand(same, Rule::Conservation, 0, || format!("task {number} is shown as {}", view.status.word()));
+            self.findings
+                .demand(same, Rule::Conservation, 0, || format!("task {number} is shown as {}", view.status.word()));
         }
     }
 

@@ -137,8 +137,12 @@ fn is_offer(of: &'static str) -> impl Fn(&Event) -> bool {
 fn a_clean_history_passes() {
     let story = clean();
     assert_eq!(judge(&id(), &story.decisions, &story.inputs, &Policy::default()), []);
-    let events: Vec<&Event> = story.decisions.iter().flat_map(|stored| &stored.decision.events).map(|r| &r.event).collect();
-    assert!(events.iter().any(|event| matches!(event, Event::RunEnded { status: RunStatus::Succeeded })), "{events:#?}");
+    let events: Vec<&Event> =
+        story.decisions.iter().flat_map(|stored| &stored.decision.events).map(|r| &r.event).collect();
+    assert!(
+        events.iter().any(|event| matches!(event, Event::RunEnded { status: RunStatus::Succeeded })),
+        "{events:#?}"
+    );
     assert!(events.iter().any(|event| matches!(event, Event::Late { .. })), "{events:#?}");
 }
 

@@ -73,7 +73,10 @@ fn tells(told: &str, path: &str, text: &str) -> bool {
 #[tokio::test]
 async fn every_error_of_a_file_is_told_at_once() {
     let sandbox = Sandbox::new().await;
-    sandbox.write("many.yaml", "name: f\njobs:\n  - name: a b\n    run: x\n    hosts: h[3-1]\n    parallelsim: 0\n    success: 101%\n");
+    sandbox.write(
+        "many.yaml",
+        "name: f\njobs:\n  - name: a b\n    run: x\n    hosts: h[3-1]\n    parallelsim: 0\n    success: 101%\n",
+    );
     let told = sandbox.rr(["check", "many.yaml"]).run().await.exits(65);
     for place in [":3:11:", ":4:10:", ":5:14:", ":6:5:", ":7:14:"] {
         assert!(tells(&told.stderr, "many.yaml", place), "{place} {told}");
@@ -90,7 +93,8 @@ async fn several_files_are_checked_in_one_call() {
     sandbox.write("bad.yaml", "name: 5");
     let _good = sandbox.rr(["check", "good.yaml"]).run().await.exits(0);
     let _both = sandbox.rr(["check", "good.yaml", "bad.yaml"]).run().await.exits(65).says(&["bad.yaml:1:7"]);
-    let _gone = sandbox.rr(["check", "good.yaml", "gone.yaml"]).run().await.exits(66).says(&["gone.yaml", "no such file"]);
+    let _gone =
+        sandbox.rr(["check", "good.yaml", "gone.yaml"]).run().await.exits(66).says(&["gone.yaml", "no such file"]);
     let _none = sandbox.rr(["check"]).run().await.exits(2);
 }
 

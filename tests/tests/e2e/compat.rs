@@ -142,7 +142,8 @@ async fn rr_08_a_percentage_of_success_is_rounded_up() {
     }
     let told = sandbox.rr(["run", "flow.json"]).run().await.exits(0);
     assert!(told.stdout.contains("9 ok of 9, needed 9"), "{told}");
-    let _bad = run(&sandbox, &file(&[json!([job("a", "true", 9, &json!({"success_constraint": "most"}))])])).await.exits(65);
+    let _bad =
+        run(&sandbox, &file(&[json!([job("a", "true", 9, &json!({"success_constraint": "most"}))])])).await.exits(65);
 }
 
 /// How many ran at once at most, by what each wrote when it began and ended; and who ran.
@@ -190,9 +191,12 @@ async fn rr_10_every_target_runs_exactly_once() {
 async fn rr_11_nothing_starts_in_vain() {
     let sandbox = Sandbox::new().await;
     let cmd = "echo begin $RR_HOST >> log; [ $RR_HOST != h1 ] || exit 1; until [ -e gone ]; do sleep 0.02; done";
-    sandbox.write("flow.yaml", format!(
-        "name: f\njobs:\n  - name: a\n    shell: {cmd:?}\n    hosts: h[1-10]\n    parallelism: 2\n    timeout: 1s\n"
-    ));
+    sandbox.write(
+        "flow.yaml",
+        format!(
+            "name: f\njobs:\n  - name: a\n    shell: {cmd:?}\n    hosts: h[1-10]\n    parallelism: 2\n    timeout: 1s\n"
+        ),
+    );
     let ran = view(&sandbox.rr(["run", "flow.yaml", "--json"]).run().await.exits(1));
     let (_, who) = concurrency(&sandbox.read("log"));
     assert!(who.len() <= 2, "{who:?}");

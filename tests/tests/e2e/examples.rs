@@ -66,5 +66,8 @@ async fn the_failing_example_says_why() {
     let shown = sandbox.rr(["show", &run, "--json"]).run().await.exits(0);
     let view: RunView = serde_json::from_str(&shown.stdout).unwrap();
     let found: Vec<_> = view.jobs.iter().map(|job| job.status).collect();
-    assert_eq!((view.status, found), (RunStatus::Failed, vec![JobStatus::Failed, JobStatus::Succeeded, JobStatus::Skipped]));
+    assert_eq!(
+        (view.status, found),
+        (RunStatus::Failed, vec![JobStatus::Failed, JobStatus::Succeeded, JobStatus::Skipped])
+    );
 }

@@ -108,10 +108,15 @@ async fn torture(victim: Victim) {
 
 /// A run succeeds, unless its claimed job, which is not repeated, was lost on every host.
 fn check(verdict: &Verdict, run: &RunId) {
-    let end = verdict.events().find_map(|event| if let Event::RunEnded { status } = event { Some(*status) } else { None });
+    let end =
+        verdict.events().find_map(|event| if let Event::RunEnded { status } = event { Some(*status) } else { None });
     let lost = |event: &&Event| matches!(event, Event::Ended { end, again: None, .. } if end.outcome == Outcome::Lost);
     let n_lost = verdict.events().filter(lost).count();
-    assert!(end == Some(RunStatus::Succeeded) || n_lost == 3, "{run} ends {end:?}, {n_lost} lost\n{:#?}", verdict.events().collect::<Vec<_>>());
+    assert!(
+        end == Some(RunStatus::Succeeded) || n_lost == 3,
+        "{run} ends {end:?}, {n_lost} lost\n{:#?}",
+        verdict.events().collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test]

@@ -67,7 +67,8 @@ async fn a_grandchild_with_a_session_of_its_own_neither_hangs_nor_escapes() {
     let daemons = sandbox.processes();
     assert!(matches!(daemons.as_slice(), [one] if one.command == "sleep 600"), "{daemons:?}");
     // What is stopped is stopped whole.
-    let _killed = run(&sandbox, "setsid setsid sleep 600 & sleep 601", "    timeout: 500ms\n    grace: 300ms\n", 1).await;
+    let _killed =
+        run(&sandbox, "setsid setsid sleep 600 & sleep 601", "    timeout: 500ms\n    grace: 300ms\n", 1).await;
     assert_eq!(sandbox.processes(), daemons);
 }
 

@@ -97,9 +97,9 @@ const fn of_input(input: &Input) -> (&'static str, &'static str) {
 
 #[test]
 fn every_input_is_written_as_ever() {
-    let found =
-        [Found::WorkerPresent, Found::WorkerGone, Found::OfferWaits, Found::OfferUnserved, Found::OfferGone];
-    let attempts = (1..).zip(found).map(|(attempt, found)| SeenAttempts { tasks: (0..=9).into(), attempt, offer: 1, found });
+    let found = [Found::WorkerPresent, Found::WorkerGone, Found::OfferWaits, Found::OfferUnserved, Found::OfferGone];
+    let attempts =
+        (1..).zip(found).map(|(attempt, found)| SeenAttempts { tasks: (0..=9).into(), attempt, offer: 1, found });
     let claim = Claim { task: 3, attempt: 2, worker: "w1".parse().unwrap(), instance: "i1".parse().unwrap() };
     for input in [
         Input::Submit(Box::new(submit())),
@@ -157,7 +157,11 @@ fn every_event_is_written_as_ever() {
         let name = of_event(&event);
         let record = Record { cause: 11, at: TIME.parse().unwrap(), event };
         let prev = "00112233445566778899aabbccddeeff".into();
-        check_sent(name, "coordinator:c1", Decision { n: 2, by: "c1".parse().unwrap(), upto: 12, prev, events: vec![record] });
+        check_sent(
+            name,
+            "coordinator:c1",
+            Decision { n: 2, by: "c1".parse().unwrap(), upto: 12, prev, events: vec![record] },
+        );
     }
 }
 
@@ -245,7 +249,8 @@ fn whatever_an_older_rr_has_written_is_still_read() {
 
 #[test]
 fn a_reader_passes_over_fields_that_it_does_not_know() {
-    let envelope = Envelope::new("api:ada", "r1".parse().unwrap(), Input::Cancel(Cancel { by: "a".into(), reason: None }));
+    let envelope =
+        Envelope::new("api:ada", "r1".parse().unwrap(), Input::Cancel(Cancel { by: "a".into(), reason: None }));
     let mut value = serde_json::to_value(&envelope).unwrap();
     value["hue"] = "green".into();
     value["body"]["cancel"]["mood"] = 5.into();

@@ -38,7 +38,7 @@ fn start(ledger: &mut Ledger, task: u32) -> u64 {
 fn what_was_flushed_is_found_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (mut ledger, found) = open(&dir, "one");
-    assert_eq!((found.last, found.open.len()), (None, 0));
+    assert_eq!((found.lives.len(), found.open.len()), (0, 0));
     let numbers: Vec<u64> = (0..4).map(|task| start(&mut ledger, task)).collect();
     ledger.end(numbers[1], ended(Outcome::Ok));
     ledger.end(numbers[2], ended(Outcome::Failed));
@@ -48,7 +48,7 @@ fn what_was_flushed_is_found_after_a_restart() {
     drop(ledger);
 
     let (ledger, found) = open(&dir, "two");
-    assert_eq!(found.last.unwrap().as_str(), "one");
+    assert_eq!(found.lives.last().unwrap().as_str(), "one");
     let states: Vec<Option<State>> = (0..4).map(|task| ledger.known(&key(task)).map(|known| known.state)).collect();
     assert_eq!(states, [State::Started, State::Ended, State::Confirmed, State::Started].map(Some));
     assert_eq!(ledger.known(&key(9)), None, "{lost} was never flushed");

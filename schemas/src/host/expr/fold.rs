@@ -15,10 +15,7 @@ pub fn fold(hosts: &[Host]) -> String {
     let mut groups: BTreeMap<Vec<&str>, Vec<Row>> = BTreeMap::new();
     for host in hosts {
         let (literals, numbers) = split(host.as_str(), DIMENSIONS_MAX);
-        groups
-            .entry(literals)
-            .or_default()
-            .push(numbers.into_iter().map(|number| vec![number]).collect());
+        groups.entry(literals).or_default().push(numbers.into_iter().map(|number| vec![number]).collect());
     }
     let mut patterns = Vec::new();
     for (literals, mut rows) in groups {
@@ -28,9 +25,7 @@ pub fn fold(hosts: &[Host]) -> String {
             rows = merge_rows(rows, dimension);
         }
         rows.sort_by_cached_key(|row| {
-            row.iter()
-                .map(|items| items.first().map(|item| (item.n_digits(), *item)))
-                .collect::<Vec<_>>()
+            row.iter().map(|items| items.first().map(|item| (item.n_digits(), *item))).collect::<Vec<_>>()
         });
         patterns.extend(rows.into_iter().map(|row| to_pattern(&literals, row)));
     }
@@ -49,8 +44,7 @@ pub(super) fn in_order<'a>(hosts: impl IntoIterator<Item = &'a Host>) -> Vec<Pat
             (Some((same, items)), Some(&number)) if *same == literals => push(items, number),
             _ => {
                 let closed = open.replace((literals, numbers));
-                patterns
-                    .extend(closed.map(|(literals, items)| to_pattern(&literals, row_of(items))));
+                patterns.extend(closed.map(|(literals, items)| to_pattern(&literals, row_of(items))));
             }
         }
     }
@@ -63,11 +57,7 @@ type Row = Vec<Vec<Item>>;
 
 /// A host without a number has no place for one.
 fn row_of(items: Vec<Item>) -> Row {
-    if items.is_empty() {
-        Vec::new()
-    } else {
-        vec![items]
-    }
+    if items.is_empty() { Vec::new() } else { vec![items] }
 }
 
 /// Merges rows that differ only in `dimension`. In that dimension each row has one number yet.
@@ -93,10 +83,7 @@ fn merge_rows(mut rows: Vec<Row>, dimension: usize) -> Vec<Row> {
 
 /// Appends a number, to the last range if it follows it.
 fn push(items: &mut Vec<Item>, number: Item) {
-    match items
-        .last_mut()
-        .and_then(|last| last.extended(number).map(|longer| (last, longer)))
-    {
+    match items.last_mut().and_then(|last| last.extended(number).map(|longer| (last, longer))) {
         Some((last, longer)) => *last = longer,
         None => items.push(number),
     }
@@ -109,16 +96,11 @@ fn to_pattern(literals: &[&str], row: Row) -> Pattern {
     for (items, literal) in row.into_iter().zip(literals) {
         match items.as_slice() {
             [single] if single.first == single.last => {
-                let text = pattern
-                    .tail
-                    .last_mut()
-                    .map_or(&mut pattern.head, |(_, text)| text);
+                let text = pattern.tail.last_mut().map_or(&mut pattern.head, |(_, text)| text);
                 text.push_str(&single.text(single.first));
                 text.push_str(literal);
             }
-            _ => pattern
-                .tail
-                .push((Bracket::new(items), (*literal).to_owned())),
+            _ => pattern.tail.push((Bracket::new(items), (*literal).to_owned())),
         }
     }
     pattern
@@ -136,10 +118,7 @@ fn split(host: &str, numbers_max: usize) -> (Vec<&str>, Vec<Item>) {
             break;
         };
         let digits_end = last + 1;
-        let before = rest
-            .get(..digits_end)
-            .unwrap_or_default()
-            .trim_end_matches(is_digit);
+        let before = rest.get(..digits_end).unwrap_or_default().trim_end_matches(is_digit);
         if let Some(number) = host.get(before.len()..digits_end).and_then(Item::single) {
             numbers.push(number);
             literals.push(host.get(digits_end..literal_end).unwrap_or_default());

@@ -54,10 +54,7 @@ impl Parser<'_> {
                 Some(' ') => {
                     self.skip_spaces();
                     if !matches!(self.peek(), None | Some(',')) {
-                        return Err(ExprError::new(
-                            Kind::Character(Echo::new(" ")),
-                            here..here + 1,
-                        ));
+                        return Err(ExprError::new(Kind::Character(Echo::new(" ")), here..here + 1));
                     }
                     break here;
                 }
@@ -67,10 +64,7 @@ impl Parser<'_> {
                 }
                 Some(']') => return Err(ExprError::new(Kind::Unopened, here..here + 1)),
                 Some(char) if is_host_char(char) => {
-                    let literal = pattern
-                        .tail
-                        .last_mut()
-                        .map_or(&mut pattern.head, |(_, literal)| literal);
+                    let literal = pattern.tail.last_mut().map_or(&mut pattern.head, |(_, literal)| literal);
                     literal.push(char.to_ascii_lowercase());
                     self.at += 1;
                 }
@@ -122,10 +116,7 @@ fn parse_item(item: &str, start: usize) -> Result<Item, ExprError> {
         // Behind an item in brackets there is a comma or the closing bracket.
         return Err(ExprError::new(Kind::EmptyItem, start..start + 1));
     }
-    if let Some((at, char)) = item
-        .char_indices()
-        .find(|(_, char)| !char.is_ascii_digit() && *char != '-')
-    {
+    if let Some((at, char)) = item.char_indices().find(|(_, char)| !char.is_ascii_digit() && *char != '-') {
         return Err(match char {
             '[' => ExprError::new(Kind::Nested, start + at..start + at + 1),
             '.' if item.contains("..") => ExprError::new(Kind::Dots, start..end),
@@ -144,28 +135,16 @@ fn parse_item(item: &str, start: usize) -> Result<Item, ExprError> {
     };
     if (from.width > 0 || to.width > 0) && first.len() != last.len() {
         let width = first.len().max(last.len());
-        return fault(Kind::Widths {
-            first: format!("{first:0>width$}"),
-            last: format!("{last:0>width$}"),
-        });
+        return fault(Kind::Widths { first: format!("{first:0>width$}"), last: format!("{last:0>width$}") });
     }
     if from.first > to.first {
-        return fault(Kind::Backwards {
-            first: first.to_owned(),
-            last: last.to_owned(),
-        });
+        return fault(Kind::Backwards { first: first.to_owned(), last: last.to_owned() });
     }
-    Ok(Item {
-        last: to.last,
-        ..from
-    })
+    Ok(Item { last: to.last, ..from })
 }
 
 fn character_error(kind: fn(Echo) -> Kind, char: char, at: usize) -> ExprError {
-    ExprError::new(
-        kind(Echo::new(char.encode_utf8(&mut [0; 4]))),
-        at..at + char.len_utf8(),
-    )
+    ExprError::new(kind(Echo::new(char.encode_utf8(&mut [0; 4]))), at..at + char.len_utf8())
 }
 
 /// Checks the limit first: with it all numbers are small and the rest is about their form.
@@ -179,12 +158,7 @@ fn checked(pattern: Pattern, span: Range<usize>) -> Result<Pattern, ExprError> {
         let host: Host = pattern.head.parse().map_err(host_error)?;
         return Ok(Pattern::literal(host.into()));
     }
-    if pattern.head.contains(':')
-        || pattern
-            .tail
-            .iter()
-            .any(|(_, literal)| literal.contains(':'))
-    {
+    if pattern.head.contains(':') || pattern.tail.iter().any(|(_, literal)| literal.contains(':')) {
         return Err(ExprError::new(Kind::Ipv6Range, span));
     }
     for probe in pattern.probes() {

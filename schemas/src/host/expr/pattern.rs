@@ -30,17 +30,12 @@ pub(super) struct Item {
 
 impl Pattern {
     pub(super) fn literal(text: String) -> Self {
-        Self {
-            head: text,
-            tail: Vec::new(),
-        }
+        Self { head: text, tail: Vec::new() }
     }
 
     /// How many hosts it names; `u64::MAX` for more than that.
     pub(super) fn count(&self) -> u64 {
-        self.tail.iter().fold(1, |count, (bracket, _)| {
-            count.saturating_mul(bracket.count())
-        })
+        self.tail.iter().fold(1, |count, (bracket, _)| count.saturating_mul(bracket.count()))
     }
 
     /// The host at `index`; the rightmost bracket turns fastest.
@@ -66,8 +61,7 @@ impl Pattern {
 
     /// Whether `host` is one of its hosts.
     pub(super) fn matches(&self, host: &str) -> bool {
-        host.strip_prefix(self.head.as_str())
-            .is_some_and(|rest| tail_matches(&self.tail, rest))
+        host.strip_prefix(self.head.as_str()).is_some_and(|rest| tail_matches(&self.tail, rest))
     }
 
     /// For each bracket one of its numbers, so chosen that a fault of any expansion shows in one of the two
@@ -89,8 +83,7 @@ fn tail_matches(tail: &[(Bracket, String)], text: &str) -> bool {
     let n_digits = text.bytes().take_while(u8::is_ascii_digit).count();
     (1..=n_digits).any(|length| {
         let (number, rest) = text.split_at(length);
-        rest.strip_prefix(literal.as_str())
-            .is_some_and(|rest| bracket.contains(number) && tail_matches(tail, rest))
+        rest.strip_prefix(literal.as_str()).is_some_and(|rest| bracket.contains(number) && tail_matches(tail, rest))
     })
 }
 
@@ -112,11 +105,7 @@ impl Bracket {
 
     fn nth(&self, index: u64) -> Option<String> {
         let at = self.ends.partition_point(|end| *end <= index);
-        let before = at
-            .checked_sub(1)
-            .and_then(|at| self.ends.get(at))
-            .copied()
-            .unwrap_or(0);
+        let before = at.checked_sub(1).and_then(|at| self.ends.get(at)).copied().unwrap_or(0);
         let item = self.items.get(at)?;
         Some(item.text(item.first.checked_add(index.checked_sub(before)?)?))
     }
@@ -125,25 +114,16 @@ impl Bracket {
         let Ok(value) = number.parse::<u64>() else {
             return false;
         };
-        self.items
-            .iter()
-            .any(|item| (item.first..=item.last).contains(&value) && item.text(value) == number)
+        self.items.iter().any(|item| (item.first..=item.last).contains(&value) && item.text(value) == number)
     }
 
     fn longest(&self) -> String {
         let texts = self.items.iter().map(|item| item.text(item.last));
-        texts
-            .max_by(|one, two| one.len().cmp(&two.len()).then_with(|| one.cmp(two)))
-            .unwrap_or_default()
+        texts.max_by(|one, two| one.len().cmp(&two.len()).then_with(|| one.cmp(two))).unwrap_or_default()
     }
 
     fn most_zeros(&self) -> String {
-        let n_zeros = |text: &String| {
-            (
-                text.bytes().take_while(|byte| *byte == b'0').count(),
-                text.len(),
-            )
-        };
+        let n_zeros = |text: &String| (text.bytes().take_while(|byte| *byte == b'0').count(), text.len());
         let texts = self.items.iter().map(|item| item.text(item.first));
         texts.max_by_key(n_zeros).unwrap_or_default()
     }
@@ -154,21 +134,14 @@ impl Item {
     pub(super) fn single(digits: &str) -> Option<Self> {
         let value = digits.parse().ok()?;
         let is_filled = digits.len() > 1 && digits.starts_with('0');
-        Some(Self {
-            first: value,
-            last: value,
-            width: if is_filled { digits.len() } else { 0 },
-        })
+        Some(Self { first: value, last: value, width: if is_filled { digits.len() } else { 0 } })
     }
 
     /// Takes the single number `next` in at the end, if it follows and is written alike.
     pub(super) fn extended(self, next: Self) -> Option<Self> {
         let follows = self.last.checked_add(1) == Some(next.first);
         let is_alike = self.width == 0 && next.width == 0 || self.n_digits() == next.n_digits();
-        (follows && is_alike).then_some(Self {
-            last: next.last,
-            ..self
-        })
+        (follows && is_alike).then_some(Self { last: next.last, ..self })
     }
 
     /// How many digits its last number is written with.

@@ -3,8 +3,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 fn set(text: &str) -> HostSet {
-    text.parse()
-        .unwrap_or_else(|error| panic!("{text}: {error}"))
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn bracket() -> impl Strategy<Value = String> {
@@ -19,16 +18,9 @@ fn bracket() -> impl Strategy<Value = String> {
 fn expression() -> impl Strategy<Value = String> {
     let pattern = prop_oneof![
         "[a-z]{1,2}[0-9]{0,3}(\\.[a-z][0-9]?)?",
-        (
-            "[a-c]?",
-            bracket(),
-            "(-n|n|\\.x)?",
-            prop::option::of(bracket())
-        )
-            .prop_map(|(head, one, middle, two)| format!(
-                "{head}{one}{middle}{}",
-                two.unwrap_or_else(|| "z".to_owned())
-            )),
+        ("[a-c]?", bracket(), "(-n|n|\\.x)?", prop::option::of(bracket())).prop_map(
+            |(head, one, middle, two)| format!("{head}{one}{middle}{}", two.unwrap_or_else(|| "z".to_owned()))
+        ),
         "10\\.0\\.0\\.[1-9]",
         "fe80::[1-9a-f]",
     ];

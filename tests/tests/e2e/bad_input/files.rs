@@ -94,7 +94,8 @@ async fn what_a_flow_does_not_have() {
 #[tokio::test]
 async fn what_is_too_much() {
     let jobs = |n: u32| (0..n).map(|n| format!("- {{name: j{n}, run: [x]}}\n")).collect::<String>();
-    let hosts = |n: u32| (0..n).map(|n| format!("- {{name: j{n}, run: [x], hosts: \"h[1-50001]\"}}\n")).collect::<String>();
+    let hosts =
+        |n: u32| (0..n).map(|n| format!("- {{name: j{n}, run: [x], hosts: \"h[1-50001]\"}}\n")).collect::<String>();
     let many = "- { name: a, run: [x], hosts: \"h[1-2000]\", retry: 1000 }\n";
     check(vec![
         yaml("jobs", &format!("name: f\njobs:\n{}", jobs(10_001)), &["10001 jobs, limit 10000"]),

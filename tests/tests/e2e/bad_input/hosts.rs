@@ -90,7 +90,10 @@ async fn in_a_file_they_have_their_place() {
         yaml("none", &hosts("[]"), &["host", ":5:12:"]),
         yaml("a number", &hosts("5"), &["hosts: expected string", ":5:12:"]),
         yaml("a null", &hosts("~"), &["hosts", ":5:12:"]),
-        super::Row { exit: 0, ..yaml("twice", &hosts("\"h[1-5],h[3-7]\""), &["warning", "3 of 10 hosts are named again", "7 remain"]) },
+        super::Row {
+            exit: 0,
+            ..yaml("twice", &hosts("\"h[1-5],h[3-7]\""), &["warning", "3 of 10 hosts are named again", "7 remain"])
+        },
         super::Row { exit: 0, ..line("wide", "parallelism: 20", &["warning", "10 will run at once"]) },
     ])
     .await;

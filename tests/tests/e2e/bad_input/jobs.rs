@@ -13,7 +13,22 @@ async fn names() {
         yaml("nothing", &named(""), &[":3:"]),
     ];
     let wrong = [
-        "a.b", "a*", "a>", "a b", "a\\tb", "a\\0b", "a\\nb", "..", "a/b", "", "é", "🦀", "a\\u202eb", "ａ", "$JS", "-a",
+        "a.b",
+        "a*",
+        "a>",
+        "a b",
+        "a\\tb",
+        "a\\0b",
+        "a\\nb",
+        "..",
+        "a/b",
+        "",
+        "é",
+        "🦀",
+        "a\\u202eb",
+        "ａ",
+        "$JS",
+        "-a",
         "../../etc/passwd",
     ];
     rows.extend(wrong.map(|name| yaml("a character", &named(&format!("\"{name}\"")), &["name", ":3:11:"])));
@@ -73,7 +88,11 @@ async fn commands() {
     let argument = "x".repeat(131_072);
     let arguments = format!("run: [x{}]", format!(", {}", "y".repeat(60_000)).repeat(5));
     check(vec![
-        yaml("a text", &run("run: touch started"), &["expected list, found string", "command must be a list", ":4:10:"]),
+        yaml(
+            "a text",
+            &run("run: touch started"),
+            &["expected list, found string", "command must be a list", ":4:10:"],
+        ),
         yaml("an empty list", &run("run: []"), &["the command is empty", ":4:10:"]),
         yaml("an empty program", &run("run: [\"\"]"), &["command must be a list", ":4:11:"]),
         yaml("no command", &run("queue_: 1").replace("    queue_: 1\n", ""), &["job has no command"]),
@@ -98,11 +117,19 @@ async fn templates_and_environment() {
     };
     let env = |env: &str| job(&format!("env: {{ {env} }}"));
     let mut rows = vec![
-        yaml("unknown", &run("'{{ versoin }}'"), &["unknown parameter \"versoin\"", "did you mean \"version\"?", ":5:"]),
+        yaml(
+            "unknown",
+            &run("'{{ versoin }}'"),
+            &["unknown parameter \"versoin\"", "did you mean \"version\"?", ":5:"],
+        ),
         yaml("unclosed", &run("'{{ version'"), &["unclosed {{", ":5:28:"]),
         yaml("an expression", &run("'{{ 1/0 }}'"), &["name of one parameter", ":5:31:"]),
         yaml("nested", &run("'{{ {{ version }} }}'"), &["name of one parameter", ":5:31:"]),
-        yaml("a host without hosts", "name: f\njobs:\n  - { name: a, run: [echo, '{{ host }}'] }\n", &["{{ host }} has no value", ":3:28:"]),
+        yaml(
+            "a host without hosts",
+            "name: f\njobs:\n  - { name: a, run: [echo, '{{ host }}'] }\n",
+            &["{{ host }} has no value", ":3:28:"],
+        ),
         yaml("NUL in a value", &env("A: \"x\\0\""), &["NUL", ":6:"]),
         Row { exit: 0, ..yaml("a line break in a value", &env("A: \"x\\ny\""), &[]) },
         Row { exit: 0, ..yaml("a literal", &run("'\\{{ x'"), &[]) },
