@@ -15,6 +15,8 @@ use crate::{
     error::{Error, PublishError},
     mesh::Mesh,
     ordered::Content,
+    subject::{self, InputSubject},
+    work::subjects,
 };
 
 /// How often a write is tried against others; each of them has written a larger number or comes to an end.
@@ -128,7 +130,8 @@ impl Mesh {
         Ok(entries)
     }
 
-    /// Every run whose id begins with `prefix`, in order.
+    /// Every run whose id begins with `prefix`, in order. Where none has a state, those that were only just asked for
+    /// are looked at: a state is written when a run has lived for a moment.
     ///
     /// # Errors
     /// [`Error`].
@@ -137,6 +140,11 @@ impl Mesh {
         let keys = messages.iter().filter_map(|message| RUNS.key_of(message));
         let mut runs: Vec<RunId> =
             keys.filter(|key| key.starts_with(prefix)).filter_map(|key| key.parse().ok()).collect();
+        if runs.is_empty() {
+            let asked = subjects(self.link(), subject::EVENTS, subject::ALL_REQUESTS).await?;
+            let ids = asked.iter().filter_map(|text| InputSubject::parse(text)).map(|input| input.entity.into());
+            runs.extend(ids.filter(|run: &RunId| run.as_str().starts_with(prefix)));
+        }
         runs.sort();
         Ok(runs)
     }

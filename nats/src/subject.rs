@@ -85,6 +85,9 @@ pub(crate) const JOINS: &str = "rr.api.join.*";
 /// Decisions of every entity.
 pub(crate) const ALL_DECISIONS: &str = "rr.ev.>";
 
+/// What people and programs ask, of every entity.
+pub(crate) const ALL_REQUESTS: &str = "rr.in.*.*.api";
+
 /// All inputs of a partition.
 pub(crate) fn inputs_of_partition(partition: Partition) -> String {
     format!("rr.in.{partition}.>")

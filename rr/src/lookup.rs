@@ -52,12 +52,7 @@ pub(crate) async fn find(ctx: &Context, typed: &str) -> Result<Found, CliError> 
 
 async fn in_mesh(mesh: &Mesh, typed: &RunId) -> Result<Option<RunId>, CliError> {
     let known = mesh.find_runs(typed.as_str()).await.map_err(|error| mesh::told(&error))?;
-    if !known.is_empty() {
-        return ids::choose(typed, known).map(Some);
-    }
-    // A run that no coordinator has seen has no state yet; it is found by its whole id.
-    let first = mesh.first_of(&typed.into()).await.map_err(|error| mesh::told(&error))?;
-    Ok(first.map(|_| typed.clone()))
+    if known.is_empty() { Ok(None) } else { ids::choose(typed, known).map(Some) }
 }
 
 async fn in_archive(archive: &Archive, typed: &RunId) -> Result<Found, CliError> {

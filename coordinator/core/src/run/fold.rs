@@ -37,6 +37,14 @@ pub enum IllegalEvent {
     /// It goes on with a job that is over.
     #[error("job {0} goes on, and is over")]
     JobOver(Name),
+    /// The job is in a state that the event cannot follow.
+    #[error("job {job} cannot be {event} in the state it is in")]
+    JobOutOfOrder {
+        /// The job.
+        job: Name,
+        /// What the event says of it.
+        event: &'static str,
+    },
     /// It comes before the run was submitted, or submits it twice.
     #[error("{0} at the wrong end of a run's life")]
     OutOfLife(&'static str),

@@ -216,3 +216,32 @@ fn time_does_not_go_back_with_the_clock_of_the_stream() {
     let records = stage.end(0, 1, Outcome::Ok, Some(0));
     assert!(records.iter().all(|record| record.at >= before));
 }
+
+#[test]
+fn what_no_history_explains_is_illegal_and_changes_nothing() {
+    let text = r#"{"name":"f","slots":[{"jobs":[{"name":"a","run":["x"],"hosts":"a[1-2]"}]},
+        {"jobs":[{"name":"b","run":["x"],"hosts":"b[1-2]"}]}]}"#;
+    let mut stage = Stage::new(&flow(text));
+    let name = |name: &str| name.parse().unwrap();
+    let ended = |job: &str| Event::JobEnded { job: name(job), status: JobStatus::Failed };
+    let offered = |job: &str, tasks: &str, attempt| Event::Offered {
+        job: name(job),
+        tasks: tasks.parse().unwrap(),
+        attempt,
+        offer: 1,
+    };
+    let illegal = |run: &mut Run, event: &Event| {
+        let before = run.view();
+        let record = Record { cause: 1, at: run.started_at().unwrap(), event: event.clone() };
+        assert!(run.apply(&record).is_err(), "{event:?}");
+        assert_eq!(run.view(), before);
+    };
+    for event in [ended("a"), ended("c"), offered("a", "2", 1), offered("a", "0", 1), offered("b", "9", 1)] {
+        illegal(&mut stage.run, &event);
+    }
+    stage.end(0, 1, Outcome::Failed, Some(1));
+    stage.end(1, 1, Outcome::Ok, Some(0));
+    for event in [ended("a"), ended("b"), offered("b", "2", 1)] {
+        illegal(&mut stage.run, &event);
+    }
+}
