@@ -95,7 +95,7 @@ impl Sandbox {
     pub fn call<A: Into<OsString>>(&self, program: &Path, args: impl IntoIterator<Item = A>) -> Call<'_> {
         let args = args.into_iter().map(Into::into).collect();
         let program = program.to_owned();
-        Call { sandbox: self, program, args, env: Vec::new(), stdin: None, stdout: None, limit: CALL_LIMIT }
+        Call { sandbox: self, program, args, env: Vec::new(), stdin: None, stdout: None, stderr: None, limit: CALL_LIMIT }
     }
 
     /// Every living process that stems from this user.
@@ -167,6 +167,7 @@ pub struct Call<'s> {
     env: Vec<(String, String)>,
     stdin: Option<PathBuf>,
     stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
     limit: Duration,
 }
 
@@ -192,6 +193,12 @@ impl Call<'_> {
     /// With its stdout there instead of in a file.
     pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
         self.stdout = Some(stdout.into());
+        self
+    }
+
+    /// With its stderr there instead of in a file.
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.stderr = Some(stderr.into());
         self
     }
 
@@ -221,6 +228,7 @@ impl Call<'_> {
         let file = |kind: &str| sandbox.dir().join("calls").join(format!("{number}.{kind}"));
         let (stdout, stderr) = (file("stdout"), file("stderr"));
         let stdin = self.stdin.map_or_else(Stdio::null, |path| File::open(path).expect("stdin").into());
+        let own_stderr = File::create(&stderr).expect("a file for stderr");
         let own_stdout = File::create(&stdout).expect("a file for stdout");
         let mut command = Command::new(&self.program);
         command
@@ -231,7 +239,7 @@ impl Call<'_> {
             .current_dir(sandbox.path(""))
             .stdin(stdin)
             .stdout(self.stdout.unwrap_or_else(|| own_stdout.into()))
-            .stderr(File::create(&stderr).expect("a file for stderr"))
+            .stderr(self.stderr.unwrap_or_else(|| own_stderr.into()))
             .process_group(0)
             .kill_on_drop(true);
         let child = command.spawn().expect("a program to start");

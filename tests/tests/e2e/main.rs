@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod cli;
 mod compat;
 mod examples;
 mod faults;

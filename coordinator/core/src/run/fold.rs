@@ -37,14 +37,9 @@ pub enum IllegalEvent {
     /// It goes on with a job that is over.
     #[error("job {0} goes on, and is over")]
     JobOver(Name),
-    /// The job is in a state that the event cannot follow.
-    #[error("job {job} cannot be {event} in the state it is in")]
-    JobOutOfOrder {
-        /// The job.
-        job: Name,
-        /// What the event says of it.
-        event: &'static str,
-    },
+    /// It ends a job that has attempts under way.
+    #[error("job {0} ends with attempts under way")]
+    JobBusy(Name),
     /// It comes before the run was submitted, or submits it twice.
     #[error("{0} at the wrong end of a run's life")]
     OutOfLife(&'static str),
@@ -265,6 +260,9 @@ impl Run {
 
     fn fold_job_ended(&mut self, name: &Name, status: JobStatus) -> Result<(), IllegalEvent> {
         let index = self.index_of_open(name)?;
+        if self.jobs.get(index).is_some_and(|job| job.open > 0) {
+            return Err(IllegalEvent::JobBusy(name.clone()));
+        }
         self.settle_delayed(index);
         if let Some(job) = self.jobs.get_mut(index) {
             job.status = status;
