@@ -93,7 +93,7 @@ mod tests {
             jobs: Vec::new(),
             problems: Vec::new(),
         };
-        StatusEntry { n: 1, view }
+        StatusEntry::new(1, view)
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Shell {
 
     /// Writes the status of a run, unless a newer one is there.
     pub(crate) async fn show(&self, entity: &Entity) -> Result<(), PublishError> {
-        let entry = StatusEntry { n: entity.tip.n, view: entity.run.view() };
+        let entry = StatusEntry::new(entity.tip.n, entity.run.view());
         self.status.put(&entry).await.map(|_| ())
     }
 

@@ -157,11 +157,100 @@ impl From<Outcome> for TaskStatus {
     }
 }
 
+/// Jobs of a run that its entry in `rr-runs` lists at most: one message must hold them, and be cheap to write often.
+pub const STATUS_JOBS_MAX: usize = 200;
+
 /// A run in the bucket `rr-runs`: a projection for `rr ls` and the NATS CLI, and the tombstone of its id.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct StatusEntry {
     /// Number of the decision that it shows; a smaller one never replaces a larger one.
     pub n: u64,
-    /// The run without its tasks.
+    /// The tasks of all jobs together.
+    pub tasks: Tally,
+    /// The run without its tasks; of more than [`STATUS_JOBS_MAX`] jobs only those that run or did not succeed.
     pub view: RunView,
+    /// Jobs that the view leaves out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub jobs_left_out: u32,
+}
+
+impl StatusEntry {
+    /// The entry that shows a run as of its decision `n`.
+    pub fn new(n: u64, mut view: RunView) -> Self {
+        let tasks = Tally::of(&view);
+        let n_jobs = view.jobs.len();
+        if n_jobs > STATUS_JOBS_MAX {
+            view.jobs.retain(|job| match job.status {
+                JobStatus::Running | JobStatus::Failed | JobStatus::Cancelled => true,
+                JobStatus::Waiting | JobStatus::Succeeded | JobStatus::Skipped => false,
+            });
+            view.jobs.truncate(STATUS_JOBS_MAX);
+        }
+        let jobs_left_out = u32::try_from(n_jobs - view.jobs.len()).unwrap_or(u32::MAX);
+        Self { n, tasks, view, jobs_left_out }
+    }
+}
+
+/// Tasks of a run, counted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Tally {
+    /// All of them.
+    pub targets: u32,
+    /// How many succeeded.
+    pub ok: u32,
+    /// How many ended otherwise, the unreachable ones not counted.
+    pub failed: u32,
+    /// How many nobody served.
+    pub unreachable: u32,
+}
+
+impl Tally {
+    /// Counts the tasks of every job of a view.
+    pub fn of(view: &RunView) -> Self {
+        view.jobs.iter().fold(Self::default(), |sum, job| Self {
+            targets: sum.targets + job.targets,
+            ok: sum.ok + job.ok,
+            failed: sum.failed + job.failed,
+            unreachable: sum.unreachable + job.unreachable,
+        })
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_entry_of_ten_thousand_jobs_fits_into_a_message() {
+        let job = |index: usize| JobView {
+            job: format!("a-job-with-a-name-as-long-as-names-may-be-{index}").parse().unwrap(),
+            slot: Some(1),
+            status: if index.is_multiple_of(3) { JobStatus::Failed } else { JobStatus::Succeeded },
+            targets: 10,
+            needed: 8,
+            ok: 7,
+            failed: 2,
+            unreachable: 1,
+            not_started: 0,
+            tasks: Vec::new(),
+        };
+        let view = RunView {
+            run: "r".parse().unwrap(),
+            flow: None,
+            status: RunStatus::Running,
+            started_at: None,
+            ended_at: None,
+            jobs: (0..10_000).map(job).collect(),
+            problems: Vec::new(),
+        };
+        let entry = StatusEntry::new(1, view);
+        assert_eq!((entry.view.jobs.len(), entry.jobs_left_out), (STATUS_JOBS_MAX, 9_800));
+        assert_eq!(entry.tasks, Tally { targets: 100_000, ok: 70_000, failed: 20_000, unreachable: 10_000 });
+        assert!(serde_json::to_vec(&entry).unwrap().len() < 100_000);
+    }
 }

@@ -95,7 +95,16 @@ impl Sandbox {
     pub fn call<A: Into<OsString>>(&self, program: &Path, args: impl IntoIterator<Item = A>) -> Call<'_> {
         let args = args.into_iter().map(Into::into).collect();
         let program = program.to_owned();
-        Call { sandbox: self, program, args, env: Vec::new(), stdin: None, stdout: None, stderr: None, limit: CALL_LIMIT }
+        Call {
+            sandbox: self,
+            program,
+            args,
+            env: Vec::new(),
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            limit: CALL_LIMIT,
+        }
     }
 
     /// Every living process that stems from this user.

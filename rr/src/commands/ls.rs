@@ -1,7 +1,10 @@
 //! `rr ls`: the runs of the mesh, and those kept on this machine.
 
 use anstyle::Style;
-use rr_schemas::{decision::RunStatus, view::RunView};
+use rr_schemas::{
+    decision::RunStatus,
+    view::{RunView, Tally},
+};
 use serde::Serialize;
 
 use crate::archive::Kept;
@@ -27,6 +30,7 @@ enum Kind {
 struct Listed {
     #[serde(flatten)]
     view: RunView,
+    tasks: Tally,
     #[serde(rename = "where")]
     kind: Kind,
     /// Nobody ended it and nobody works on it: it was killed with its rr.
@@ -40,7 +44,12 @@ pub(crate) async fn ls(ctx: &Context, args: &LsArgs) -> Result<Exit, CliError> {
     if let Some(place) = Place::find(ctx) {
         let mesh = place.connect("ls").await?;
         let statuses = mesh.statuses().await.map_err(|error| mesh::told(&error))?;
-        listed.extend(statuses.into_iter().map(|entry| Listed { view: entry.view, kind: Kind::Mesh, is_dead: false }));
+        listed.extend(statuses.into_iter().map(|entry| Listed {
+            view: entry.view,
+            tasks: entry.tasks,
+            kind: Kind::Mesh,
+            is_dead: false,
+        }));
     }
     let kept = ctx.archive()?.list().into_iter();
     listed.extend(kept.map(outline));
@@ -80,14 +89,12 @@ fn outline(kept: Kept) -> Listed {
     }
     view.started_at = view.started_at.or(Some(kept.header.since));
     let is_dead = !view.status.is_final() && !kept.is_live;
-    Listed { view, kind: Kind::Private, is_dead }
+    Listed { tasks: Tally::of(&view), view, kind: Kind::Private, is_dead }
 }
 
 fn row(listed: &Listed) -> Vec<(Style, String)> {
     let view = &listed.view;
     let now = now();
-    let sum =
-        |part: fn(&rr_schemas::view::JobView) -> u32| view.jobs.iter().map(|job| u64::from(part(job))).sum::<u64>();
     let started = view.started_at.map_or_else(|| "-".to_owned(), |at| ago(at, now));
     let is_open = !view.status.is_final() && !listed.is_dead;
     let until = view.ended_at.or_else(|| is_open.then_some(now));
@@ -106,7 +113,7 @@ fn row(listed: &Listed) -> Vec<(Style, String)> {
         } else {
             (run_style(view.status), view.status.word().to_owned())
         },
-        (plain, format!("{}/{}", sum(|job| job.ok), sum(|job| job.targets))),
+        (plain, format!("{}/{}", listed.tasks.ok, listed.tasks.targets)),
         (plain, started),
         (plain, time),
         (DIM, kind.to_owned()),

@@ -80,7 +80,8 @@ async fn a_run_is_cancelled_by_whoever_wants_it() {
     wait.has_written("second: started", SOON).await;
     let _cancelled = sandbox.rr(["cancel", "r1", "--reason", "wrong version"]).run().await.exits(0);
     let _ended = wait.ended(SOON).await.exits(4).says(&["cancelled"]);
-    let _why = sandbox.rr(["why", "r1"]).run().await.exits(0).says(&["wrong version", "tester"]);
+    let _why = sandbox.rr(["why", "r1"]).run().await.exits(0).says(&["cancelled"]);
+    let _story = sandbox.rr(["watch", "r1"]).run().await.exits(4).says(&["wrong version", "tester"]);
     let _unknown = sandbox.rr(["cancel", "r2"]).run().await.exits(66);
 }
 
@@ -94,12 +95,13 @@ async fn ids_may_be_shortened_to_what_is_unique() {
     for verb in ["show", "why", "logs", "watch"] {
         let _one = sandbox.rr([verb, "b"]).run().await.exits(0);
         let _whole = sandbox.rr([verb, "alpha-1"]).run().await.exits(0);
-        let _several = sandbox.rr([verb, "al"]).run().await.exits(65).says(&["ambiguous: 2 runs", "alpha-1", "alpha-2"]);
+        let _several =
+            sandbox.rr([verb, "al"]).run().await.exits(65).says(&["ambiguous: 2 runs", "alpha-1", "alpha-2"]);
         let _none = sandbox.rr([verb, "c"]).run().await.exits(66).says(&["no run \"c\""]);
         let _empty = sandbox.rr([verb, ""]).run().await.exits(65).says(&["empty"]);
         let _no_id = sandbox.rr([verb, "a.b"]).run().await.exits(65).says(&["id may hold"]);
     }
-    let _no_id = sandbox.rr(["run", "flow.yaml", "--id", "a b"]).run().await.exits(2).says(&["id may hold"]);
+    let _no_id = sandbox.rr(["run", "flow.yaml", "--id", "a b"]).run().await.exits(65).says(&["id may hold"]);
 }
 
 #[tokio::test]
@@ -110,7 +112,11 @@ async fn json_is_one_document_and_nothing_else() {
     let waited = sandbox.rr(["publish", "flow.yaml", "--wait", "--json"]).run().await.exits(0);
     let ran = view(&waited);
     assert_eq!(view(&sandbox.rr(["show", ran.run.as_str(), "--json"]).run().await.exits(0)), ran);
-    let fields: BTreeSet<String> = serde_json::from_str::<serde_json::Map<String, Value>>(&waited.stdout).unwrap().into_iter().map(|(key, _)| key).collect();
+    let fields: BTreeSet<String> = serde_json::from_str::<serde_json::Map<String, Value>>(&waited.stdout)
+        .unwrap()
+        .into_iter()
+        .map(|(key, _)| key)
+        .collect();
     assert_eq!(fields, ["run", "flow", "status", "started_at", "ended_at", "jobs"].map(str::to_owned).into());
     let task = &serde_json::from_str::<Value>(&waited.stdout).unwrap()["jobs"][0]["tasks"][0];
     assert!(task["host"].is_null() && task["queue"] == "default" && task["attempts"][0]["exit_code"] == 0, "{task}");
@@ -154,7 +160,10 @@ async fn one_name_is_one_worker() {
     let _served = hosts.says(&["served by"]);
     assert!(worker.runs());
     // A worker that is told to stop lets its attempts end.
-    mesh.write("flow.yaml", "name: f\njobs: [{ name: a, shell: 'echo x > began; sleep 0.7', hosts: [h1], cwd: /tmp }]\n");
+    mesh.write(
+        "flow.yaml",
+        "name: f\njobs: [{ name: a, shell: 'echo x > began; sleep 0.7', hosts: [h1], cwd: /tmp }]\n",
+    );
     let mut wait = mesh.rr(["publish", "flow.yaml", "--follow"]).start();
     wait.has_written("a: started", SOON).await;
     worker.terminate();
@@ -236,7 +245,11 @@ async fn every_exit_code_has_its_case() {
 
 /// Rows `| 65 | … |` of a table, or lines `  65  …` of the help.
 fn codes(text: &str) -> BTreeSet<u8> {
-    text.lines().filter_map(|line| line.trim().trim_start_matches('|').trim().split([' ', '|']).next()?.trim_matches('`').parse().ok()).collect()
+    text.lines()
+        .filter_map(|line| {
+            line.trim().trim_start_matches('|').trim().split([' ', '|']).next()?.trim_matches('`').parse().ok()
+        })
+        .collect()
 }
 
 #[tokio::test]

@@ -223,7 +223,7 @@ fn presence_joining_control_and_status_are_written_as_ever() {
     let view = r#"{"run": "r1", "flow": "rollout", "status": "running", "started_at": "2026-11-22T01:02:03.456Z", "ended_at": null,
         "jobs": [{"job": "pkg", "slot": 1, "status": "running", "targets": 10, "needed": 8, "ok": 3, "failed": 1, "unreachable": 1,
         "not_started": 0, "tasks": []}]}"#;
-    check("status", &StatusEntry { n: 7, view: serde_json::from_str(view).unwrap() });
+    check("status", &StatusEntry::new(7, serde_json::from_str(view).unwrap()));
 }
 
 #[test]

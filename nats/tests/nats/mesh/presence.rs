@@ -96,7 +96,7 @@ fn status(id: &str, n: u64, status: RunStatus) -> StatusEntry {
         jobs: Vec::new(),
         problems: Vec::new(),
     };
-    StatusEntry { n, view }
+    StatusEntry::new(n, view)
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn thresholds_and_windows() {
         line("too much", "success: 101%", &["1..100", ":6:14:"]),
         line("below nothing", "parallelism: -5", &["count 1..hosts", ":6:18:"]),
         line("no parallelism", "parallelism: 0", &[">= 1", ":6:18:"]),
-        line("no share", "parallelism: 0%", &[">= 1", ":6:18:"]),
+        line("no share", "parallelism: 0%", &["write 1", ":6:18:"]),
         line("2^63", "parallelism: 9223372036854775808", &["too large", ":6:18:"]),
         line("all", "parallelism: all", &["expected", ":6:18:"]),
         line("a typing error", "parallelsim: 2", &["unknown field", "did you mean \"parallelism\"?", ":6:5:"]),
