@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use futures::{StreamExt as _, stream};
 use rr_core::run::WITHDRAWN_BY;
 use rr_nats::{Error, JoinRequest, LaneError};
-use rr_schemas::presence::{Join, JoinAnswer};
+use rr_schemas::{
+    name::WorkerName,
+    presence::{Hosts, Join, JoinAnswer},
+};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +64,7 @@ async fn welcome(shell: &Shell, join: &Join) -> Result<JoinAnswer, Error> {
     }
     // Whatever was known of its lane may be about to change.
     shell.lanes.forget(&join.worker);
-    let hosts = match shell.mesh.ensure_host_lane(&join.worker, &join.serves.hosts).await {
+    let hosts = match host_lane(shell, join).await {
         Ok(hosts) => hosts,
         Err(error) => return refused(error),
     };
@@ -75,6 +78,37 @@ async fn welcome(shell: &Shell, join: &Join) -> Result<JoinAnswer, Error> {
     }
     tracing::info!(worker.id = %join.worker, instance = %join.instance, "worker joined");
     Ok(JoinAnswer::Welcome { hosts, queues })
+}
+
+/// The lane of the worker's hosts. Those of a worker that is gone are free: a worker shows itself before it joins and as
+/// long as it lives, so whoever is absent serves nobody.
+async fn host_lane(shell: &Shell, join: &Join) -> Result<Option<String>, LaneError> {
+    if join.serves.hosts == Hosts::None {
+        drop_lane(shell, &join.worker).await?;
+    }
+    loop {
+        let error = match shell.mesh.ensure_host_lane(&join.worker, &join.serves.hosts).await {
+            Err(error @ LaneError::Taken { .. }) => error,
+            settled => return settled,
+        };
+        let LaneError::Taken { by, .. } = &error else { return Err(error) };
+        let Ok(by) = by.parse::<WorkerName>() else { return Err(error) };
+        if by == join.worker || !shell.presence.is_steady() || is_present(shell, &by).await? {
+            return Err(error);
+        }
+        tracing::info!(worker.id = %by, by = %join.worker, "hosts of a worker that is gone are taken over");
+        drop_lane(shell, &by).await?;
+    }
+}
+
+/// Asks the server: what is watched here may be a moment old.
+async fn is_present(shell: &Shell, worker: &WorkerName) -> Result<bool, Error> {
+    Ok(shell.mesh.workers().await?.iter().any(|present| present.worker == *worker))
+}
+
+async fn drop_lane(shell: &Shell, worker: &WorkerName) -> Result<(), Error> {
+    shell.lanes.forget(worker);
+    shell.mesh.drop_host_lane(worker).await
 }
 
 fn refused(error: LaneError) -> Result<JoinAnswer, Error> {

@@ -194,10 +194,14 @@ async fn a_worker_joins_by_asking_and_nobody_takes_its_hosts() {
     let welcome = JoinAnswer::Welcome { hosts: Some("w-w1".to_owned()), queues: vec!["q-q".to_owned()] };
     assert_eq!(ask("w1", "h[1-2]").await, welcome);
     assert_eq!(ask("w1", "h[1-3]").await, welcome, "it may come back and serve more");
+    let mut holder = world.worker("w1", "h[1-3]").await;
     for (name, hosts, reason) in
         [("w2", "h[3-4]", "h3 is served by worker w1"), ("_rr", "h9", "belongs to coordinators")]
     {
         let JoinAnswer::Refused { reason: said } = ask(name, hosts).await else { panic!("{name} was let in") };
         assert!(said.contains(reason), "{said}");
     }
+    holder.vanish().await;
+    let taken = JoinAnswer::Welcome { hosts: Some("w-w2".to_owned()), queues: vec!["q-q".to_owned()] };
+    assert_eq!(ask("w2", "h[3-4]").await, taken, "the hosts of a worker that is gone are free");
 }

@@ -1,5 +1,6 @@
 //! Whatever people get wrong is answered with a text that says what and where, and the right exit code; nothing starts.
 
+mod attempts;
 mod files;
 mod hosts;
 mod jobs;

@@ -133,3 +133,17 @@ async fn killed_workers_neither_forget_nor_repeat() {
 async fn killed_servers_neither_forget_nor_repeat() {
     torture(Victim::Server).await;
 }
+
+#[tokio::test]
+async fn a_worker_that_dies_while_it_starts_can_be_started_again() {
+    let mut dice = Dice::new();
+    let (mesh, _coordinator, mut worker_process) = TestMesh::start(Timing::Default).await;
+    for _ in 0..5 {
+        worker_process.kill().await;
+        worker_process = worker(&mesh);
+        sleep(dice.pause(60)).await;
+    }
+    worker_process.kill().await;
+    worker_process = worker(&mesh);
+    worker_process.has_written("worker ready", END).await;
+}

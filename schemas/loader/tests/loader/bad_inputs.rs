@@ -59,7 +59,7 @@ fn files_that_are_no_tree() {
         yaml("[".repeat(10_000), &["error 1:65 nesting deeper than 64"]),
         yaml("- ".repeat(10_000), &["nesting deeper than 64"]),
         json("[".repeat(100) + &"]".repeat(100), &["error 1:65 nesting deeper than 64"]),
-        json("[".repeat(10_000), &["not valid JSON"]),
+        json("[".repeat(10_000), &["error 1:65 nesting deeper than 64"]),
         json(
             "{\"name\": \"f\", \"jobs\": [\n  ",
             &["error 2:2 not valid JSON: EOF while parsing a list [expected , or ]"],
