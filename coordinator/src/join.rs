@@ -81,7 +81,8 @@ async fn welcome(shell: &Shell, join: &Join) -> Result<JoinAnswer, Error> {
 }
 
 /// The lane of the worker's hosts. Those of a worker that is gone are free: a worker shows itself before it joins and as
-/// long as it lives, so whoever is absent serves nobody.
+/// long as it lives, so whoever is absent serves nobody. A lane with offers that were delivered and not acknowledged
+/// stays: its worker may run them while its link is down, and report when it is back.
 async fn host_lane(shell: &Shell, join: &Join) -> Result<Option<String>, LaneError> {
     if join.serves.hosts == Hosts::None {
         drop_lane(shell, &join.worker).await?;
@@ -93,7 +94,11 @@ async fn host_lane(shell: &Shell, join: &Join) -> Result<Option<String>, LaneErr
         };
         let LaneError::Taken { by, .. } = &error else { return Err(error) };
         let Ok(by) = by.parse::<WorkerName>() else { return Err(error) };
-        if by == join.worker || !shell.presence.is_steady() || is_present(shell, &by).await? {
+        let is_free = by != join.worker
+            && shell.presence.is_steady()
+            && !is_present(shell, &by).await?
+            && shell.mesh.is_host_lane_idle(&by).await?;
+        if !is_free {
             return Err(error);
         }
         tracing::info!(worker.id = %by, by = %join.worker, "hosts of a worker that is gone are taken over");

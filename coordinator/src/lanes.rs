@@ -13,7 +13,7 @@ use std::{
 use rr_core::{Heard, Run, run::WITHDRAWN_BY};
 use rr_nats::{HostFilter, Mesh};
 use rr_schemas::{
-    input::{Input, Source},
+    input::{Holder, Input, Source},
     name::WorkerName,
     offer::Target,
 };
@@ -70,6 +70,15 @@ impl Lanes {
             // Only coordinators may publish such a claim, and a report by that name is nobody's.
             let is_claim = matches!(heard.input, Input::Claim(_));
             return Ok(if is_claim { Ok(()) } else { Err("a report by a name that no worker may have") });
+        }
+        // Who was believed when it started is believed to the end, whatever it serves meanwhile.
+        let says_instance = match &heard.input {
+            Input::Report(report) => Some(&report.instance),
+            Input::Claim(_) | Input::Submit(_) | Input::Cancel(_) | Input::Timer {} | Input::Seen(_) => None,
+        };
+        let is_holder = |holder: &Holder| holder.worker == *worker && Some(&holder.instance) == says_instance;
+        if run.holder(task).is_some_and(is_holder) {
+            return Ok(Ok(()));
         }
         // A run or a task that is unknown is the core's to judge.
         let Some(target) = run.plan().and_then(|plan| plan.target(task)) else { return Ok(Ok(())) };

@@ -1,13 +1,13 @@
 //! Looking at the world when deadlines of attempts have come. What is seen becomes an input; the core concludes.
 //!
-//! Seeing goes before saying: a look that cannot be trusted, because the connection has just come back and presence
-//! with it, is put off, never guessed.
+//! Seeing goes before saying: what rests on somebody's absence is put off, never guessed, as long as presence cannot be
+//! trusted because the coordinator has just started or its connection has just come back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
-use rr_core::Look;
+use rr_core::{Look, run::seen::OFFERS_MAX};
 use rr_nats::ClaimError;
 use rr_schemas::{
     input::{Found, Input, Seen, SeenAttempts},
@@ -43,27 +43,40 @@ pub(crate) async fn look(shell: &Shell, entity: &Entity, now: Timestamp) -> Resu
     if looks.is_empty() {
         return Ok(Looked::Nothing);
     }
-    if !shell.presence.is_steady() {
-        return Ok(Looked::PutOff);
-    }
     let waiting = if looks.iter().any(|look| look.holder.is_none()) {
         shell.mesh.offers(&entity.run_id).await?
     } else {
         Waiting::new()
     };
     let mut notes = Notes::default();
+    let mut doubted = false;
     for look in looks {
         for seen in see(shell, entity, &look, &waiting).await? {
-            notes.add(seen);
+            if rests_on_absence(entity, seen.found) && !shell.presence.is_steady() {
+                doubted = true;
+            } else {
+                notes.add(seen);
+            }
         }
     }
-    let mut looked = Looked::Nothing;
+    // Deadlines have come of which nothing can be said yet: a claim is on its way, or presence cannot be trusted.
+    let mut looked = Looked::PutOff;
     for seen in notes.finish() {
         tracing::debug!(run.id = %entity.run_id, ?seen, "looked");
         shell.mesh.note(&entity.id, &shell.instance, &Input::Seen(seen)).await?;
         looked = Looked::Noted;
     }
-    Ok(looked)
+    Ok(if doubted { Looked::PutOff } else { looked })
+}
+
+/// Whether a finding says that somebody is away: after a break of the connection everybody must show up again first.
+fn rests_on_absence(entity: &Entity, found: Found) -> bool {
+    match found {
+        Found::WorkerGone => true,
+        // Nobody shall start it any more, whoever is there.
+        Found::OfferUnserved => !entity.run.is_stopping(),
+        Found::WorkerPresent | Found::OfferWaits | Found::OfferGone => false,
+    }
 }
 
 async fn see(shell: &Shell, entity: &Entity, look: &Look, waiting: &Waiting) -> Result<Vec<SeenAttempts>, TurnError> {
@@ -83,9 +96,11 @@ async fn see(shell: &Shell, entity: &Entity, look: &Look, waiting: &Waiting) -> 
     }
     let mut seen = Vec::new();
     for (what, tasks) in found.into_values() {
-        let tasks = if ends_unstarted(entity, look, what) { win(shell, entity, look, &tasks).await? } else { tasks };
+        let withdrawn =
+            ends_unstarted(entity, look, what) && (shell.presence.is_steady() || !rests_on_absence(entity, what));
+        let tasks = if withdrawn { win(shell, entity, look, &tasks).await? } else { tasks };
         if !tasks.is_empty() {
-            seen.push(SeenAttempts { tasks, attempt: look.attempt, offer: look.offer, found: what });
+            seen.push(SeenAttempts { tasks, attempt: look.attempt, offer: look.offer, found: what, withdrawn });
         }
     }
     Ok(seen)
@@ -112,7 +127,8 @@ fn ends_unstarted(entity: &Entity, look: &Look, found: Found) -> bool {
         && look.holder.is_none()
         && match found {
             Found::OfferUnserved => look.queue.is_none() || entity.run.is_stopping(),
-            Found::OfferWaits | Found::OfferGone => entity.run.is_stopping(),
+            Found::OfferGone => entity.run.is_stopping() || look.offer >= OFFERS_MAX,
+            Found::OfferWaits => entity.run.is_stopping(),
             Found::WorkerPresent | Found::WorkerGone => false,
         }
 }
@@ -187,7 +203,7 @@ mod tests {
             let mut notes = Notes::default();
             for size in &sizes {
                 let tasks = Ranges::from(0..=size - 1);
-                notes.add(SeenAttempts { tasks, attempt: 1, offer: 1, found: Found::OfferWaits });
+                notes.add(SeenAttempts { tasks, attempt: 1, offer: 1, found: Found::OfferWaits, withdrawn: false });
             }
             let notes = notes.finish();
             let tasks = |seen: &Seen| seen.attempts.iter().map(|seen| seen.tasks.len()).sum::<u64>();

@@ -1,6 +1,9 @@
 //! Who is present, and this coordinator's own presence.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use rr_nats::{Mesh, PresenceWatch};
 use rr_schemas::{
@@ -33,8 +36,11 @@ pub(crate) struct Presence {
     seen: PresenceWatch,
     instance: InstanceId,
     connected: watch::Receiver<bool>,
-    /// When the connection came back last; none as long as it never broke.
+    /// When the connection came back last, or when this coordinator started.
     back_since: watch::Receiver<Option<Instant>>,
+    /// When this coordinator's own presence could not be renewed last: then others could not renew theirs either, though
+    /// every connection stood. Held for single look-ups only.
+    gap: Mutex<Option<Instant>>,
     ttl: Duration,
 }
 
@@ -47,12 +53,18 @@ impl Presence {
         back_since: watch::Receiver<Option<Instant>>,
         ttl: Duration,
     ) -> Self {
-        Self { seen, instance, connected: mesh.connected(), back_since, ttl: ttl.max(TTL_MIN) }
+        let connected = mesh.connected();
+        Self { seen, instance, connected, back_since, gap: Mutex::default(), ttl: ttl.max(TTL_MIN) }
     }
 
     /// Whether somebody's absence means anything: after a break of the connection everybody first shows up again.
     pub(crate) fn is_steady(&self) -> bool {
-        *self.connected.borrow() && self.back_since.borrow().is_none_or(|back| back.elapsed() >= self.ttl)
+        let is_long_ago = |since: Option<Instant>| since.is_none_or(|since| since.elapsed() >= self.ttl);
+        *self.connected.borrow() && is_long_ago(*self.back_since.borrow()) && is_long_ago(*self.gap())
+    }
+
+    fn gap(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.gap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this very process of a worker is present.
@@ -112,6 +124,7 @@ pub(crate) async fn show(shell: Arc<Shell>, stop: CancellationToken) {
         }
         if let Err(error) = present.renew().await {
             tracing::warn!(%error, "presence is not renewed");
+            *shell.presence.gap() = Some(Instant::now());
             sleep(RETRY_PAUSE).await;
             tick.reset_immediately();
         }

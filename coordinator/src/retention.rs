@@ -1,11 +1,11 @@
 //! Forgetting: the log is purged up to a horizon, the first message of the oldest run that is live or still kept.
 //!
 //! Purging by sequence costs nearly nothing, purging run by run more than running them. The states in the bucket stay
-//! as tombstones of their ids.
+//! longer, as tombstones of their ids.
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rr_nats::{Error, Mesh};
 use rr_schemas::{
     id::{EntityId, Partition, RunId},
@@ -21,6 +21,10 @@ const DUTY: Partition = Partition(u16::MAX);
 /// Of the oldest runs that are kept, so many are asked for their first message: submit times may tie or step back a
 /// little where the stream's leader changes.
 const OLDEST_ASKED: usize = 8;
+/// States outlive the histories of their runs by this many times as long, as tombstones of their ids.
+const TOMBSTONES_KEPT: i32 = 3;
+/// States removed in one sweep: each is a message, and the next sweep goes on.
+const REMOVED_AT_ONCE: usize = 10_000;
 
 /// Purges what need not be kept, from time to time. The first time is one pause after the start, so that what waited
 /// for a coordinator has its state in the bucket by then.
@@ -36,9 +40,9 @@ pub(crate) async fn sweep(shell: Arc<Shell>, stop: CancellationToken) {
         if shell.presence.is_rather_anothers(DUTY) {
             continue;
         }
-        let since = clock().saturating_sub(shell.options.keep.as_duration());
-        let swept = match since {
-            Ok(since) => sweep_once(&shell.mesh, since).await,
+        let keep = SignedDuration::try_from(shell.options.keep.as_duration()).unwrap_or(SignedDuration::MAX);
+        let swept = match clock().saturating_sub(keep) {
+            Ok(since) => sweep_once(&shell.mesh, since, keep).await,
             Err(_) => continue,
         };
         match swept {
@@ -49,7 +53,7 @@ pub(crate) async fn sweep(shell: Arc<Shell>, stop: CancellationToken) {
     }
 }
 
-async fn sweep_once(mesh: &Mesh, since: Timestamp) -> Result<u64, Error> {
+async fn sweep_once(mesh: &Mesh, since: Timestamp, keep: SignedDuration) -> Result<u64, Error> {
     let runs = mesh.statuses().await?;
     let mut horizon = None;
     for run in oldest_kept(&runs, since) {
@@ -59,10 +63,22 @@ async fn sweep_once(mesh: &Mesh, since: Timestamp) -> Result<u64, Error> {
             (one, other) => one.or(other),
         };
     }
+    for run in forgotten(&runs, since, keep) {
+        if let Err(error) = mesh.remove_status(run).await {
+            tracing::debug!(run.id = %run, %error, "an old status stays for now");
+        }
+    }
     match horizon {
         Some(seq) => mesh.purge_events_below(seq).await,
         None => Ok(0),
     }
+}
+
+/// Runs whose states need not be kept either: long after their histories their ids may be chosen again.
+fn forgotten(runs: &[StatusEntry], since: Timestamp, keep: SignedDuration) -> impl Iterator<Item = &RunId> {
+    let before = since.checked_sub(keep.saturating_mul(TOMBSTONES_KEPT)).unwrap_or(Timestamp::MIN);
+    let is_old = move |entry: &&StatusEntry| entry.view.ended_at.is_some_and(|ended| ended < before);
+    runs.iter().filter(is_old).take(REMOVED_AT_ONCE).map(|entry| &entry.view.run)
 }
 
 /// The runs whose first messages bound the horizon. Where none is kept, the newest of all stands in, so that what came
@@ -94,6 +110,14 @@ mod tests {
             problems: Vec::new(),
         };
         StatusEntry::new(1, view)
+    }
+
+    #[test]
+    fn states_go_long_after_their_histories() {
+        let runs = [entry("older", 0, Some(59)), entry("old", 0, Some(60)), entry("live", 0, None)];
+        let since = Timestamp::from_second(90).unwrap();
+        let gone: Vec<&str> = forgotten(&runs, since, SignedDuration::from_secs(10)).map(RunId::as_str).collect();
+        assert_eq!(gone, ["older"]);
     }
 
     #[test]

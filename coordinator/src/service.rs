@@ -7,7 +7,7 @@ use rr_schemas::{id::Partition, name::InstanceId};
 use tokio::{
     sync::watch,
     task::{Id, JoinError, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -85,7 +85,8 @@ enum Part {
 }
 
 async fn run(mesh: Mesh, options: Options, instance: InstanceId, stop: CancellationToken) {
-    let (back, back_since) = watch::channel(None);
+    // Nobody's absence means anything before everybody had the time to show up.
+    let (back, back_since) = watch::channel(Some(Instant::now()));
     // Ends with this function, and everything else with it.
     let mut connection = JoinSet::new();
     connection.spawn(presence::watch_connection(mesh.connected(), back));

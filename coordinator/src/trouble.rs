@@ -136,6 +136,10 @@ impl Trouble {
     }
 
     fn after_failure(&mut self, seq: u64, reason: &str) -> Next {
+        if seq == 0 {
+            // It fails without any input; there is nothing to put aside.
+            return Next::Later(MUCH_LATER);
+        }
         if self.inputs_max > 1 {
             // One of many; answered one by one, the good ones pass and the bad one shows.
             self.inputs_max = 1;

@@ -222,7 +222,12 @@ async fn pay(shell: &Shell, entity: &mut Entity, may_wait: bool) -> Result<(), T
         entity.debts.armed(at);
     }
     if entity.debts.status(&standing) {
-        shell.show(entity).await?;
+        match shell.show(entity).await {
+            Err(error) if error.is_retryable() => return Err(error.into()),
+            // A projection that cannot be written must not keep the run from going on.
+            Err(error) => tracing::error!(run.id = %entity.run_id, %error, "the status cannot be written"),
+            Ok(()) => {}
+        }
         entity.debts.shown(standing.n);
     }
     entity.debts.paid();

@@ -12,6 +12,7 @@ use rr_schemas::{
     presence::Hosts,
 };
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::{
     error::{Error, code},
@@ -171,6 +172,18 @@ impl Mesh {
         }
     }
 
+    /// Whether no offer of the worker's hosts is delivered and not acknowledged: it holds no work.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn is_host_lane_idle(&self, worker: &WorkerName) -> Result<bool, Error> {
+        match consumer_info(self.link(), subject::WORK, &subject::host_durable(worker)).await {
+            Ok(info) => Ok(info.num_ack_pending == 0),
+            Err(Error::NotFound { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Gives up the durable of a worker's hosts, so that others may serve them.
     ///
     /// # Errors
@@ -255,6 +268,16 @@ impl Lane {
     /// Offers that were asked for, neither delivered nor given back yet.
     pub const fn outstanding(&self) -> usize {
         self.puller.outstanding()
+    }
+
+    /// When [`Lane::next`] has something to say though nothing comes. See [`Puller::due`].
+    pub fn due(&self) -> Option<Instant> {
+        self.puller.due()
+    }
+
+    /// Asks for nothing any more; what was sent already still comes. See [`Puller::close`].
+    pub async fn close(&mut self) {
+        self.puller.close().await;
     }
 
     /// The next offer. See [`Puller::next`].

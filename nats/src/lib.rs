@@ -44,7 +44,7 @@ pub use control::{ControlFeed, JoinRequest, JoinServer};
 pub use error::{Error, PublishError};
 pub use events::{EncodedDecision, First, StoredDecision, encode_decision, hash};
 pub use input::{Delivery, EncodeError, Finder, InputMsg};
-pub use lane::{HostFilter, Lane, LaneError};
+pub use lane::{HostFilter, LANE_HOSTS_MAX, Lane, LaneError};
 pub use link::Link;
 pub use mesh::Mesh;
 pub use output::{Chunk, ChunkId, Follow, OutStream, OutputFilter, OutputReader};

@@ -112,6 +112,8 @@ pub struct Puller {
     outstanding: usize,
     pin: Option<String>,
     heard: Instant,
+    /// Whether nothing is asked for any more.
+    is_closing: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -164,12 +166,29 @@ impl Puller {
             outstanding: 0,
             pin: None,
             heard: Instant::now(),
+            is_closing: false,
         })
     }
 
     /// Messages that were asked for, neither delivered nor given back yet.
     pub const fn outstanding(&self) -> usize {
         self.outstanding
+    }
+
+    /// When [`Puller::next`] has something to say though nothing comes. Whoever loses its future before must call it then.
+    pub fn due(&self) -> Option<Instant> {
+        (self.outstanding > 0).then(|| self.patience())
+    }
+
+    /// Asks for nothing any more. What the server has sent by the time it learns of this still comes; then
+    /// [`Puller::outstanding`] is zero.
+    pub async fn close(&mut self) {
+        if std::mem::replace(&mut self.is_closing, true) {
+            return;
+        }
+        if self.inbox.drain().await.is_err() {
+            self.void();
+        }
     }
 
     /// The pin, where this puller holds it.
@@ -196,7 +215,7 @@ impl Puller {
     async fn ask(&mut self, messages: usize, patience: &Patience) -> Result<(), PullError> {
         self.forget_if_reconnected();
         // While the connection is down nothing is asked: requests that pile up would all be filled at once later.
-        if messages == 0 || !self.link.is_connected() {
+        if messages == 0 || self.is_closing || !self.link.is_connected() {
             return Ok(());
         }
         let Request { expires, idle_heartbeat, no_wait, .. } = self.terms(patience);
@@ -245,14 +264,20 @@ impl Puller {
             let patience = self.patience();
             let message = tokio::select! {
                 biased;
-                message = self.inbox.next() => message,
+                message = self.inbox.next(), if !self.is_closing || self.outstanding > 0 => message,
                 changed = self.connected.changed() => {
                     changed.map_err(|_| PullError::Closed)?;
                     continue;
                 }
                 () = sleep_until(patience), if self.outstanding > 0 => return self.silence(),
             };
-            let Some(message) = message else { return Err(PullError::Closed) };
+            let Some(message) = message else {
+                if self.is_closing {
+                    self.void();
+                    return Ok(None);
+                }
+                return Err(PullError::Closed);
+            };
             self.heard = Instant::now();
             match self.sort(message)? {
                 Sorted::Message(pulled) => return Ok(Some(pulled)),

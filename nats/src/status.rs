@@ -4,11 +4,14 @@
 
 use std::{
     cmp::Reverse,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use rr_schemas::{id::RunId, view::StatusEntry};
+use rr_schemas::{
+    id::{EntityId, RunId},
+    view::StatusEntry,
+};
 
 use crate::{
     bucket::{Entry, RUNS, value},
@@ -130,23 +133,31 @@ impl Mesh {
         Ok(entries)
     }
 
-    /// Every run whose id begins with `prefix`, in order. Where none has a state, those that were only just asked for
-    /// are looked at: a state is written when a run has lived for a moment.
+    /// Whether there is a run with exactly this id: it has a state or anything in the log.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn has_run(&self, run: &RunId) -> Result<bool, Error> {
+        // A state that cannot be read is one all the same.
+        if RUNS.get(self.link(), run.as_str()).await?.is_some_and(|entry| entry.value.is_some()) {
+            return Ok(true);
+        }
+        Ok(self.first_of(&EntityId::from(run)).await?.is_some())
+    }
+
+    /// Every run whose id begins with `prefix`, in order: those that have a state, and those that were asked for, since
+    /// a state is written only when a run has lived for a moment.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn find_runs(&self, prefix: &str) -> Result<Vec<RunId>, Error> {
         let messages = RUNS.snapshot(self.link(), ">", Content::HeadersOnly).await?;
-        let keys = messages.iter().filter_map(|message| RUNS.key_of(message));
-        let mut runs: Vec<RunId> =
-            keys.filter(|key| key.starts_with(prefix)).filter_map(|key| key.parse().ok()).collect();
-        if runs.is_empty() {
-            let asked = subjects(self.link(), subject::EVENTS, subject::ALL_REQUESTS).await?;
-            let ids = asked.iter().filter_map(|text| InputSubject::parse(text)).map(|input| input.entity.into());
-            runs.extend(ids.filter(|run: &RunId| run.as_str().starts_with(prefix)));
-        }
-        runs.sort();
-        Ok(runs)
+        let with_state = messages.iter().filter_map(|message| RUNS.key_of(message)?.parse::<RunId>().ok());
+        let asked = subjects(self.link(), subject::EVENTS, subject::ALL_REQUESTS).await?;
+        let asked_for = asked.iter().filter_map(|text| InputSubject::parse(text)).map(|input| input.entity.into());
+        let runs: BTreeSet<RunId> =
+            with_state.chain(asked_for).filter(|run| run.as_str().starts_with(prefix)).collect();
+        Ok(runs.into_iter().collect())
     }
 
     /// Removes the state of a run; its id may be chosen again then.

@@ -308,6 +308,9 @@ pub(crate) async fn consumer_names(link: &Link, stream: &str) -> Result<Vec<Stri
 pub(crate) struct ConsumerInfo {
     pub(crate) name: String,
     pub(crate) config: ConsumerConfig,
+    /// Messages that are delivered and not acknowledged.
+    #[serde(default)]
+    pub(crate) num_ack_pending: u64,
 }
 
 /// Makes a consumer, or leaves one with this name and configuration as it is.

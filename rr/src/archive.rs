@@ -72,6 +72,11 @@ impl Archive {
         self.runs.join(run.as_str())
     }
 
+    /// The run with exactly this id.
+    pub(crate) fn find(&self, run: &RunId) -> Option<Kept> {
+        open(&self.dir(run)).filter(|kept| kept.header.view.run == *run)
+    }
+
     /// Every run, the newest first. What is no run is passed over.
     pub(crate) fn list(&self) -> Vec<Kept> {
         let dirs = fs::read_dir(&self.runs).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -87,11 +92,9 @@ impl Archive {
         let newest: Vec<PathBuf> = self.list().into_iter().take(keep).map(|kept| kept.dir).collect();
         for dir in dirs.iter().filter(|dir| !newest.contains(dir)) {
             // Held while it is removed, so that nobody begins to read it meanwhile.
-            let Ok(held) = local::occupy(dir) else { continue };
-            if let Err(error) = fs::remove_dir_all(dir) {
-                tracing::warn!(dir = %dir.display(), %error, "old run not removed");
+            if let Ok(held) = local::occupy(dir) {
+                held.remove();
             }
-            drop(held);
         }
     }
 }
@@ -107,7 +110,7 @@ pub(crate) fn keep(dir: &Path, header: &Header) -> Result<(), CliError> {
 
 fn open(dir: &Path) -> Option<Kept> {
     let header = serde_json::from_slice(&fs::read(dir.join(RUN_FILE)).ok()?).ok()?;
-    Some(Kept { dir: dir.to_owned(), header, is_live: local::is_in_use(dir) })
+    Some(Kept { dir: dir.to_owned(), header, is_live: local::is_in_use(dir) && local::readable(dir).is_none() })
 }
 
 #[cfg(test)]

@@ -138,6 +138,20 @@ mod tests {
     }
 
     #[test]
+    fn a_time_limit_for_waiting_needs_somebody_who_waits() {
+        for (flags, is_taken) in [
+            (&["--timeout", "1s"][..], false),
+            (&["--timeout", "1s", "--wait"], true),
+            (&["--timeout", "1s", "--follow"], true),
+            (&["--wait", "--follow"], true),
+            (&[], true),
+        ] {
+            let parsed = Cli::try_parse_from(["rr", "publish", "f.yaml"].iter().chain(flags));
+            assert_eq!(parsed.map_err(|error| error.exit_code()).map(|_| ()), if is_taken { Ok(()) } else { Err(2) });
+        }
+    }
+
+    #[test]
     fn help_of_every_verb() {
         let mut command = Cli::command().term_width(80);
         command.build();

@@ -8,12 +8,13 @@ use tokio::runtime::Builder;
 
 use crate::cli::{Cli, Verb};
 use crate::commands;
+use crate::config::Config;
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::logging::{self, Verbosity};
-use crate::printer::Printer;
+use crate::printer::{Printer, Unread};
 
 /// Threads of a runtime that carries a whole mesh. More cost more than they give: the work is messages.
 const MESH_THREADS: usize = 2;
@@ -28,12 +29,47 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
             return if told.exit_code() == 0 { Exit::Succeeded } else { Exit::Usage };
         }
     };
-    let color = cli.global.color.unwrap_or_default();
-    let done = Context::new(Environment::read(), &cli.global).and_then(|ctx| perform(&ctx, cli.verb));
+    let printer = Printer::new(cli.global.color.unwrap_or_default(), false);
+    let done = if matches!(cli.verb, Verb::Guard) {
+        guard(printer)
+    } else {
+        Context::new(Environment::read(), &cli.global).and_then(|mut ctx| {
+            ctx.printer = ctx.printer.when_unread(unread(&cli.verb));
+            perform(&ctx, cli.verb)
+        })
+    };
     done.unwrap_or_else(|error| {
-        error.show(Printer::new(color, false));
+        error.show(printer);
         error.exit()
     })
+}
+
+/// Reads no configuration: what is wrong with that, or becomes wrong while a run goes on, must not leave it unguarded.
+fn guard(printer: Printer) -> Result<Exit, CliError> {
+    logging::start(&Config::default(), printer, Verbosity::User)?;
+    on_one_thread(commands::guard())
+}
+
+/// Whether a verb is done when nobody reads what it prints.
+const fn unread(verb: &Verb) -> Unread {
+    match verb {
+        Verb::Run(_) | Verb::Up(_) => Unread::GoesOn,
+        Verb::Publish(args) if args.wait || args.follow => Unread::GoesOn,
+        Verb::Publish(_)
+        | Verb::Watch(_)
+        | Verb::Ls(_)
+        | Verb::Show(_)
+        | Verb::Logs(_)
+        | Verb::Cancel(_)
+        | Verb::Why(_)
+        | Verb::Check(_)
+        | Verb::Plan(_)
+        | Verb::Hosts(_)
+        | Verb::Worker(_)
+        | Verb::Coordinator(_)
+        | Verb::Bench(_)
+        | Verb::Guard => Unread::Ends,
+    }
 }
 
 fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {

@@ -59,6 +59,18 @@ pub(crate) struct Lock(#[expect(dead_code, reason = "the lock lasts as long as t
 /// # Errors
 /// The file cannot be opened (78).
 pub(crate) fn try_lock(path: &Path) -> Result<Option<Lock>, CliError> {
+    try_flock(path, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// Takes the lock at `path` together with others who share it, if nobody has it alone.
+///
+/// # Errors
+/// The file cannot be opened (78).
+pub(crate) fn try_share(path: &Path) -> Result<Option<Lock>, CliError> {
+    try_flock(path, FlockOperation::NonBlockingLockShared)
+}
+
+fn try_flock(path: &Path, operation: FlockOperation) -> Result<Option<Lock>, CliError> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -69,7 +81,7 @@ pub(crate) fn try_lock(path: &Path) -> Result<Option<Lock>, CliError> {
         .map_err(|error| failed("open", path, &error))?;
     // Who only asks whether it is locked holds it for a moment; a few tries outlast that.
     for _ in 0..ASKERS_MAX {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match flock(&file, operation) {
             Ok(()) => return Ok(Some(Lock(file))),
             Err(rustix::io::Errno::WOULDBLOCK) => std::thread::yield_now(),
             Err(error) => return Err(failed("lock", path, &error.into())),
@@ -111,5 +123,16 @@ mod tests {
         assert!(first.is_some() && try_lock(&path).unwrap().is_none());
         drop(first);
         assert!(try_lock(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn those_who_share_a_lock_keep_others_off_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let both = (try_share(&path).unwrap(), try_share(&path).unwrap());
+        assert!(both.0.is_some() && both.1.is_some() && try_lock(&path).unwrap().is_none());
+        drop(both);
+        let alone = try_lock(&path).unwrap();
+        assert!(alone.is_some() && try_share(&path).unwrap().is_none());
     }
 }

@@ -15,6 +15,8 @@ use crate::files::{self, Lock};
 
 const LOCK_FILE: &str = "lock";
 const ADDRESS_FILE: &str = "up.json";
+const READ_FILE: &str = "read.json";
+const READERS_FILE: &str = "readers";
 
 /// Where a private mesh listens. Whoever can read this may do anything in it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -50,12 +52,12 @@ pub(crate) fn up_dir(state_dir: &Path) -> PathBuf {
 pub(crate) fn occupy(dir: &Path) -> Result<Occupied, CliError> {
     files::make_dir(dir)?;
     let Some(lock) = files::try_lock(&dir.join(LOCK_FILE))? else {
-        let who = read(dir).map_or_else(String::new, |address| format!(" by process {}", address.pid));
+        let who = read(dir, ADDRESS_FILE).map_or_else(String::new, |address| format!(" by process {}", address.pid));
         return Err(CliError::new(Exit::Taken, format_args!("{} is in use{who}", dir.display()))
             .hint("stop that process, or give another directory in RR_STATE_DIR"));
     };
     // What is there was left by a process that died.
-    drop(fs::remove_file(dir.join(ADDRESS_FILE)));
+    forget(dir);
     Ok(Occupied { dir: dir.to_owned(), _lock: lock })
 }
 
@@ -70,21 +72,55 @@ impl Occupied {
     /// # Errors
     /// The file cannot be written (78).
     pub(crate) fn announce(&self, address: &Address) -> Result<(), CliError> {
+        self.write(ADDRESS_FILE, address)
+    }
+
+    /// Tells others where they can read what is kept here; nobody works on it.
+    ///
+    /// # Errors
+    /// The file cannot be written (78).
+    pub(crate) fn announce_for_reading(&self, address: &Address) -> Result<(), CliError> {
+        self.write(READ_FILE, address)
+    }
+
+    /// Takes that back, and says whether somebody still reads.
+    ///
+    /// # Errors
+    /// The lock of the readers cannot be opened (78).
+    pub(crate) fn is_read(&self) -> Result<bool, CliError> {
+        drop(fs::remove_file(self.dir.join(READ_FILE)));
+        Ok(files::try_lock(&self.dir.join(READERS_FILE))?.is_none())
+    }
+
+    fn write(&self, file: &str, address: &Address) -> Result<(), CliError> {
         let bytes =
             serde_json::to_vec_pretty(address).map_err(|error| CliError::bug(format!("write JSON: {error}")))?;
-        files::write(&self.dir.join(ADDRESS_FILE), &bytes)
+        files::write(&self.dir.join(file), &bytes)
+    }
+
+    /// Removes the directory with all that is in it.
+    pub(crate) fn remove(self) {
+        if let Err(error) = fs::remove_dir_all(&self.dir) {
+            tracing::warn!(dir = %self.dir.display(), %error, "directory not removed");
+        }
     }
 }
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        drop(fs::remove_file(self.dir.join(ADDRESS_FILE)));
+        forget(&self.dir);
+    }
+}
+
+fn forget(dir: &Path) {
+    for file in [ADDRESS_FILE, READ_FILE] {
+        drop(fs::remove_file(dir.join(file)));
     }
 }
 
 /// The mesh that runs in this directory now, if one does.
 pub(crate) fn running(dir: &Path) -> Option<Address> {
-    let address = read(dir)?;
+    let address = read(dir, ADDRESS_FILE)?;
     if is_in_use(dir) {
         return Some(address);
     }
@@ -92,13 +128,31 @@ pub(crate) fn running(dir: &Path) -> Option<Address> {
     None
 }
 
+/// Where a living process lets others read what is kept in this directory.
+pub(crate) fn readable(dir: &Path) -> Option<Address> {
+    read(dir, READ_FILE).filter(|_| is_in_use(dir))
+}
+
+/// The same for whoever is about to read there: it is served as long as the lock is held, within reason.
+///
+/// # Errors
+/// The lock of the readers cannot be opened (78).
+pub(crate) fn read_along(dir: &Path) -> Result<Option<(Address, Lock)>, CliError> {
+    if readable(dir).is_none() {
+        return Ok(None);
+    }
+    let lock = files::try_share(&dir.join(READERS_FILE))?;
+    // Only what is still there with the lock in hand is waited for.
+    Ok(readable(dir).zip(lock))
+}
+
 /// Whether a living process has this directory.
 pub(crate) fn is_in_use(dir: &Path) -> bool {
     files::is_locked(&dir.join(LOCK_FILE))
 }
 
-fn read(dir: &Path) -> Option<Address> {
-    serde_json::from_slice(&fs::read(dir.join(ADDRESS_FILE)).ok()?).ok()
+fn read(dir: &Path, file: &str) -> Option<Address> {
+    serde_json::from_slice(&fs::read(dir.join(file)).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -124,6 +178,28 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         drop(mine);
         assert_eq!(running(&dir), None);
+    }
+
+    #[test]
+    fn what_is_only_read_does_not_run() {
+        let state = tempfile::tempdir().unwrap();
+        let mine = occupy(state.path()).unwrap();
+        assert_eq!(readable(state.path()), None);
+        mine.announce_for_reading(&address()).unwrap();
+        assert_eq!((running(state.path()), readable(state.path())), (None, Some(address())));
+        let reader = read_along(state.path()).unwrap();
+        assert!(reader.is_some() && mine.is_read().unwrap());
+        assert!(read_along(state.path()).unwrap().is_none());
+        drop(reader);
+        assert!(!mine.is_read().unwrap());
+    }
+
+    #[test]
+    fn a_directory_can_be_removed_while_it_is_held() {
+        let state = tempfile::tempdir().unwrap();
+        let dir = up_dir(state.path());
+        occupy(&dir).unwrap().remove();
+        assert!(!dir.exists());
     }
 
     #[test]

@@ -1,12 +1,20 @@
 //! From what was typed to a run: in the mesh first, then among the private ones.
+//!
+//! Invariant: a whole id means the run that has it, wherever that is and however young; only an id that no run has is
+//! taken for a beginning, and then every run that can be found counts.
+
+use std::time::Duration;
 
 use rr_nats::Mesh;
 use rr_nats::server::Embedded;
 use rr_schemas::id::RunId;
+use tokio::time::sleep;
 
-use crate::archive::{Archive, Kept};
+use crate::archive::Kept;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::exit::Exit;
+use crate::files::Lock;
 use crate::ids;
 use crate::local::{self, Occupied};
 use crate::mesh::{self, Place};
@@ -31,9 +39,24 @@ pub(crate) enum Found {
 pub(crate) struct Reopened {
     /// The mesh.
     pub(crate) mesh: Mesh,
-    server: Embedded,
-    _occupied: Occupied,
+    store: Store,
 }
+
+/// Who serves the store of a kept run.
+#[derive(Debug)]
+enum Store {
+    /// This process.
+    Ours(Box<Embedded>, Occupied),
+    /// Another one, which waits for us.
+    Others { _lock: Lock },
+}
+
+/// Tries to read a kept run that another process is about to serve or to leave.
+const TRIES: u32 = 100;
+/// Looks whether others have read what is served for them too.
+const OTHERS_TRIES: u32 = 50;
+/// Pause between two of these.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The run that is meant.
 ///
@@ -41,50 +64,91 @@ pub(crate) struct Reopened {
 /// Unknown (66), ambiguous or no id (65), or the mesh cannot be read.
 pub(crate) async fn find(ctx: &Context, typed: &str) -> Result<Found, CliError> {
     let typed = ids::parse(typed)?;
-    if let Some(place) = Place::find(ctx) {
-        let mesh = place.connect("cli").await?;
-        if let Some(run) = in_mesh(&mesh, &typed).await? {
-            return Ok(Found::Live { mesh, run });
-        }
+    let mesh = match Place::find(ctx) {
+        Some(place) => Some(place.connect("cli").await?),
+        None => None,
+    };
+    if let Some(mesh) = &mesh
+        && mesh.has_run(&typed).await.map_err(|error| mesh::told(&error))?
+    {
+        return Ok(Found::Live { mesh: mesh.clone(), run: typed });
     }
-    in_archive(&ctx.archive()?, &typed).await
+    let archive = ctx.archive()?;
+    if let Some(kept) = archive.find(&typed) {
+        return among_kept(kept).await;
+    }
+    let in_mesh = match &mesh {
+        Some(mesh) => mesh.find_runs(typed.as_str()).await.map_err(|error| mesh::told(&error))?,
+        None => Vec::new(),
+    };
+    let kept = archive.list().into_iter().map(|kept| kept.header.view.run);
+    let run = ids::choose(&typed, in_mesh.iter().cloned().chain(kept))?;
+    match mesh.filter(|_| in_mesh.contains(&run)) {
+        Some(mesh) => Ok(Found::Live { mesh, run }),
+        None => among_kept(archive.find(&run).ok_or_else(|| ids::unknown(&typed))?).await,
+    }
 }
 
-async fn in_mesh(mesh: &Mesh, typed: &RunId) -> Result<Option<RunId>, CliError> {
-    let known = mesh.find_runs(typed.as_str()).await.map_err(|error| mesh::told(&error))?;
-    if known.is_empty() { Ok(None) } else { ids::choose(typed, known).map(Some) }
-}
-
-async fn in_archive(archive: &Archive, typed: &RunId) -> Result<Found, CliError> {
-    let known = archive.list();
-    let run = ids::choose(typed, known.iter().map(|kept| kept.header.view.run.clone()))?;
-    let kept = known.into_iter().find(|kept| kept.header.view.run == run).ok_or_else(|| ids::unknown(typed))?;
+async fn among_kept(kept: Kept) -> Result<Found, CliError> {
     if kept.is_live
         && let Some(address) = local::running(&kept.dir)
     {
         let mesh = Place::Private(address).connect("cli").await?;
-        return Ok(Found::Live { mesh, run });
+        return Ok(Found::Live { mesh, run: kept.header.view.run });
     }
     Ok(Found::Kept(Box::new(kept)))
 }
 
-/// Serves the store of a kept run until [`Reopened::close`].
+/// Serves the store of a kept run until [`Reopened::close`], or reads along where another process serves it now.
 ///
 /// # Errors
-/// Another process does so now (73), or the server cannot be started (78).
+/// Another process has it for something else (73), or the server cannot be started (78).
 pub(crate) async fn reopen(ctx: &Context, kept: &Kept) -> Result<Reopened, CliError> {
-    let occupied = local::occupy(&kept.dir)?;
+    let mut left = TRIES;
+    loop {
+        left -= 1;
+        if let Some((address, lock)) = local::read_along(&kept.dir)? {
+            match Place::Private(address).connect("cli").await {
+                Ok(mesh) => return Ok(Reopened { mesh, store: Store::Others { _lock: lock } }),
+                // Whoever served it may just have ended.
+                Err(error) if left == 0 => return Err(error),
+                Err(error) => tracing::debug!(%error, "the store is not served any more"),
+            }
+        }
+        match local::occupy(&kept.dir) {
+            Ok(occupied) => return serve(ctx, occupied).await,
+            Err(error) if left == 0 || error.exit() != Exit::Taken => return Err(error),
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn serve(ctx: &Context, occupied: Occupied) -> Result<Reopened, CliError> {
     let server = server::start(ctx, occupied.dir()).await?;
-    let mesh = Place::Private(server::address(&server)).connect("cli").await?;
-    Ok(Reopened { mesh, server, _occupied: occupied })
+    let address = server::address(&server);
+    let mesh = Place::Private(address.clone()).connect("cli").await?;
+    occupied.announce_for_reading(&address)?;
+    Ok(Reopened { mesh, store: Store::Ours(Box::new(server), occupied) })
 }
 
 impl Reopened {
-    /// Stops the server.
+    /// Stops the server, if it is ours. Others who read are waited for, but not for ever: a pager may stay open.
     pub(crate) async fn close(self) {
         self.mesh.drain().await;
-        if let Err(error) = self.server.stop().await {
-            tracing::warn!(%error, "nats-server not stopped cleanly");
+        match self.store {
+            Store::Others { .. } => {}
+            Store::Ours(server, occupied) => {
+                for _ in 0..OTHERS_TRIES {
+                    match occupied.is_read() {
+                        Ok(true) => sleep(PAUSE).await,
+                        Ok(false) | Err(_) => break,
+                    }
+                }
+                if let Err(error) = server.stop().await {
+                    tracing::warn!(%error, "nats-server not stopped cleanly");
+                }
+                drop(occupied);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The only way to stdout and stderr: data goes to stdout, everything else to stderr.
 //!
-//! Invariant: a reader that goes away (`rr watch | head`) ends the call quietly with exit code 0; nothing is printed
-//! by colour alone.
+//! Invariants: a reader that goes away (`rr watch | head`) ends the call quietly with exit code 0, but never a call that
+//! carries or waits for a run: that goes on without printing; nothing is printed by colour alone.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -18,10 +18,20 @@ const WIDTH_DEFAULT: usize = 80;
 /// Height where the terminal does not say its own.
 const HEIGHT_DEFAULT: usize = 24;
 
+/// What becomes of a call when nobody reads its stdout any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Unread {
+    /// It ends: printing was all that it was for.
+    Ends,
+    /// It goes on: a run depends on it, or its exit code is waited for.
+    GoesOn,
+}
+
 /// Data to stdout, everything else to stderr.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Printer {
     is_json: bool,
+    unread: Unread,
     out: ColorChoice,
     err: ColorChoice,
     err_is_terminal: bool,
@@ -44,7 +54,13 @@ impl Printer {
             ColorWhen::Always => (ColorChoice::Always, ColorChoice::Always),
             ColorWhen::Never => (ColorChoice::Never, ColorChoice::Never),
         };
-        Self { is_json, out, err, err_is_terminal: io::stderr().is_terminal() }
+        Self { is_json, unread: Unread::Ends, out, err, err_is_terminal: io::stderr().is_terminal() }
+    }
+
+    /// The same for a call of which this becomes when nobody reads.
+    #[must_use]
+    pub(crate) const fn when_unread(self, unread: Unread) -> Self {
+        Self { unread, ..self }
     }
 
     /// Whether stdout is to hold JSON.
@@ -58,19 +74,23 @@ impl Printer {
     /// [`CliError::StdoutClosed`] when nobody reads any more, or another failure of stdout.
     pub(crate) fn line(self, line: impl Display) -> Result<(), CliError> {
         let mut out = AutoStream::new(io::stdout().lock(), self.out);
-        writeln!(out, "{line}")?;
-        Ok(out.flush()?)
+        self.written(writeln!(out, "{line}").and_then(|()| out.flush()))
     }
 
     /// Prints bytes as they are.
     ///
     /// # Errors
     /// As [`Printer::line`].
-    #[expect(clippy::unused_self, reason = "whoever prints was handed the printer")]
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), CliError> {
         let mut out = io::stdout().lock();
-        out.write_all(bytes)?;
-        Ok(out.flush()?)
+        self.written(out.write_all(bytes).and_then(|()| out.flush()))
+    }
+
+    fn written(self, written: io::Result<()>) -> Result<(), CliError> {
+        match (written.map_err(CliError::from), self.unread) {
+            (Err(CliError::StdoutClosed), Unread::GoesOn) => Ok(()),
+            (written, Unread::Ends | Unread::GoesOn) => written,
+        }
     }
 
     /// Prints a value as one line of JSON.
@@ -146,4 +166,23 @@ pub(crate) const DIM: Style = Style::new().dimmed();
 /// Text in a style; whoever writes it takes the style out where colours are not wanted.
 pub(crate) fn paint(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_stdout_ends_only_a_call_that_is_for_printing() {
+        let printer = Printer::new(ColorWhen::Never, false);
+        for (kind, unread, expected) in [
+            (io::ErrorKind::BrokenPipe, Unread::Ends, Err(0)),
+            (io::ErrorKind::BrokenPipe, Unread::GoesOn, Ok(())),
+            (io::ErrorKind::StorageFull, Unread::Ends, Err(70)),
+            (io::ErrorKind::StorageFull, Unread::GoesOn, Err(70)),
+        ] {
+            let written = printer.when_unread(unread).written(Err(kind.into()));
+            assert_eq!(written.map_err(|error| error.exit().code()), expected, "{kind:?} {unread:?}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use rr_coordinator::Coordinator;
 use rr_nats::Mesh;
 use rr_nats::server::Embedded;
 use rr_worker::{Handlers, Worker};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::context::Context;
 use crate::error::{CliError, chain};
@@ -21,8 +21,10 @@ use crate::server;
 
 /// How long everything that is killed may take to be gone.
 const KILL_WITHIN: Duration = Duration::from_secs(5);
-/// How often a server that dies is started again.
+/// How often a server that dies is started again, until it has served for [`SOUND_AFTER`].
 const RESTARTS_MAX: u32 = 5;
+/// A server that has served for so long did not die of how it was started.
+const SOUND_AFTER: Duration = Duration::from_mins(1);
 
 /// A private mesh that runs. Dropped, it is killed.
 #[derive(Debug)]
@@ -31,9 +33,31 @@ pub(crate) struct Private {
     worker: rr_worker::Handle,
     coordinator: rr_coordinator::Handle,
     server: Embedded,
-    restarts: u32,
+    restarts: Restarts,
     // The last one to go: it watches over the attempts of the worker.
     guard: GuardKeeper,
+}
+
+/// Deaths of a server in a row.
+#[derive(Clone, Copy, Debug)]
+struct Restarts {
+    n: u32,
+    serving_since: Instant,
+}
+
+impl Restarts {
+    const fn new(now: Instant) -> Self {
+        Self { n: 0, serving_since: now }
+    }
+
+    /// Counts a death, and says whether to start the server again.
+    fn may_restart(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.serving_since) >= SOUND_AFTER {
+            self.n = 0;
+        }
+        self.n += 1;
+        self.n <= RESTARTS_MAX
+    }
 }
 
 /// Something that a private mesh does by itself.
@@ -67,7 +91,7 @@ impl Private {
         let worker = Worker::start(mesh.clone(), options, Handlers::default()).await;
         let worker = worker.map_err(|error| roles::worker_told(&error))?;
         occupied.announce(&address)?;
-        Ok(Self { mesh, worker, coordinator, server, restarts: 0, guard })
+        Ok(Self { mesh, worker, coordinator, server, restarts: Restarts::new(Instant::now()), guard })
     }
 
     /// The mesh.
@@ -96,13 +120,13 @@ impl Private {
                     .map_err(|error| CliError::bug(chain(&error)));
             }
         }
-        self.restarts += 1;
-        if self.restarts > RESTARTS_MAX {
+        if !self.restarts.may_restart(Instant::now()) {
             let log = self.server.log_file();
             return Err(CliError::new(Exit::Config, "nats-server dies again and again")
                 .hint(format_args!("its log: {}", log.display())));
         }
         self.server.restart().await.map_err(|error| CliError::new(Exit::Config, chain(&error)))?;
+        self.restarts.serving_since = Instant::now();
         Ok(Happened::Restarted)
     }
 
@@ -136,5 +160,25 @@ impl Private {
             tracing::warn!(%error, "nats-server not killed");
         }
         self.guard.stop().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deaths_count_only_while_no_sound_minute_lies_between_them() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut restarts = Restarts::new(begin);
+        for second in 1..=u64::from(RESTARTS_MAX) {
+            assert!(restarts.may_restart(at(second)));
+            restarts.serving_since = at(second);
+        }
+        let mut tired = restarts;
+        assert!(!tired.may_restart(at(10)));
+        assert!(restarts.may_restart(at(5 + SOUND_AFTER.as_secs())));
+        assert_eq!(restarts.n, 1);
     }
 }

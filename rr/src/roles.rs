@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use rr_core::{Plan, plan::Targets};
+use rr_nats::LANE_HOSTS_MAX;
 use rr_schemas::{
     host::HostSet,
     name::{Name, WorkerName},
@@ -118,7 +119,14 @@ fn parse_hosts(text: &str) -> Result<HostSet, CliError> {
     let hosts: HostSet = text
         .parse()
         .map_err(|error| CliError::new(Exit::BadInput, format_args!("host expression {text:?}: {error}")))?;
-    Ok(hosts.merged().0)
+    let hosts = hosts.merged().0;
+    let n = hosts.iter().take(LANE_HOSTS_MAX + 1).count();
+    if n > LANE_HOSTS_MAX {
+        let text = format!("a worker serves at most {LANE_HOSTS_MAX} hosts by name, {} were given", hosts.len());
+        return Err(CliError::new(Exit::BadInput, text)
+            .hint("let several workers share them, or serve every host that a flow names with --all-hosts"));
+    }
+    Ok(hosts)
 }
 
 /// `A:A:B` or `A,A,B`.
@@ -257,6 +265,7 @@ mod tests {
         let by_all = [("RR_WORKER__ALL_HOSTS", "true")];
         for (variables, args, expected) in [
             (&[][..], &hosts("x1,x1,x2"), "x[1-2]; "),
+            (&[][..], &hosts("x[1-64],x[1-64]"), "x[1-64]; "),
             (&by_host[..], &ServeArgs::default(), "db[1-2]; q"),
             (&by_host[..], &all, "all; q"),
             (&by_host[..], &queues, "db[1-2]; a:a:b"),
@@ -273,12 +282,14 @@ mod tests {
         let all = || ServeArgs { all_hosts: true, ..ServeArgs::default() };
         let hosts = ServeArgs { hosts: Some("db[1-".to_owned()), ..ServeArgs::default() };
         let queues = ServeArgs { queues: Some("a::b".to_owned()), ..ServeArgs::default() };
+        let many = ServeArgs { hosts: Some("db[1-64],x".to_owned()), ..ServeArgs::default() };
         let label = WorkerArgs { labels: vec!["zone".to_owned()], ..args(all()) };
         let name = WorkerArgs { name: Some("a b".to_owned()), ..args(all()) };
         for (args, exit) in [
             (args(ServeArgs::default()), Exit::Config),
             (args(hosts), Exit::BadInput),
             (args(queues), Exit::BadInput),
+            (args(many), Exit::BadInput),
             (label, Exit::BadInput),
             (name, Exit::BadInput),
         ] {

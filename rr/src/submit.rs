@@ -8,7 +8,7 @@ use rr_nats::{First, Mesh, PublishError};
 use rr_schemas::{
     host::{self, Host},
     id::RunId,
-    input::{Input, Submit},
+    input::{Input, Source, Submit},
     name::Name,
     offer::Target,
     presence::{Hosts, WorkerPresence},
@@ -42,15 +42,11 @@ pub(crate) fn id_or_drawn(id: Option<&String>) -> Result<RunId, CliError> {
 /// Stores a run durably; after an answer that did not come, the same again.
 ///
 /// # Errors
-/// The id is taken (73), or the run is not known to be stored.
+/// The id is taken (73), or the run is not known to be stored: then the error says so, and names the run.
 pub(crate) async fn submit(ctx: &Context, mesh: &Mesh, run: &RunId, checked: &Checked) -> Result<(), CliError> {
-    let taken = || {
-        CliError::new(Exit::Taken, format_args!("there is a run \"{run}\" already"))
-            .hint(format_args!("look at it with: rr show {run}"))
-    };
     // A state without a history is what is left of a run whose history was removed.
     if mesh.status(run).await.map_err(|error| mesh::told(&error))?.is_some() {
-        return Err(taken());
+        return Err(taken(run));
     }
     let (flow, params, by) = (checked.flow.clone(), checked.params.clone(), ctx.who());
     let input = Input::Submit(Box::new(Submit { flow, params, by }));
@@ -58,18 +54,54 @@ pub(crate) async fn submit(ctx: &Context, mesh: &Mesh, run: &RunId, checked: &Ch
     for left in (0..TRIES).rev() {
         match mesh.submit(run, &ctx.who(), &input, First::New).await {
             Ok(_) => return Ok(()),
-            // An earlier try of this call was stored, though its answer did not come.
-            Err(PublishError::Conflict) if maybe_stored => return Ok(()),
-            Err(PublishError::Conflict) => return Err(taken()),
-            Err(error) if error.is_retryable() && left > 0 => {
-                tracing::info!(%error, "the run is submitted again");
+            // It may be an earlier try of this call that was stored, though its answer did not come.
+            Err(PublishError::Conflict) if maybe_stored => match stored(mesh, run).await {
+                Ok(Some(stored)) => return if is_same(&stored, &input) { Ok(()) } else { Err(taken(run)) },
+                // Not to be seen for the moment.
+                Ok(None) => sleep(PAUSE).await,
+                Err(error) if error.is_retryable() => {
+                    tracing::info!(%error, "whether the run is stored is looked at again");
+                    sleep(PAUSE).await;
+                }
+                Err(error) => return Err(in_doubt(run, &mesh::told(&error))),
+            },
+            Err(PublishError::Conflict) => return Err(taken(run)),
+            Err(error) => {
                 maybe_stored |= matches!(error, PublishError::Unknown(_));
+                if !error.is_retryable() || left == 0 {
+                    let told = mesh::publish_told(&error);
+                    return Err(if maybe_stored { in_doubt(run, &told) } else { told });
+                }
+                tracing::info!(%error, "the run is submitted again");
                 sleep(PAUSE).await;
             }
-            Err(error) => return Err(mesh::publish_told(&error)),
         }
     }
-    Err(CliError::new(Exit::Unreachable, "no acknowledgement from the mesh"))
+    Err(in_doubt(run, &CliError::new(Exit::Unreachable, "no acknowledgement from the mesh")))
+}
+
+fn taken(run: &RunId) -> CliError {
+    CliError::new(Exit::Taken, format_args!("there is a run \"{run}\" already"))
+        .hint(format_args!("look at it with: rr show {run}"))
+}
+
+/// Nobody knows whether the run is stored; whoever asked for it must be able to find out.
+fn in_doubt(run: &RunId, error: &CliError) -> CliError {
+    CliError::new(error.exit(), format_args!("run {run} is not known to be stored: {error}"))
+        .hint(format_args!("it may be stored all the same; look with: rr show {run}"))
+}
+
+/// What was first asked of the id.
+async fn stored(mesh: &Mesh, run: &RunId) -> Result<Option<Input>, rr_nats::Error> {
+    let inputs = mesh.inputs_after(&run.into(), 0, 0).await?;
+    let first = inputs.into_iter().find(|message| message.source == Source::Api);
+    Ok(first.and_then(|message| message.input.ok()))
+}
+
+/// Whether what is stored is what we sent, as it reads after it was sent.
+fn is_same(stored: &Input, sent: &Input) -> bool {
+    let read = serde_json::to_vec(sent).and_then(|bytes| serde_json::from_slice::<Input>(&bytes));
+    read.is_ok_and(|sent| sent == *stored)
 }
 
 /// Warns of what will keep the run waiting: nobody to decide, nobody to serve a target.
@@ -157,6 +189,36 @@ mod tests {
             since: jiff::Timestamp::UNIX_EPOCH,
             draining: false,
         }
+    }
+
+    fn flow(name: &str) -> rr_schemas::flow::Flow {
+        let flow = format!(r#"{{"name": "{name}", "jobs": [{{"name": "a", "run": ["x"], "hosts": "db[1-4]"}}]}}"#);
+        serde_json::from_str(&flow).unwrap()
+    }
+
+    #[test]
+    fn a_stored_submit_is_ours_when_all_of_it_is() {
+        let submit = |name: &str, by: &str| {
+            Input::Submit(Box::new(Submit { flow: flow(name), params: ParamValues::default(), by: by.to_owned() }))
+        };
+        let ours = submit("f", "u@m");
+        for (stored, is_ours) in [
+            (submit("f", "u@m"), true),
+            (submit("g", "u@m"), false),
+            (submit("f", "v@m"), false),
+            (Input::Timer {}, false),
+        ] {
+            assert_eq!(is_same(&stored, &ours), is_ours, "{stored:?}");
+        }
+    }
+
+    #[test]
+    fn a_submit_in_doubt_names_its_run() {
+        let told = in_doubt(&"r1".parse().unwrap(), &mesh::publish_told(&PublishError::Unknown("late".to_owned())));
+        assert_eq!(told.exit(), Exit::Unreachable);
+        let CliError::Told { text, hint, .. } = told else { unreachable!() };
+        assert!(text.starts_with("run r1 is not known to be stored: "), "{text}");
+        assert_eq!(hint.as_deref(), Some("it may be stored all the same; look with: rr show r1"));
     }
 
     #[test]

@@ -73,6 +73,10 @@ pub struct SeenAttempts {
     pub offer: u32,
     /// What was found.
     pub found: Found,
+    /// The coordinator has claimed the attempts for nobody, so that no worker can start them any more. Without this a
+    /// claimed attempt that nobody has started is never concluded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
 }
 
 /// What was found of an open attempt.

@@ -25,6 +25,9 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Pause before a lane is asked again that does not answer.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// After which time without an answer a lane is taken for gone: a server that was set up anew does not know it.
+const ABSENT_MAX: Duration = Duration::from_secs(5);
+
 /// Pause before a lane is asked again that refuses.
 const PAUSE_REFUSED: Duration = Duration::from_secs(5);
 
@@ -53,6 +56,8 @@ pub(crate) enum FromLanes {
 pub(crate) struct Lanes {
     open: Vec<Lane>,
     shares: Vec<Share>,
+    /// Since when a lane has not answered.
+    absent: Vec<Option<Instant>>,
     /// When a closed share is opened again.
     pauses: VecDeque<(Instant, usize)>,
     /// Where the next look begins, so that no lane is always last.
@@ -72,13 +77,13 @@ impl Lanes {
         for name in names {
             lanes.open.push(mesh.open_lane(&name.durable, config).await?);
             lanes.shares.push(Share::new(name.weight));
+            lanes.absent.push(None);
         }
         Ok(lanes)
     }
 
     /// Asks for offers, so that with what was asked for before there are at most `free`. Small rests wait for company.
     pub(crate) async fn ask(&mut self, free: usize, capacity: usize, now: Instant) {
-        self.reopen(now);
         let outstanding: Vec<usize> = self.open.iter().map(Lane::outstanding).collect();
         let left = free.saturating_sub(outstanding.iter().sum());
         let is_dry = outstanding.iter().zip(&self.shares).any(|(asked, share)| *asked == 0 && share.is_open);
@@ -97,9 +102,22 @@ impl Lanes {
         }
     }
 
-    /// When there is something to ask for though nothing happens.
+    /// Asks for nothing any more. What is on its way still comes.
+    pub(crate) async fn close(&mut self) {
+        for lane in &mut self.open {
+            lane.close().await;
+        }
+    }
+
+    /// Offers that were asked for, and may come.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.open.iter().map(Lane::outstanding).sum()
+    }
+
+    /// When there is something to ask for, or something to learn, though nothing happens.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.pauses.iter().map(|(until, _)| *until).min()
+        let pauses = self.pauses.iter().map(|(until, _)| *until);
+        pauses.chain(self.open.iter().filter_map(Lane::due)).min()
     }
 
     /// What comes next. Pending for ever while nothing was asked for. Safe to drop.
@@ -117,6 +135,9 @@ impl Lanes {
             Poll::Pending
         })
         .await;
+        if let (Ok(_), Some(absent)) = (&result, self.absent.get_mut(index)) {
+            *absent = None;
+        }
         match result {
             Ok(Some(offer)) => {
                 self.note(index, Share::delivered);
@@ -143,10 +164,14 @@ impl Lanes {
     }
 
     fn trouble(&mut self, index: usize, error: &PullError, now: Instant) -> FromLanes {
+        let mut is_gone = false;
         let pause = match error {
             PullError::Gone => return FromLanes::Gone,
             PullError::Closed => return FromLanes::Closed,
-            PullError::NoResponders => PAUSE,
+            PullError::NoResponders => {
+                is_gone = self.is_absent(index, now);
+                PAUSE
+            }
             PullError::Denied { .. } | PullError::Refused(_) => {
                 tracing::error!(%error, "cannot pull offers");
                 PAUSE_REFUSED
@@ -157,10 +182,16 @@ impl Lanes {
             share.is_open = false;
         });
         self.pauses.push_back((now + pause, index));
-        FromLanes::Look
+        if is_gone { FromLanes::Gone } else { FromLanes::Look }
     }
 
-    fn reopen(&mut self, now: Instant) {
+    /// Whether a lane that does not answer has not done so for long.
+    fn is_absent(&mut self, index: usize, now: Instant) -> bool {
+        self.absent.get_mut(index).is_some_and(|absent| now - *absent.get_or_insert(now) >= ABSENT_MAX)
+    }
+
+    /// Lets lanes be asked again whose pause is over.
+    pub(crate) fn reopen(&mut self, now: Instant) {
         let mut over = Vec::new();
         self.pauses.retain(|(until, index)| {
             let is_over = *until <= now;

@@ -5,11 +5,12 @@
 //! what has moved to a session or group of its own (the daemon that a restart started) is left alive and counted.
 //! When the worker dies, a guard process ends what it was running.
 //!
-//! Reading order: `spec` (what to run), `run` (the life of one attempt), `spawn` (starting, and why not), `capture` and
+//! Reading order: `spec` (what to run), `run` (the life of one attempt), `dir` (where it runs), `spawn` (starting, and why not), `capture` and
 //! `pump` (output), `tree` and `kill` (finding and ending processes), `guard` (when the worker is killed).
 //! Nothing here knows NATS, flows or reports.
 
 mod capture;
+mod dir;
 mod guard;
 mod kill;
 mod pump;
@@ -19,6 +20,7 @@ mod spec;
 mod tree;
 
 pub use capture::{CaptureLimits, Chunk, OutputStats, Sink, Stream};
+pub use dir::clear;
 pub use guard::{Guard, GuardCommand, GuardError, Keeper, guard_main};
 pub use run::{Ended, Launcher, Outcome};
 pub use spawn::{SpawnError, bare};

@@ -33,6 +33,8 @@ mod attempts;
 mod clocks;
 mod ending;
 mod engine;
+mod joining;
+mod writing;
 
 /// How long a worker that has ended waits for its presence to be taken away.
 const FAREWELL: Duration = Duration::from_secs(6);
@@ -92,6 +94,9 @@ pub enum RunError {
     /// Its last words could not be written down.
     #[error(transparent)]
     Ledger(LedgerError),
+    /// Its consumers were gone, and a coordinator does not let it join again.
+    #[error(transparent)]
+    Join(JoinError),
     /// A bug.
     #[error("go on: the worker failed")]
     Bug(#[source] TaskError),
@@ -226,17 +231,9 @@ async fn end_leftovers(ledger: &mut Ledger, found: &Found) -> Result<(), StartEr
 /// Makes the parent of attempts' directories, and empties it of what an earlier life left.
 fn prepare_workdir(execution: &Execution) -> Result<(), StartError> {
     let Execution::Clean { workdir } = execution else { return Ok(()) };
-    let prepare = || {
-        fs::create_dir_all(workdir)?;
-        for entry in fs::read_dir(workdir)? {
-            let entry = entry?;
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with("attempt-")) {
-                fs::remove_dir_all(entry.path())?;
-            }
-        }
-        Ok(())
-    };
-    prepare().map_err(|error| StartError::Workdir(workdir.clone(), error))
+    fs::create_dir_all(workdir).map_err(|error| StartError::Workdir(workdir.clone(), error))?;
+    process::clear(workdir);
+    Ok(())
 }
 
 fn taken(name: &WorkerName, error: PresenceError) -> StartError {

@@ -10,7 +10,7 @@ pub mod effect;
 mod fold;
 pub mod look;
 mod retry;
-mod seen;
+pub mod seen;
 pub mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -225,6 +225,15 @@ impl Run {
             Phase::Over { outcome, .. } => outcome.into(),
         };
         Some((status, state.attempt))
+    }
+
+    /// Who runs a task, where somebody has said so.
+    pub fn holder(&self, task: u32) -> Option<&Holder> {
+        match self.tasks.get(task as usize)?.phase {
+            Phase::Running { by, .. } => self.holders.get(by),
+            Phase::Held { by, .. } => self.holders.get(by?),
+            Phase::Waiting | Phase::Delayed { .. } | Phase::Offered { .. } | Phase::Over { .. } => None,
+        }
     }
 
     /// The run as people see it, without its tasks.

@@ -224,10 +224,12 @@ impl Desk {
                 return;
             }
             let Some((due, id)) = self.debts.pop_front() else { return };
-            // Those that have their turn, or will soon, pay at its end.
-            let owes = |slot: &Slot| slot.state == State::Idle && slot.due == Some(due);
-            if self.slots.get(&id).is_some_and(owes) {
+            let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.due == Some(due)) else { continue };
+            if slot.state == State::Idle {
                 self.begin(id, Patience::None);
+            } else {
+                // It has its turn, or will soon, and queues its debt anew if it does not pay then.
+                slot.due = None;
             }
         }
     }

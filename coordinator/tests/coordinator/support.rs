@@ -48,7 +48,7 @@ pub(crate) fn hasty() -> Topology {
 }
 
 pub(crate) fn options() -> Options {
-    Options { pull_expires: millis(200), hesitation: millis(100), ..Options::default() }
+    Options { pull_expires: millis(200), hesitation: millis(100), presence_ttl: millis(3_000), ..Options::default() }
 }
 
 pub(crate) fn policy(offer_expiry: Span, lease: Span) -> Options {

@@ -1,6 +1,6 @@
 //! Verbs that read a flow file.
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use rr_schemas::{
     flow::params::parse_set,
     name::Name,
@@ -78,6 +78,7 @@ pub(crate) struct RunArgs {
 /// Arguments of `rr publish`.
 #[derive(Args, Clone, Debug)]
 #[command(
+    group = ArgGroup::new("waiting").multiple(true),
     about = "Store a flow's run in the mesh and return",
     long_about = "Stores a run of a flow in the mesh, prints its id and returns.\n\n\
         The run is stored durably before this returns, also while no coordinator is up. It warns when nobody who is \
@@ -98,13 +99,13 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
     /// Wait for the end of the run, quietly
-    #[arg(long)]
+    #[arg(long, group = "waiting")]
     pub(crate) wait: bool,
     /// Show progress until the end of the run
-    #[arg(long)]
+    #[arg(long, group = "waiting")]
     pub(crate) follow: bool,
     /// Give up waiting after this time (exit code 6); the run goes on
-    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    #[arg(long, value_name = "SPAN", value_parser = parse_span, requires = "waiting")]
     pub(crate) timeout: Option<Span>,
 }
 

@@ -1,5 +1,6 @@
 //! `rr run`: a flow from file to finished, on a private mesh unless one is configured.
 
+use futures::future::BoxFuture;
 use rr_nats::{Mesh, OutputFilter};
 use rr_schemas::{decision::RunStatus, id::RunId, view::RunView};
 
@@ -57,22 +58,35 @@ async fn on_mesh(
     submit::submit(ctx, &mesh, run, checked).await?;
     submit::warn_of_absent(ctx, &mesh, &checked.plan).await;
     let mut follower = follower(ctx, args, &mesh, run);
-    let mut n_signals = 0;
+    let mut cancel = Cancelling::new(ctx, &mesh, run);
     loop {
         tokio::select! {
             over = follower.until_over() => {
                 over?;
                 break;
             }
-            () = signals.next() => n_signals += 1,
+            asked = cancel.asked() => {
+                asked?;
+                continue;
+            }
+            () = signals.next() => {}
         }
         follower.clear();
-        if n_signals > 1 {
-            ctx.printer.note(format_args!("run {run} is being cancelled; follow with: rr watch {run}"));
-            return Err(CliError::Interrupted);
+        match cancel.state {
+            Asking::Not => {
+                ctx.printer.note(format_args!("cancelling run {run}; Ctrl-C again stops waiting"));
+                cancel.begin();
+            }
+            Asking::Now(_) => {
+                let text = format_args!("run {run} is not known to be cancelled; do it again with: rr cancel {run}");
+                ctx.printer.warn(text);
+                return Err(CliError::Interrupted);
+            }
+            Asking::Done => {
+                ctx.printer.note(format_args!("run {run} is being cancelled; follow with: rr watch {run}"));
+                return Err(CliError::Interrupted);
+            }
         }
-        ctx.printer.note(format_args!("cancelling run {run}; Ctrl-C again stops waiting"));
-        cancel::request(ctx, &mesh, run, Some("interrupted".to_owned())).await?;
     }
     let exit = publish::finish(ctx, &mesh, follower.story()).await?;
     mesh.drain().await;
@@ -87,18 +101,25 @@ async fn privately(
     mut signals: Signals,
 ) -> Result<Exit, CliError> {
     let archive = ctx.archive()?;
-    let occupied = make_room(&archive, run, checked)?;
-    let worker = roles::of_run(ctx, occupied.dir().join("worker"), &checked.plan, args.capacity)?;
-    let private = tokio::select! {
-        private = Private::start(ctx, &occupied, PARTITIONS, worker) => private?,
-        // Dropping what was started so far kills it.
-        () = signals.next() => {
+    let occupied = archive.create(run)?;
+    let private = match begin(ctx, args, run, checked, &mut signals, &occupied).await {
+        Ok(Some(private)) => private,
+        // A run that never was leaves nothing behind.
+        Ok(None) => {
+            occupied.remove();
             ctx.printer.note("interrupted before the run began");
             return Ok(Exit::Cancelled);
         }
+        Err(error) => {
+            occupied.remove();
+            return Err(error);
+        }
     };
     let mut attended = Attended { ctx, private, signals };
-    let ended = attended.attend(args, run, checked).await;
+    let ended = match enter(&archive, &occupied, run, checked) {
+        Ok(()) => attended.attend(args, run).await,
+        Err(error) => Err(error),
+    };
     let Attended { private, mut signals, .. } = attended;
     match &ended {
         Ok(_) => tokio::select! {
@@ -114,10 +135,40 @@ async fn privately(
     Ok(exit)
 }
 
-/// Takes a directory for the run, and removes the oldest runs.
-fn make_room(archive: &Archive, run: &RunId, checked: &Checked) -> Result<Occupied, CliError> {
-    archive.prune(KEPT_MAX - 1);
-    let occupied = archive.create(run)?;
+/// Starts a private mesh and submits the run; nothing where somebody has interrupted that.
+async fn begin(
+    ctx: &Context,
+    args: &RunArgs,
+    run: &RunId,
+    checked: &Checked,
+    signals: &mut Signals,
+    occupied: &Occupied,
+) -> Result<Option<Private>, CliError> {
+    let worker = roles::of_run(ctx, occupied.dir().join("worker"), &checked.plan, args.capacity)?;
+    let private = tokio::select! {
+        private = Private::start(ctx, occupied, PARTITIONS, worker) => private?,
+        // Dropping what was started so far kills it.
+        () = signals.next() => return Ok(None),
+    };
+    let submitted = tokio::select! {
+        submitted = submit::submit(ctx, private.mesh(), run, checked) => submitted.map(|()| true),
+        () = signals.next() => Ok(false),
+    };
+    match submitted {
+        Ok(true) => Ok(Some(private)),
+        Ok(false) => {
+            private.kill().await;
+            Ok(None)
+        }
+        Err(error) => {
+            private.kill().await;
+            Err(error)
+        }
+    }
+}
+
+/// Enters a run that has begun into the archive, and removes the oldest ones.
+fn enter(archive: &Archive, occupied: &Occupied, run: &RunId, checked: &Checked) -> Result<(), CliError> {
     // As long as nothing better is known: whoever looks while it runs sees that.
     let view = RunView {
         run: run.clone(),
@@ -129,7 +180,8 @@ fn make_room(archive: &Archive, run: &RunId, checked: &Checked) -> Result<Occupi
         problems: Vec::new(),
     };
     archive::keep(occupied.dir(), &header(checked, view))?;
-    Ok(occupied)
+    archive.prune(KEPT_MAX);
+    Ok(())
 }
 
 fn header(checked: &Checked, view: RunView) -> Header {
@@ -145,13 +197,12 @@ struct Attended<'a> {
 }
 
 impl Attended<'_> {
-    /// Submits the run and follows it to its end.
-    async fn attend(&mut self, args: &RunArgs, run: &RunId, checked: &Checked) -> Result<(Story, Exit), CliError> {
+    /// Follows the run to its end.
+    async fn attend(&mut self, args: &RunArgs, run: &RunId) -> Result<(Story, Exit), CliError> {
         let ctx = self.ctx;
         let mesh = self.private.mesh().clone();
-        submit::submit(ctx, &mesh, run, checked).await?;
         let mut follower = follower(ctx, args, &mesh, run);
-        let mut is_cancelling = false;
+        let mut cancel = Cancelling::new(ctx, &mesh, run);
         loop {
             tokio::select! {
                 over = follower.until_over() => {
@@ -162,18 +213,64 @@ impl Attended<'_> {
                     Happened::Restarted => continue,
                     Happened::WorkerEnded => return Err(CliError::bug("the worker ended by itself")),
                 },
+                asked = cancel.asked() => {
+                    asked?;
+                    continue;
+                }
                 () = self.signals.next() => {}
             }
             follower.clear();
-            if is_cancelling {
-                ctx.printer.note("killing everything");
-                return Err(CliError::Interrupted);
+            match cancel.state {
+                Asking::Not => {
+                    ctx.printer.note(format_args!("cancelling run {run}; Ctrl-C again kills everything at once"));
+                    cancel.begin();
+                }
+                Asking::Now(_) | Asking::Done => {
+                    ctx.printer.note("killing everything");
+                    return Err(CliError::Interrupted);
+                }
             }
-            is_cancelling = true;
-            ctx.printer.note(format_args!("cancelling run {run}; Ctrl-C again kills everything at once"));
-            cancel::request(ctx, &mesh, run, Some("interrupted".to_owned())).await?;
         }
         let exit = publish::finish(ctx, &mesh, follower.story()).await?;
         Ok((follower.into_story(), exit))
+    }
+}
+
+/// The wish of the person in front of a run to stop it.
+struct Cancelling<'a> {
+    ctx: &'a Context,
+    mesh: &'a Mesh,
+    run: &'a RunId,
+    state: Asking<'a>,
+}
+
+/// How far that wish has come. It is tried again while the server is away, and signals are heard meanwhile.
+enum Asking<'a> {
+    Not,
+    Now(BoxFuture<'a, Result<(), CliError>>),
+    Done,
+}
+
+impl<'a> Cancelling<'a> {
+    const fn new(ctx: &'a Context, mesh: &'a Mesh, run: &'a RunId) -> Self {
+        Self { ctx, mesh, run, state: Asking::Not }
+    }
+
+    /// From now on [`Cancelling::asked`] asks.
+    fn begin(&mut self) {
+        let reason = Some("interrupted".to_owned());
+        self.state = Asking::Now(Box::pin(cancel::request(self.ctx, self.mesh, self.run, reason)));
+    }
+
+    /// Returns when the wish is stored. Cancel-safe: it is asked on from where it was.
+    async fn asked(&mut self) -> Result<(), CliError> {
+        match &mut self.state {
+            Asking::Now(request) => {
+                let asked = request.await;
+                self.state = Asking::Done;
+                asked
+            }
+            Asking::Not | Asking::Done => std::future::pending().await,
+        }
     }
 }

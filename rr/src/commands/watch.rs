@@ -84,15 +84,24 @@ async fn one(ctx: &Context, mesh: &Mesh, run: &RunId) -> Result<Exit, CliError> 
     publish::finish(ctx, mesh, follower.story()).await
 }
 
-/// A run that nobody works on: what there is of it.
+/// A run that nobody works on: what there is of it, with its own exit code.
 async fn replay(ctx: &Context, mesh: &Mesh, run: &RunId) -> Result<Exit, CliError> {
     let stored = mesh.history(&run.into(), 0).await.map_err(|error| mesh::told(&error))?;
     let mut told = Told::default();
+    let mut story = Story::new(run.clone());
     for stored in stored {
+        for record in stored.decision.iter().flat_map(|decision| &decision.events) {
+            if let Err(reason) = story.apply(record) {
+                tracing::warn!(run.id = %run, reason, "event passed over");
+            }
+        }
         let item = TailItem { entity: run.into(), seq: stored.seq, at: stored.at, decision: stored.decision };
         told.tell(ctx, mesh, item).await?;
     }
-    Ok(Exit::Succeeded)
+    if !story.history().run().is_final() {
+        ctx.printer.note(format_args!("run {run} did not end: it was killed with its rr"));
+    }
+    Ok(Exit::of_run(story.outline().status))
 }
 
 /// Everything, until stdout or the process is closed.

@@ -98,8 +98,13 @@ const fn of_input(input: &Input) -> (&'static str, &'static str) {
 #[test]
 fn every_input_is_written_as_ever() {
     let found = [Found::WorkerPresent, Found::WorkerGone, Found::OfferWaits, Found::OfferUnserved, Found::OfferGone];
-    let attempts =
-        (1..).zip(found).map(|(attempt, found)| SeenAttempts { tasks: (0..=9).into(), attempt, offer: 1, found });
+    let attempts = (1..).zip(found).map(|(attempt, found)| SeenAttempts {
+        tasks: (0..=9).into(),
+        attempt,
+        offer: 1,
+        found,
+        withdrawn: false,
+    });
     let claim = Claim { task: 3, attempt: 2, worker: "w1".parse().unwrap(), instance: "i1".parse().unwrap() };
     for input in [
         Input::Submit(Box::new(submit())),

@@ -90,7 +90,7 @@ impl Context {
         self.fence
     }
 
-    /// The same for all attempts of a task: `<run>/<job>/<host or queue>`.
+    /// The same for all attempts of a task, and no other task's: `<run>/<job>/<host or queue>/<task>`.
     pub fn idempotency_key(&self) -> String {
         super::process::idempotency_key(&self.offer)
     }

@@ -148,11 +148,11 @@ fn environment(offer: &Offer, fence: u64) -> BTreeMap<String, String> {
     env
 }
 
-/// The same for all attempts of a task.
+/// The same for all attempts of a task, and no other task's: `<run>/<job>/<host or queue>/<task>`.
 pub(super) fn idempotency_key(offer: &Offer) -> String {
-    let (run, job) = (&offer.run, &offer.job);
+    let Offer { run, job, task, .. } = offer;
     match &offer.target {
-        Target::Host(host) => format!("{run}/{job}/{host}"),
-        Target::Queue(queue) => format!("{run}/{job}/{queue}"),
+        Target::Host(host) => format!("{run}/{job}/{host}/{task}"),
+        Target::Queue(queue) => format!("{run}/{job}/{queue}/{task}"),
     }
 }

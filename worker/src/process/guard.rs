@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, PipeWriter, Write as _};
+use std::io::{self, PipeReader, PipeWriter, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -117,7 +117,8 @@ impl Guard {
     ///
     /// [`GuardError::Start`] when the process cannot be started.
     pub fn start(command: GuardCommand) -> Result<(Self, Keeper), GuardError> {
-        let (child, pipe) = launch(&command)?;
+        let (reader, pipe) = open_pipe(&command)?;
+        let child = launch(&command, reader)?;
         let board = Board { open: BTreeMap::new(), pipe: Some(pipe) };
         let shared = Arc::new(Shared { board: Mutex::new(board), broken: Notify::new() });
         Ok((Self(Arc::clone(&shared)), Keeper { shared, command, child }))
@@ -266,18 +267,21 @@ impl Keeper {
             tracing::debug!(%error, "guard process was gone");
         }
         self.shared.board().pipe = None;
-        let (child, pipe) = launch(&self.command)?;
-        self.child = child;
-        if let Err(error) = self.shared.connect(pipe) {
+        let (reader, writer) = open_pipe(&self.command)?;
+        // The names go into the pipe before there is a guard to read them: whoever kills the worker in between finds one
+        // that knows them all.
+        if let Err(error) = self.shared.connect(writer) {
             tracing::warn!(%error, "guard process takes no lines");
             self.shared.broken.notify_one();
         }
+        self.child = launch(&self.command, reader)?;
         Ok(())
     }
 }
 
-fn launch(command: &GuardCommand) -> Result<(Child, PipeWriter), GuardError> {
-    let start = || {
+/// A pipe that never blocks the worker, however slow the guard reads.
+fn open_pipe(command: &GuardCommand) -> Result<(PipeReader, PipeWriter), GuardError> {
+    let open = || {
         let (reader, writer) = io::pipe()?;
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES) {
@@ -285,16 +289,20 @@ fn launch(command: &GuardCommand) -> Result<(Child, PipeWriter), GuardError> {
         }
         let flags = rustix::fs::fcntl_getfl(&writer)?;
         rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK)?;
-        let child = spawn::command(&command.exe)
-            .args(&command.args)
-            .current_dir("/")
-            .stdin(reader)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        Ok((child, writer))
+        Ok((reader, writer))
     };
-    start().map_err(|error| GuardError::Start(command.exe.clone(), error))
+    open().map_err(|error| GuardError::Start(command.exe.clone(), error))
+}
+
+fn launch(command: &GuardCommand, reader: PipeReader) -> Result<Child, GuardError> {
+    spawn::command(&command.exe)
+        .args(&command.args)
+        .current_dir("/")
+        .stdin(reader)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| GuardError::Start(command.exe.clone(), error))
 }
 
 /// The guard itself: reads `input`, which must be the reading end of a pipe (the standard input that it was started with), until

@@ -1,11 +1,9 @@
 //! The life of one attempt as a process: start, watch, end, drain, account.
 
 use std::ffi::OsStr;
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -15,11 +13,12 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::capture::{Feed, OutputStats, SHIP_MAX, Sink};
+use super::dir::Dir;
 use super::guard::Guard;
 use super::kill;
 use super::pump::Pump;
 use super::spawn::{SpawnError, Spawned, spawn};
-use super::spec::{ATTEMPT_VARIABLE, Cwd, INSTANCE_VARIABLE, OwnEnvironment, Spec, Variables, is_marker};
+use super::spec::{ATTEMPT_VARIABLE, INSTANCE_VARIABLE, OwnEnvironment, Spec, Variables, is_marker};
 use super::tree::{Leader, Tree};
 
 /// How long a process may take to end after its tree was killed; longer, and it sleeps in the kernel.
@@ -258,60 +257,6 @@ impl Drop for Leash {
         if let Some(group) = self.group {
             // It may be gone by now.
             kill_process_group(group, Signal::KILL).unwrap_or_default();
-        }
-    }
-}
-
-/// The directory of one attempt.
-#[derive(Debug)]
-enum Dir<'a> {
-    Given(&'a Path),
-    Fresh(Fresh),
-}
-
-impl<'a> Dir<'a> {
-    fn make(cwd: &'a Cwd) -> Result<Self, SpawnError> {
-        match cwd {
-            Cwd::Given(path) => Ok(Self::Given(path)),
-            Cwd::Fresh(parent) => {
-                let path = parent.join(format!("attempt-{:016x}", fastrand::u64(..)));
-                let made = DirBuilder::new().mode(0o700).create(&path);
-                made.map_err(|error| SpawnError::BadCwd(path.clone(), error))?;
-                Ok(Self::Fresh(Fresh(Some(path))))
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Given(path) => path,
-            Self::Fresh(fresh) => fresh.0.as_deref().unwrap_or_else(|| Path::new("/")),
-        }
-    }
-
-    async fn remove(self) {
-        match self {
-            Self::Given(_) => {}
-            Self::Fresh(mut fresh) => {
-                if let Some(path) = fresh.0.take()
-                    && let Err(error) = tokio::fs::remove_dir_all(&path).await
-                {
-                    tracing::warn!(path = %path.display(), %error, "directory of an attempt not removed");
-                }
-            }
-        }
-    }
-}
-
-/// A directory that is removed, at the latest when this is dropped.
-#[derive(Debug)]
-struct Fresh(Option<PathBuf>);
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            // The attempt was dropped half-way; what cannot be removed now, the worker removes when it starts again.
-            std::fs::remove_dir_all(path).unwrap_or_default();
         }
     }
 }

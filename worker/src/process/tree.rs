@@ -3,6 +3,8 @@
 //! On Linux a sweep through `/proc` takes as members: the leader; everybody in its process group; whoever bears
 //! the attempt's marker in the environment it was started with (this finds a grandchild that forked twice into a session
 //! of its own); then, until nothing is added, children of members and everybody in a session that a member made.
+//! A session or process group is the attempt's only when the process that made it, whose number it bears, is
+//! or was a member: attempts live in the session of their worker, with the login shell and whatever else the user runs.
 //! Members that were seen once stay members. Each is a pair of process id and start time and is signalled through a
 //! file descriptor of it (pidfd), so that an id that was given to somebody else meanwhile is never hit. What escapes
 //! has, before the first sweep, left its session, cleared its environment and lost its parent, all three: that is a daemon by intent.
@@ -18,8 +20,7 @@ use std::fs;
 use std::path::Path;
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, getsid, kill_process_group, pidfd_open, pidfd_send_signal,
-    waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, kill_process_group, pidfd_open, pidfd_send_signal, waitid,
 };
 
 use super::spec::ATTEMPT_VARIABLE;
@@ -156,13 +157,9 @@ impl Tree {
     /// Sends KILL to every member. Returns how many were alive.
     pub(super) fn kill(&mut self) -> usize {
         let members = self.sweep();
-        let own_session = own_session();
         // Groups first: that is one call, which no fork outruns.
-        let groups: BTreeSet<i32> = members
-            .iter()
-            .filter(|it| is_foreign(it.session, own_session) || self.is_led(it))
-            .map(|it| it.group)
-            .collect();
+        let groups: BTreeSet<i32> =
+            members.iter().filter(|it| self.is_led(it) || self.was_member(it.group)).map(|it| it.group).collect();
         for group in groups.into_iter().filter_map(Pid::from_raw) {
             // It may be gone by now.
             kill_process_group(group, Signal::KILL).unwrap_or_default();
@@ -218,7 +215,7 @@ impl Tree {
         }
         match self.scope {
             Scope::Groups => {}
-            Scope::Whole => close(&mut members, others),
+            Scope::Whole => self.close(&mut members, others),
         }
         self.seen.extend(members.iter().map(|(&pid, it)| (pid, it.start)));
         members.into_values().collect()
@@ -237,6 +234,32 @@ impl Tree {
             }
     }
 
+    /// Adds children of members, and whoever is in a session that a member made, until there are no more.
+    fn close(&self, members: &mut BTreeMap<i32, Process>, mut others: Vec<Process>) {
+        loop {
+            let sessions: BTreeSet<i32> = members
+                .values()
+                .map(|it| it.session)
+                .filter(|session| members.contains_key(session) || self.was_member(*session))
+                .collect();
+            let (found, rest): (Vec<_>, Vec<_>) =
+                others.into_iter().partition(|it| members.contains_key(&it.parent) || sessions.contains(&it.session));
+            if found.is_empty() {
+                return;
+            }
+            members.extend(found.into_iter().map(|it| (it.pid.as_raw_pid(), it)));
+            others = rest;
+        }
+    }
+
+    /// Whether this was the number of a member, and is nobody else's now. A number is not given away while a session
+    /// or a group bears it.
+    fn was_member(&self, number: i32) -> bool {
+        self.seen.get(&number).is_some_and(|start| {
+            Pid::from_raw(number).is_some_and(|pid| start_of(pid).is_none_or(|found| found == *start))
+        })
+    }
+
     fn is_led(&self, it: &Process) -> bool {
         self.leaders.iter().any(|leader| leader.leads(it))
     }
@@ -250,36 +273,11 @@ impl Tree {
     }
 }
 
-/// Adds children of members, and whoever is in a session that a member made, until there are no more.
-fn close(members: &mut BTreeMap<i32, Process>, mut others: Vec<Process>) {
-    let own_session = own_session();
-    loop {
-        let sessions: BTreeSet<i32> = members.values().map(|it| it.session).collect();
-        let (found, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|it| {
-            members.contains_key(&it.parent) || (is_foreign(it.session, own_session) && sessions.contains(&it.session))
-        });
-        if found.is_empty() {
-            return;
-        }
-        members.extend(found.into_iter().map(|it| (it.pid.as_raw_pid(), it)));
-        others = rest;
-    }
-}
-
 /// How many members there are, by whether they stayed in their leader's process group.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Census {
     pub(super) inside: usize,
     pub(super) outside: usize,
-}
-
-/// A session that this process is not in, and that can be told from others.
-fn is_foreign(session: i32, own: i32) -> bool {
-    session != 0 && session != own
-}
-
-fn own_session() -> i32 {
-    getsid(None).map_or(0, Pid::as_raw_pid)
 }
 
 /// Through a descriptor of the process: between the look at its start time and the signal its id cannot change hands.

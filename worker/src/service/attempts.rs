@@ -1,6 +1,5 @@
 //! What the loop does with attempts, from delivery to acknowledgement.
 
-use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +91,7 @@ impl Engine {
     /// Gives free slots to attempts that wait for one.
     pub(super) fn fill_slots(&mut self, now: Instant) {
         while self.busy < self.capacity()
+            && !self.unwritten.is_stuck()
             && let Some(n) = self.ready.pop_front()
         {
             let Some(attempt) = self.attempts.get_mut(&n) else { continue };
@@ -106,17 +106,23 @@ impl Engine {
             } else {
                 attempt.phase = Phase::Syncing;
                 self.record_start(n, &offer);
-                self.to_start.push(n);
+                self.unwritten.to_start.push(n);
             }
         }
         // Those that wait longer than a moment need signs of life, too.
-        for n in &self.ready {
-            if let Some(attempt) = self.attempts.get_mut(n)
-                && !attempt.is_kept
-            {
-                attempt.is_kept = true;
-                self.clocks.keep(*n, now);
-            }
+        let waiting: Vec<u64> = self.ready.iter().copied().collect();
+        for n in waiting {
+            self.keep(n, now);
+        }
+    }
+
+    /// From now on an attempt's offer gets signs of life.
+    pub(super) fn keep(&mut self, n: u64, now: Instant) {
+        if let Some(attempt) = self.attempts.get_mut(&n)
+            && !attempt.is_kept
+        {
+            attempt.is_kept = true;
+            self.clocks.keep(n, now);
         }
     }
 
@@ -133,7 +139,7 @@ impl Engine {
                     attempt.phase = Phase::Syncing;
                 }
                 self.record_start(n, &offer);
-                self.to_sync.push(n);
+                self.unwritten.to_sync.push(n);
             }
             Claimed::Lost => {
                 tracing::debug!(run.id = %offer.run, task = offer.task, attempt = offer.attempt, "claim lost");
@@ -150,59 +156,11 @@ impl Engine {
         }
     }
 
-    fn record_start(&mut self, n: u64, offer: &Offer) {
+    pub(super) fn record_start(&mut self, n: u64, offer: &Offer) {
         self.ledger.start(n, &key(offer), offer.offer);
     }
 
-    /// The ledger was written, or not: what waits for it starts, or is refused.
-    pub(super) fn start_written(&mut self, is_written: bool, now: Instant) {
-        let to_start = std::mem::take(&mut self.to_start);
-        for n in to_start {
-            if is_written {
-                self.start(n, now);
-            } else {
-                self.refuse(n);
-            }
-        }
-        if !is_written {
-            for n in std::mem::take(&mut self.to_sync) {
-                self.refuse(n);
-            }
-        }
-        if self.to_sync.is_empty() || self.is_syncing {
-            return;
-        }
-        self.is_syncing = true;
-        let numbers = std::mem::take(&mut self.to_sync);
-        let file = self.ledger.file();
-        let sync = async move {
-            let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
-            Chore::Synced(numbers, synced.unwrap_or_else(|error| Err(io::Error::other(error))))
-        };
-        self.chores.push(sync.boxed());
-    }
-
-    /// These are in the ledger for good, or not.
-    pub(super) fn synced(&mut self, numbers: &[u64], result: &io::Result<()>) {
-        self.is_syncing = false;
-        if let Err(error) = result {
-            tracing::error!(%error, "ledger not synced");
-        }
-        let now = Instant::now();
-        for n in numbers {
-            if result.is_ok() {
-                self.start(*n, now);
-            } else {
-                self.refuse(*n);
-            }
-        }
-    }
-
-    fn refuse(&mut self, n: u64) {
-        self.ended(n, ended_because(Outcome::Refused, "the worker's ledger cannot be written", clock::now()));
-    }
-
-    fn start(&mut self, n: u64, now: Instant) {
+    pub(super) fn start(&mut self, n: u64, now: Instant) {
         let Some(attempt) = self.attempts.get_mut(&n).filter(|attempt| attempt.phase == Phase::Syncing) else { return };
         let Some(offer) = attempt.offer.clone() else { return };
         attempt.phase = Phase::Running;
@@ -236,10 +194,10 @@ impl Engine {
         self.report_end(n, ended);
     }
 
-    /// Writes down how an attempt ended, and reports it.
+    /// Writes down how an attempt ended. It is reported once that is written.
     pub(super) fn report_end(&mut self, n: u64, ended: Ended) {
         self.ledger.end(n, ended.clone());
-        self.report(n, What::Ended(ended));
+        self.unwritten.to_report.push((n, ended));
     }
 
     /// Reports on an attempt that is written down.
@@ -265,11 +223,8 @@ impl Engine {
 
     /// An attempt is no longer short: it says that it runs, and its offer gets signs of life from now on.
     pub(super) fn aged(&mut self, n: u64, now: Instant) {
-        let Some(attempt) = self.attempts.get_mut(&n) else { return };
-        if !attempt.is_kept {
-            attempt.is_kept = true;
-            self.clocks.keep(n, now);
-        }
+        self.keep(n, now);
+        let Some(attempt) = self.attempts.get(&n) else { return };
         // A claim has said it already.
         let is_claimed = attempt.offer.as_ref().is_some_and(|offer| offer.claimed);
         if attempt.phase == Phase::Running && !is_claimed {
@@ -306,7 +261,7 @@ pub(super) fn marker(key: &Key, instance: &InstanceId) -> String {
     format!("{run}.{task}.{attempt}.{instance}")
 }
 
-fn key(offer: &Offer) -> Key {
+pub(super) fn key(offer: &Offer) -> Key {
     Key { run: offer.run.clone(), task: offer.task, attempt: offer.attempt }
 }
 

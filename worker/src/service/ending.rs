@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
-use rr_schemas::report::Outcome;
+use futures::FutureExt as _;
+use rr_schemas::{offer::Command, report::Outcome};
 use tokio::time::Instant;
 
-use super::engine::Engine;
+use super::attempts::{key, marker};
+use super::engine::{Chore, Engine};
 use crate::attempt::{Phase, STOPPED};
 use crate::clock;
 use crate::executor::ended_because;
-use crate::lanes::{FromLanes, Lanes};
+use crate::lanes::Lanes;
+use crate::process;
+
+/// How long it may take to end who has left the process groups; what takes longer, the next life finds.
+const SWEEP_MAX: Duration = Duration::from_secs(5);
 
 /// How long the last reports are tried after a kill.
 const FAREWELL_KILLED: Duration = Duration::from_secs(1);
@@ -32,6 +38,13 @@ impl Mode {
         match self {
             Self::Working => true,
             Self::Draining(_) | Self::Leaving(_) | Self::Killed(_) => false,
+        }
+    }
+
+    pub(super) const fn is_draining(self) -> bool {
+        match self {
+            Self::Draining(_) => true,
+            Self::Working | Self::Leaving(_) | Self::Killed(_) => false,
         }
     }
 
@@ -59,31 +72,42 @@ impl Engine {
         tracing::info!(worker = %self.options.name, running = self.busy, "draining");
         self.mode = Mode::Draining(Instant::now() + Duration::from(self.options.times.drain));
         self.draining.send_replace(true);
-        while let Some(from) = self.lanes.now() {
-            match from {
-                FromLanes::Offer(offer) => self.delivered(*offer),
-                FromLanes::Look => {}
-                FromLanes::Gone | FromLanes::Closed => break,
-            }
-        }
-        self.lanes = Lanes::default();
+        self.joining.give_up();
     }
 
-    /// Ends everything at once. What ran is lost, and known to be.
+    /// Asks for nothing any more; the lanes stay open until what is on its way has come.
+    pub(super) async fn close_lanes(&mut self) {
+        if self.mesh.is_connected() {
+            self.lanes.close().await;
+        } else {
+            // Nothing is on its way.
+            self.take_more();
+            self.lanes = Lanes::default();
+        }
+    }
+
+    /// Ends everything at once. What runs is lost, and known to be once it has ended.
     pub(super) fn kill(&mut self) {
         if self.mode.is_killed() {
             return;
         }
         self.drain();
-        self.mode = Mode::Killed(Instant::now() + FAREWELL_KILLED);
-        // Their process groups go with their futures; the guard sees to the rest.
+        self.mode = Mode::Killed(Instant::now() + SWEEP_MAX);
+        self.lanes = Lanes::default();
+        // What has ended by itself was not lost.
+        while let Some(ended) = self.running.try_join_next() {
+            if let Ok((n, ended)) = ended {
+                self.ended(n, ended);
+            }
+        }
+        // Their process groups go with their futures.
         self.running.abort_all();
         self.ready.clear();
         let numbers: Vec<u64> = self.attempts.keys().copied().collect();
         for n in numbers {
             let Some(attempt) = self.attempts.get(&n) else { continue };
             match attempt.phase {
-                Phase::Ended => {}
+                Phase::Ended | Phase::Running => {}
                 // Never started; whoever gets the offer next finds out what that means.
                 Phase::Waiting | Phase::Claiming => {
                     if attempt.phase.is_busy() {
@@ -91,19 +115,70 @@ impl Engine {
                     }
                     self.attempts.remove(&n);
                 }
-                Phase::Syncing | Phase::Running => self.ended(n, ended_because(Outcome::Lost, STOPPED, clock::now())),
+                Phase::Syncing => self.lost(n),
             }
         }
     }
 
+    /// The futures of what was killed are gone: ends who has left their process groups.
+    fn sweep(&mut self) {
+        if self.is_sweeping {
+            return;
+        }
+        self.is_sweeping = true;
+        let (numbers, markers) = self.running_still();
+        let sweep = async move {
+            if !markers.is_empty() {
+                let survivors = process::end_marked(markers).await;
+                if survivors > 0 {
+                    tracing::error!(survivors, "processes survive KILL");
+                }
+            }
+            Chore::Swept(numbers)
+        };
+        self.chores.push(sweep.boxed());
+    }
+
+    /// The attempts that run, and the markers of those that are processes.
+    pub(super) fn running_still(&self) -> (Vec<u64>, Vec<String>) {
+        let running = || self.attempts.iter().filter(|(_, attempt)| attempt.phase == Phase::Running);
+        let offers = running().filter_map(|(_, attempt)| attempt.offer.as_ref());
+        let processes = offers.filter(|offer| match offer.command {
+            Command::Argv(_) | Command::Shell { .. } => true,
+            Command::Handler(_) => false,
+        });
+        let markers = processes.map(|offer| marker(&key(offer), &self.instance)).collect();
+        (running().map(|(n, _)| *n).collect(), markers)
+    }
+
+    /// Nothing of these attempts runs any more.
+    pub(super) fn swept(&mut self, numbers: &[u64]) {
+        for n in numbers {
+            self.lost(*n);
+        }
+        self.mode = Mode::Killed(Instant::now() + FAREWELL_KILLED);
+    }
+
+    fn lost(&mut self, n: u64) {
+        self.ended(n, ended_because(Outcome::Lost, STOPPED, clock::now()));
+    }
+
     /// Moves on when a time has come or nothing is left to wait for.
     pub(super) fn mode_time(&mut self, now: Instant) {
-        if let Mode::Draining(until) = self.mode {
-            if self.busy == 0 && self.ready.is_empty() {
-                self.mode = Mode::Leaving(now + Duration::from(self.options.times.farewell));
-            } else if until <= now {
-                tracing::warn!(running = self.busy, "time to drain is over");
-                self.kill();
+        match self.mode {
+            Mode::Working | Mode::Leaving(_) => {}
+            Mode::Draining(until) => {
+                if self.busy == 0 && self.ready.is_empty() && self.lanes.outstanding() == 0 {
+                    self.mode = Mode::Leaving(now + Duration::from(self.options.times.farewell));
+                } else if until <= now {
+                    tracing::warn!(running = self.busy, "time to drain is over");
+                    self.kill();
+                }
+            }
+            Mode::Killed(_) => {
+                if self.running.is_empty() {
+                    self.sweep();
+                }
             }
         }
     }
@@ -113,7 +188,8 @@ impl Engine {
         match self.mode {
             Mode::Working | Mode::Draining(_) => false,
             Mode::Leaving(until) | Mode::Killed(until) => {
-                let has_ended = self.running.is_empty() && self.chores.is_empty() && self.outbox.is_empty();
+                let is_told = self.unwritten.to_report.is_empty() && self.outbox.is_empty();
+                let has_ended = self.running.is_empty() && self.chores.is_empty() && is_told;
                 has_ended || self.running.is_empty() && until <= Instant::now()
             }
         }

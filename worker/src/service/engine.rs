@@ -8,7 +8,6 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use rr_nats::{Ack, ControlFeed, Mesh};
@@ -26,6 +25,8 @@ use super::RunError;
 use super::attempts::Claimed;
 use super::clocks::{Clocks, Due};
 use super::ending::Mode;
+use super::joining::Joining;
+use super::writing::Unwritten;
 use crate::attempt::{Attempt, Phase};
 use crate::config::Options;
 use crate::executor::handler::Handlers;
@@ -35,6 +36,7 @@ use crate::lanes::{FromLanes, Lanes};
 use crate::ledger::Ledger;
 use crate::outbox::{Outbox, Parcel};
 use crate::output::Spool;
+use crate::process;
 
 /// Things of one kind taken in one turn at most, so that no kind starves the others.
 const BATCH_MAX: usize = 256;
@@ -58,18 +60,18 @@ pub(super) struct Engine {
     pub(super) attempts: HashMap<u64, Attempt>,
     /// Those that wait for a free slot.
     pub(super) ready: VecDeque<u64>,
-    /// Those that start once the ledger is written.
-    pub(super) to_start: Vec<u64>,
-    /// Those that start once it is synced, too.
-    pub(super) to_sync: Vec<u64>,
-    pub(super) is_syncing: bool,
-    pub(super) is_joining: bool,
+    pub(super) unwritten: Unwritten,
+    pub(super) joining: Joining,
     pub(super) running: JoinSet<(u64, Ended)>,
     pub(super) chores: FuturesUnordered<BoxFuture<'static, Chore>>,
     pub(super) clocks: Clocks,
     /// Attempts that take a slot.
     pub(super) busy: usize,
     pub(super) mode: Mode,
+    /// Whether those who have left the process groups of killed attempts are being ended.
+    pub(super) is_sweeping: bool,
+    /// Why it ends, where nobody has asked it to.
+    pub(super) why: Option<RunError>,
     /// What is said of deliveries at the end of the turn.
     pub(super) words: Vec<Word>,
     pub(super) draining: watch::Sender<bool>,
@@ -93,8 +95,8 @@ pub(super) enum Chore {
     Synced(Vec<u64>, std::io::Result<()>),
     /// An unreadable offer was put aside, or it comes again.
     PutAside,
-    /// New lanes, or no lanes.
-    Joined(Result<Lanes, JoinError>),
+    /// No process of these attempts is left.
+    Swept(Vec<u64>),
 }
 
 /// What can happen.
@@ -106,6 +108,7 @@ enum Happened {
     Aborted,
     Reported(Parcel),
     Chore(Chore),
+    Joined(Result<Lanes, JoinError>),
     FromLanes(FromLanes),
     Asked(Control),
     LinkChanged,
@@ -143,14 +146,14 @@ impl Engine {
             lanes,
             attempts: HashMap::new(),
             ready: VecDeque::new(),
-            to_start: Vec::new(),
-            to_sync: Vec::new(),
-            is_syncing: false,
-            is_joining: false,
+            unwritten: Unwritten::default(),
+            joining: Joining::default(),
             running: JoinSet::new(),
             chores: FuturesUnordered::new(),
             busy: 0,
             mode: Mode::Working,
+            is_sweeping: false,
+            why: None,
             words: Vec::new(),
             draining,
         };
@@ -172,7 +175,8 @@ impl Engine {
         loop {
             self.act().await;
             if self.is_over() {
-                return Ok(());
+                self.ledger.flush().map_err(RunError::Ledger)?;
+                return self.why.map_or(Ok(()), Err);
             }
             let due = self.due();
             let happened = tokio::select! {
@@ -185,6 +189,7 @@ impl Engine {
                 },
                 parcel = self.outbox.stored() => Happened::Reported(parcel),
                 Some(chore) = self.chores.next(), if !self.chores.is_empty() => Happened::Chore(chore),
+                Some(joined) = self.joining.next(), if self.joining.is_under_way() => Happened::Joined(joined),
                 from = self.lanes.next() => Happened::FromLanes(from),
                 control = controls.next(), if hears => {
                     hears = control.is_some();
@@ -192,12 +197,12 @@ impl Engine {
                 }
                 changed = connected.changed() => match changed {
                     Ok(()) => Happened::LinkChanged,
-                    Err(_) => return self.close(),
+                    Err(_) => return self.close().await,
                 },
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Happened::TimeCame,
             };
             if self.take(happened).is_break() {
-                return self.close();
+                return self.close().await;
             }
             self.take_more();
         }
@@ -212,6 +217,7 @@ impl Engine {
             Happened::Aborted | Happened::TimeCame | Happened::FromLanes(FromLanes::Look) => {}
             Happened::Reported(parcel) => self.reported(&parcel),
             Happened::Chore(chore) => self.done(chore),
+            Happened::Joined(result) => self.joined(result),
             Happened::FromLanes(FromLanes::Offer(offer)) => self.delivered(*offer),
             Happened::FromLanes(FromLanes::Gone) => self.rejoin(),
             Happened::FromLanes(FromLanes::Closed) => return ControlFlow::Break(()),
@@ -222,7 +228,7 @@ impl Engine {
     }
 
     /// Takes in what else has happened meanwhile.
-    fn take_more(&mut self) {
+    pub(super) fn take_more(&mut self) {
         for _ in 0..BATCH_MAX {
             match self.running.try_join_next() {
                 Some(Ok((n, ended))) => self.ended(n, ended),
@@ -250,17 +256,14 @@ impl Engine {
         let now = Instant::now();
         self.look_at_the_clock(now);
         self.fill_slots(now);
-        let is_written = match self.ledger.flush() {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(error = crate::executor::chain(&error), "ledger not written");
-                false
-            }
-        };
-        self.start_written(is_written, now);
+        self.write_ledger(now);
         self.outbox.pump(now);
         self.say_words().await;
-        if self.mode.is_working() && self.outbox.len() < UNREPORTED_MAX {
+        self.lanes.reopen(now);
+        if self.mode.is_draining() {
+            self.close_lanes().await;
+        }
+        if self.mode.is_working() && !self.unwritten.is_stuck() && self.outbox.len() < UNREPORTED_MAX {
             let capacity = self.capacity();
             let free = capacity.saturating_sub(self.busy + self.ready.len());
             self.lanes.ask(free, capacity, now).await;
@@ -273,7 +276,9 @@ impl Engine {
     }
 
     fn due(&self) -> Option<Instant> {
-        let times = [self.clocks.next(), self.outbox.due(), self.lanes.due(), self.mode.until()];
+        // What was killed and has not ended yet says so itself.
+        let ends = self.mode.until().filter(|_| !self.mode.is_killed() || self.running.is_empty());
+        let times = [self.clocks.next(), self.unwritten.due(), self.outbox.due(), self.lanes.due(), ends];
         times.into_iter().flatten().min()
     }
 
@@ -304,22 +309,9 @@ impl Engine {
     fn done(&mut self, chore: Chore) {
         match chore {
             Chore::Claimed(n, claimed) => self.claimed(n, claimed),
-            Chore::Synced(numbers, result) => self.synced(&numbers, &result),
+            Chore::Synced(numbers, result) => self.synced(numbers, result),
+            Chore::Swept(numbers) => self.swept(&numbers),
             Chore::PutAside => {}
-            Chore::Joined(result) => {
-                self.is_joining = false;
-                match result {
-                    Ok(lanes) if self.mode.is_working() => {
-                        self.take_more();
-                        self.lanes = lanes;
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::error!(error = crate::executor::chain(&error), "cannot join again");
-                        self.rejoin();
-                    }
-                }
-            }
         }
     }
 
@@ -333,19 +325,17 @@ impl Engine {
         }
     }
 
-    /// The consumers are gone, with the mesh's store for example: asks a coordinator for new ones.
-    fn rejoin(&mut self) {
-        if self.is_joining || !self.mode.is_working() {
-            return;
-        }
-        self.is_joining = true;
-        tracing::warn!(worker = %self.options.name, "the consumers are gone, joining again");
-        let (mesh, options, instance) = (self.mesh.clone(), Arc::clone(&self.options), self.instance.clone());
-        self.chores.push(async move { Chore::Joined(super::open_lanes(&mesh, &options, &instance).await) }.boxed());
-    }
-
-    fn close(&mut self) -> Result<(), RunError> {
+    /// The connection is closed for good: ends everything, and writes down how.
+    async fn close(&mut self) -> Result<(), RunError> {
         self.kill();
+        while let Some(ended) = self.running.join_next().await {
+            if let Ok((n, ended)) = ended {
+                self.ended(n, ended);
+            }
+        }
+        let (numbers, markers) = self.running_still();
+        process::end_marked(markers).await;
+        self.swept(&numbers);
         self.ledger.flush().map_err(RunError::Ledger)?;
         Err(RunError::Closed)
     }

@@ -1,6 +1,7 @@
 //! Rules of the whole worker, on a real nats-server; the test plays the coordinator.
 
 mod ending;
+mod full;
 mod links;
 mod running;
 mod sharing;

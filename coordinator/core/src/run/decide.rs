@@ -97,7 +97,7 @@ impl Run {
         if self.is_final() || !self.exists() {
             return;
         }
-        if self.stopping.is_none() && matches!(self.deadlines.first(), Some((at, Due::Run)) if *at <= draft.at) {
+        if self.stopping.is_none() && self.run_deadline().is_some_and(|deadline| deadline <= draft.at) {
             self.emit(draft, Event::DeadlinePassed {});
         }
         self.offer_delayed(draft);

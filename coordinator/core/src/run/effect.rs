@@ -47,6 +47,8 @@ impl Run {
         let mut effects = Vec::new();
         for record in records {
             match &record.event {
+                // A stop that came with the offer takes it back before it is made.
+                Event::Offered { .. } if self.stopping.is_some() => {}
                 Event::Offered { tasks, attempt, offer, .. } => {
                     let still = tasks.iter().filter(|task| self.is_offered(*task, *attempt, *offer));
                     effects.extend(still.map(|task| Effect::Offer { task, attempt: *attempt, offer: *offer }));
@@ -72,8 +74,9 @@ impl Run {
                 | Event::Extended { .. }
                 | Event::Late { .. }
                 | Event::JobEnded { .. }
-                | Event::RunEnded { .. }
                 | Event::PutAside { .. } => {}
+                // An offer that was on its way while the run was stopped may have come after the first withdrawal.
+                Event::RunEnded { .. } => effects.extend(self.stopping.map(|_| Effect::WithdrawRun)),
             }
         }
         effects
@@ -87,8 +90,10 @@ impl Run {
 
     fn kill(&self, task: u32) -> Option<Effect> {
         let state = self.tasks.get(task as usize)?;
-        let Phase::Running { by, .. } = state.phase else {
-            return None;
+        let by = match state.phase {
+            Phase::Running { by, .. } => by,
+            Phase::Held { by, .. } => by?,
+            Phase::Waiting | Phase::Delayed { .. } | Phase::Offered { .. } | Phase::Over { .. } => return None,
         };
         Some(Effect::Kill { task, attempt: state.attempt, holder: self.holders.get(by)?.clone() })
     }

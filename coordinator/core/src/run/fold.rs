@@ -376,7 +376,7 @@ impl Run {
         self.dirty.clear();
     }
 
-    fn run_deadline(&self) -> Option<Timestamp> {
+    pub(super) fn run_deadline(&self) -> Option<Timestamp> {
         Some(later(self.started_at?, self.plan.as_ref()?.timeout()?))
     }
 

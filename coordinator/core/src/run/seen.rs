@@ -13,7 +13,7 @@ use rr_schemas::{
 use super::{Phase, Run, decide::Draft, fold::later};
 
 /// Offers of one attempt that vanish without a report, before the attempt counts as lost.
-const OFFERS_MAX: u32 = 4;
+pub const OFFERS_MAX: u32 = 4;
 
 impl Run {
     pub(super) fn answer_seen(&mut self, seen: &Seen, draft: &mut Draft) {
@@ -35,6 +35,8 @@ impl Run {
         if state.attempt != seen.attempt || state.offer != seen.offer {
             return;
         }
+        // Between the look and its answer a worker may have claimed it, unless the claim was won for nobody.
+        let is_startable = !seen.withdrawn && self.is_claimed(task);
         match (state.phase, seen.found) {
             (Phase::Running { .. }, Found::WorkerPresent) => live_on.add(later(draft.at, self.policy.lease), task),
             (Phase::Running { by, .. }, Found::WorkerGone) => {
@@ -45,12 +47,16 @@ impl Run {
                 let by = by.and_then(|by| self.holders.get(by).cloned());
                 self.conclude(task, by, ended(Outcome::Cancelled, "its worker was lost before"), draft);
             }
+            (Phase::Offered { .. }, _) if self.stopping.is_some() && is_startable => live_on.add(draft.at, task),
             (Phase::Offered { .. }, _) if self.stopping.is_some() => {
                 self.conclude(task, None, ended(Outcome::Cancelled, "withdrawn before it started"), draft);
             }
             (Phase::Offered { since, .. }, Found::OfferWaits) => live_on.add(self.next_look(draft.at, since), task),
             (Phase::Offered { since, .. }, Found::OfferUnserved) => {
-                if matches!(self.plan.as_ref().and_then(|plan| plan.target(task)), Some(Target::Host(_))) {
+                let is_host = matches!(self.plan.as_ref().and_then(|plan| plan.target(task)), Some(Target::Host(_)));
+                if is_host && is_startable {
+                    live_on.add(draft.at, task);
+                } else if is_host {
                     self.conclude(task, None, ended(Outcome::Unreachable, "no worker serves its host"), draft);
                 } else {
                     live_on.add(self.next_look(draft.at, since), task);
@@ -61,6 +67,7 @@ impl Run {
                     self.offer_tasks(job, Ranges::from(task..=task), state.attempt, state.offer + 1, draft);
                 }
             }
+            (Phase::Offered { .. }, Found::OfferGone) if is_startable => live_on.add(draft.at, task),
             (Phase::Offered { .. }, Found::OfferGone) => {
                 self.conclude(task, None, ended(Outcome::Lost, "its offers vanish without a report"), draft);
             }

@@ -146,8 +146,13 @@ fn a_run_out_of_time_is_stopped() {
 fn what_was_seen_of_an_earlier_offer_does_not_count() {
     let mut stage = Stage::new(&one_job(1, ""));
     stage.look(Found::OfferGone);
-    let of_before =
-        SeenAttempts { tasks: [0].into_iter().collect(), attempt: 1, offer: 1, found: Found::OfferUnserved };
+    let of_before = SeenAttempts {
+        tasks: [0].into_iter().collect(),
+        attempt: 1,
+        offer: 1,
+        found: Found::OfferUnserved,
+        withdrawn: true,
+    };
     assert_eq!(stage.hear(Source::Note, Input::Seen(Seen { attempts: vec![of_before] })), []);
 }
 
@@ -174,4 +179,30 @@ fn a_kill_is_repeated_until_the_attempt_ends() {
     assert_eq!(kills(&stage, &started), 1, "a start that crossed the cancel");
     let looked = stage.look(Found::WorkerPresent);
     assert_eq!(kills(&stage, &looked), 2, "every look asks again");
+}
+
+#[test]
+fn a_claimed_attempt_is_concluded_only_when_nobody_can_start_it_any_more() {
+    let mut stage = Stage::new(&one_job(1, r#""on_lost":"fail""#));
+    let seen = |found, withdrawn| {
+        let tasks = [0].into_iter().collect();
+        Input::Seen(Seen { attempts: vec![SeenAttempts { tasks, attempt: 1, offer: 1, found, withdrawn }] })
+    };
+    let unclaimed = stage.hear(Source::Note, seen(Found::OfferUnserved, false));
+    assert!(matches!(unclaimed[..], [Record { event: Event::Extended { .. }, .. }]), "look again: {unclaimed:?}");
+    stage.cancel();
+    let waits = stage.hear(Source::Note, seen(Found::OfferWaits, false));
+    assert!(matches!(waits[..], [Record { event: Event::Extended { .. }, .. }]), "seen before the cancel: {waits:?}");
+    stage.hear(Source::Note, seen(Found::OfferWaits, true));
+    assert_eq!(stage.run.status(), RunStatus::Cancelled);
+}
+
+#[test]
+fn a_stopped_run_leaves_no_offers_behind() {
+    let mut stage = Stage::new(&one_job(1, ""));
+    let offered = stage.log.clone();
+    stage.cancel();
+    assert_eq!(stage.run.effects(&offered), [], "what was decided before is not offered any more");
+    let ended = stage.look(Found::OfferGone);
+    assert_eq!(stage.run.effects(&ended), [Effect::WithdrawRun]);
 }

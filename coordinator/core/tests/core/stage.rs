@@ -94,7 +94,13 @@ impl Stage {
         assert!(!looks.is_empty(), "nothing to look at");
         let attempts = looks
             .into_iter()
-            .map(|look| SeenAttempts { tasks: look.tasks, attempt: look.attempt, offer: look.offer, found })
+            .map(|look| SeenAttempts {
+                tasks: look.tasks,
+                attempt: look.attempt,
+                offer: look.offer,
+                found,
+                withdrawn: true,
+            })
             .collect();
         self.hear(Source::Note, Input::Seen(Seen { attempts }))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, ToSpan as _};
-use rr_core::{Effect, Heard, History, Look, Policy, Run};
+use rr_core::{Effect, Heard, History, Look, Policy, Run, run::seen::OFFERS_MAX};
 use rr_schemas::{
     decision::Record,
     flow::Flow,
@@ -254,16 +254,25 @@ impl World {
                 }
                 (None, _) => Found::OfferGone,
             };
-            if look.claimed && matches!(found, Found::OfferGone | Found::OfferUnserved) {
-                let holder = self.new_holder();
-                self.claims.entry((task, look.attempt)).or_insert(holder);
+            let ends_unstarted = look.claimed
+                && look.holder.is_none()
+                && match found {
+                    Found::OfferUnserved => true,
+                    Found::OfferGone => self.run.is_stopping() || look.offer >= OFFERS_MAX,
+                    Found::OfferWaits => self.run.is_stopping(),
+                    Found::WorkerPresent | Found::WorkerGone => false,
+                };
+            if ends_unstarted {
+                let nobody = self.new_holder();
+                let winner = self.claims.entry((task, look.attempt)).or_insert(nobody);
+                if self.executions.iter().any(|e| e.task == task && e.attempt == look.attempt && e.holder == *winner) {
+                    // A worker's claim is on its way.
+                    continue;
+                }
             }
-            seen.push(SeenAttempts {
-                tasks: [task].into_iter().collect(),
-                attempt: look.attempt,
-                offer: look.offer,
-                found,
-            });
+            let tasks = [task].into_iter().collect();
+            let (attempt, offer) = (look.attempt, look.offer);
+            seen.push(SeenAttempts { tasks, attempt, offer, found, withdrawn: ends_unstarted });
         }
         seen
     }

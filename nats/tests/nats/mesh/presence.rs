@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rr_nats::{Error, PresenceError, PresenceWatch, Put, StatusWriter};
 use rr_schemas::{
     decision::RunStatus,
+    input::{Cancel, Input},
     presence::{Control, CoordinatorPresence, Hosts, Join, JoinAnswer, Serves, WorkerPresence},
     view::{RunView, StatusEntry},
 };
@@ -117,6 +118,19 @@ async fn a_state_never_goes_back() {
     assert_eq!(one.put(&status("r1", 40, RunStatus::Succeeded)).await, Ok(Put::Written));
     assert_eq!(world.mesh.status(&run("r1")).await.unwrap().unwrap().n, 40);
     assert_eq!(world.mesh.status(&run("r2")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_run_is_found_before_it_has_a_state_also_beside_others_that_have_one() {
+    let world = world().await;
+    StatusWriter::new(&world.mesh).put(&status("deploy-2", 1, RunStatus::Running)).await.unwrap();
+    let input = Input::Cancel(Cancel { by: "u".to_owned(), reason: None });
+    world.mesh.request(&run("deploy").into(), "u", &input).await.unwrap();
+    for (id, is_there) in [("deploy", true), ("deploy-2", true), ("deploy-", false), ("dep", false)] {
+        assert_eq!(world.mesh.has_run(&run(id)).await, Ok(is_there), "{id}");
+    }
+    assert_eq!(world.mesh.find_runs("dep").await.unwrap(), [run("deploy"), run("deploy-2")]);
+    assert_eq!(world.mesh.find_runs("deploy-").await.unwrap(), [run("deploy-2")]);
 }
 
 #[tokio::test]

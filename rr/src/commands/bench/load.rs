@@ -21,7 +21,7 @@ use crate::{
 /// Submits under way at once.
 const SUBMITS: usize = 256;
 /// How often the end of a run is looked for: short against the whole, long against what a look costs.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Many runs of one task.
 pub(crate) async fn single(mesh: &Mesh, n: u32) -> Result<Duration, CliError> {

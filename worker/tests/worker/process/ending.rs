@@ -137,3 +137,27 @@ async fn an_attempt_that_is_dropped_is_killed() {
     until("their end", || marked(&spec.marker).is_empty()).await;
     assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
 }
+
+/// Attempts share the session of the worker that started them, and with it the user's shell and everything else in it.
+#[tokio::test]
+async fn what_an_earlier_worker_left_is_ended_and_its_session_is_spared() {
+    let (marker, bystander, left) = (marker(), number(), number());
+    let marked_as = |end: &str| format!("{ATTEMPT_VARIABLE}={marker} sh -c '{end}'");
+    let script = format!(
+        "sleep {bystander} & {} & {} & wait",
+        marked_as(&format!("exec sleep {left}")),
+        marked_as(&format!("exec setsid sh -c \"env -i sleep {left} & wait\"")),
+    );
+    let mut session = tokio::process::Command::new("setsid");
+    let mut session = session.args(["sh", "-c", &script]).kill_on_drop(true).spawn().unwrap();
+    let alone = |number: &str| told_by(&format!("sleep\0{number}\0")).len();
+    until("its processes", || alone(&bystander) == 1 && alone(&left) == 2).await;
+    assert_eq!(rr_worker::process::end_marked(vec![marker]).await, 0);
+    until("the end of what is left", || alone(&left) == 0).await;
+    assert_eq!(alone(&bystander), 1, "it is no part of the attempt");
+    assert!(session.try_wait().unwrap().is_none(), "nor is the leader of the session");
+    for pid in told_by(&format!("sleep\0{bystander}\0")) {
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    session.wait().await.unwrap();
+}

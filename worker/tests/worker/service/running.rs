@@ -127,7 +127,7 @@ async fn the_environment_is_exactly_as_said_in_a_fresh_directory() {
         ("RR_ATTEMPT", "2"),
         ("RR_ATTEMPT_ID", marker.as_str()),
         ("RR_FLOW", "flow1"),
-        ("RR_IDEMPOTENCY_KEY", "run1/job1/q"),
+        ("RR_IDEMPOTENCY_KEY", "run1/job1/q/7"),
         ("RR_JOB", "job1"),
         ("RR_PARAM_TO_GO", "a b"),
         ("RR_RUN", "run1"),
@@ -146,7 +146,7 @@ async fn a_host_task_knows_its_host() {
     let target = Target::Host("db1.example.org".parse().unwrap());
     stage.offer(&Offer { target, ..offer(0, sh("echo $RR_HOST $RR_IDEMPOTENCY_KEY")) }).await;
     stage.end().await;
-    assert_eq!(output(&stage).await, "db1.example.org run1/job1/db1.example.org\n");
+    assert_eq!(output(&stage).await, "db1.example.org run1/job1/db1.example.org/0\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

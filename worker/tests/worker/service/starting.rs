@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use rr_schemas::{
     offer::{Offer, Target},
+    presence::JoinAnswer,
     report::Outcome,
 };
 use rr_worker::{Handlers, JoinError, StartError, Worker, config::Hosts};
 use rustix::process::{Pid, test_kill_process};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::{Stage, offer, sh, until};
+use super::{Stage, WAIT_MAX, offer, sh, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_worker_of_a_name_is_refused_and_told_since_when() {
@@ -74,6 +76,41 @@ async fn a_worker_whose_consumer_is_gone_joins_again() {
     stage.offer(&on_host(1)).await;
     let ends = stage.all_ends(2).await;
     assert!(ends.iter().all(|(_, ended)| ended.outcome == Outcome::Ok), "{ends:?}");
+}
+
+/// Nobody is told of the end of a consumer that nobody was waiting at.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_consumer_went_unseen_joins_again() {
+    let stage = Stage::new().await;
+    let mut options = stage.options("w1", &[], 1);
+    options.serves.hosts = Hosts::All;
+    let _worker = stage.start(options, Handlers::new()).await.unwrap();
+    let go = stage.dir.path().join("go");
+    let on_host = |task, script: &str| Offer { target: Target::Host("h1".parse().unwrap()), ..offer(task, sh(script)) };
+    stage.offer(&on_host(0, &format!("while test ! -e {}; do sleep 0.05; done", go.display()))).await;
+    until("its slot is taken", async || (stage.reports().await.len() == 1).then_some(())).await;
+    stage.mesh.drop_host_lane(&"w1".parse().unwrap()).await.unwrap();
+    fs::write(&go, "").unwrap();
+    stage.offer(&on_host(1, "true")).await;
+    let ends = stage.all_ends(2).await;
+    assert!(ends.iter().all(|(_, ended)| ended.outcome == Outcome::Ok), "{ends:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_may_not_join_again_ends_and_says_why() {
+    let mut stage = Stage::new().await;
+    let mut worker = stage.worker("w1", 1, Handlers::new()).await;
+    stage.stop_coordinator().await;
+    let mesh = stage.mesh.clone();
+    stage.coordinator.spawn(async move {
+        let mut joins = mesh.serve_joins().await.unwrap();
+        while let Some(request) = joins.next().await {
+            request.answer(&JoinAnswer::Refused { reason: "served by w2".to_owned() }).await;
+        }
+    });
+    stage.mesh.drop_host_lane(&"w1".parse().unwrap()).await.unwrap();
+    let error = timeout(WAIT_MAX, worker.join()).await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "join the mesh: served by w2");
 }
 
 #[tokio::test(flavor = "multi_thread")]
