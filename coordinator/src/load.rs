@@ -34,7 +34,7 @@ pub(crate) async fn load(shell: &Shell, id: &EntityId, woken: u64) -> Result<Loa
     // Only what stands behind the last decision is new: no decision is stored before a load has seen such a message.
     let is_good = |stored: &StoredDecision| stored.decision.is_ok();
     let n_old = history.iter().rposition(is_good).map_or(0, |last| last + 1);
-    for stored in history.iter().skip(n_old) {
+    for stored in history.iter().skip(n_old).filter(|stored| !stored.is_unreadable()) {
         if let Err(reason) = &stored.decision {
             shell.quarantine(&stored.raw, reason).await?;
         }
@@ -66,6 +66,13 @@ fn fold(shell: &Shell, id: &EntityId, history: Vec<StoredDecision>) -> Result<(B
     let mut last = Vec::new();
     for stored in history {
         entity.tip.seq = stored.seq;
+        if stored.is_unreadable() {
+            let why = stored.decision.err().unwrap_or_default();
+            return Err(TurnError::Parked(format!(
+                "message {} is a decision that this rr cannot read: {why}",
+                stored.seq
+            )));
+        }
         let decision = match stored.decision {
             Ok(decision) => decision,
             Err(reason) => {

@@ -7,7 +7,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use jiff::Timestamp;
 use rr_schemas::{
-    codec::{Envelope, JSON},
+    codec::{self, Body as _, Envelope, JSON},
     decision::Decision,
     id::{EntityId, RunId},
     input::Input,
@@ -101,6 +101,16 @@ pub struct StoredDecision {
 impl StoredDecision {
     pub(crate) fn read(raw: RawMessage, entity: &EntityId) -> Self {
         Self { seq: raw.seq, at: raw.at, hash: hash(&raw.payload), decision: read_decision(&raw, entity), raw }
+    }
+
+    /// Whether it is a decision that this build cannot read, a newer one most likely. To pass over it would be to begin a
+    /// second history beside the one that it belongs to.
+    pub fn is_unreadable(&self) -> bool {
+        let (content_type, payload) = (self.raw.content_type(), &self.raw.payload);
+        self.decision.is_err()
+            && self.raw.scheduler().is_none()
+            && codec::kind(content_type, payload).is_some_and(|kind| kind == Decision::KIND)
+            && Envelope::<Decision>::read(content_type, payload).is_err()
     }
 }
 

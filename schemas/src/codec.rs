@@ -92,13 +92,20 @@ impl<B: Body> Envelope<B> {
     }
 }
 
+/// What every version of an envelope has.
+#[derive(Deserialize)]
+struct Head {
+    v: u16,
+    kind: String,
+}
+
+/// The kind that an envelope says it has, even when its body cannot be read; none where it is no envelope.
+pub fn kind(content_type: Option<&str>, bytes: &[u8]) -> Option<String> {
+    decode::<Head>(Format::of(content_type).ok()?, bytes).ok().map(|head| head.kind)
+}
+
 /// A newer or foreign message fails in its body first; its head says the better reason.
 fn explain<B: Body>(format: Format, bytes: &[u8], error: DecodeError) -> DecodeError {
-    #[derive(Deserialize)]
-    struct Head {
-        v: u16,
-        kind: String,
-    }
     match decode::<Head>(format, bytes) {
         Ok(head) if head.v > VERSION => DecodeError::Version(head.v),
         Ok(head) if head.kind != B::KIND => DecodeError::Kind { found: head.kind, expected: B::KIND },

@@ -129,6 +129,10 @@ impl Run {
             draft.disbelieve("a claim of a task that the run does not have");
             return;
         };
+        if claim.attempt == 0 || claim.attempt > state.attempt {
+            draft.disbelieve("a claim of an attempt that was never offered");
+            return;
+        }
         let offered = matches!(state.phase, Phase::Offered { .. }) && claim.attempt == state.attempt;
         let withdrawn = claim.worker.as_str() == WITHDRAWN_BY;
         if offered && !withdrawn && self.is_claimed(claim.task) {

@@ -1,6 +1,6 @@
 //! The event log.
 
-use rr_nats::{Error, First, PublishError, encode_decision, hash};
+use rr_nats::{Error, First, PublishError, StoredDecision, encode_decision, hash};
 use rr_schemas::{
     codec::Format,
     input::{Input, Seen},
@@ -107,14 +107,17 @@ async fn what_is_no_decision_is_named_and_still_counts_as_the_last_message() {
     let foreign = encode_decision(&entity("r2"), &decision(2, 0)).unwrap();
     world.mesh.append(&entity("r2"), &foreign, 0).await.unwrap();
     let foreign = world.mesh.last_decision(&entity("r2")).await.unwrap().unwrap().raw.payload;
-    for body in ["{".into(), foreign] {
+    let newer = br#"{"v": 2, "kind": "rr.decision", "what": "nobody knows yet"}"#;
+    for body in ["{".into(), foreign, newer.as_slice().into()] {
         js.publish(subject.clone(), body).await.unwrap().await.unwrap();
     }
     let history = world.mesh.history(&one, 0).await.unwrap();
     let good: Vec<bool> = history.iter().map(|stored| stored.decision.is_ok()).collect();
-    assert_eq!(good, [true, false, false]);
+    assert_eq!(good, [true, false, false, false]);
+    let unreadable: Vec<bool> = history.iter().map(StoredDecision::is_unreadable).collect();
+    assert_eq!(unreadable, [false, false, false, true], "a newer decision is none that may be passed over");
     assert_eq!(append(&world.mesh, &one, 2, history[0].seq).await, Err(PublishError::Conflict));
-    append(&world.mesh, &one, 2, history[2].seq).await.unwrap();
+    append(&world.mesh, &one, 2, history[3].seq).await.unwrap();
 }
 
 #[tokio::test]
