@@ -65,7 +65,7 @@ async fn sweep_once(mesh: &Mesh, since: Timestamp, keep: SignedDuration) -> Resu
     }
     for run in forgotten(&runs, since, keep) {
         if let Err(error) = mesh.remove_status(run).await {
-            tracing::debug!(run.id = %run, %error, "an old status stays for now");
+            tracing::debug!(run.id = %run, %error, "an old status is not removed yet");
         }
     }
     match horizon {
