@@ -14,6 +14,9 @@ use rr_schemas::{
 
 use super::{Due, Phase, Run};
 
+/// Jobs of a flow whose first offers go into the decision that carries the flow; their events are about 100 bytes each.
+const JOBS_BESIDE_FLOW_MAX: usize = 256;
+
 /// An input as the stream has it, from a source that may say such things.
 #[derive(Clone, Debug)]
 pub struct Heard {
@@ -95,6 +98,11 @@ impl Run {
     /// Draws the conclusions that need no input of their own: time, windows, ends.
     fn advance(&mut self, draft: &mut Draft) {
         if self.is_final() || !self.exists() {
+            return;
+        }
+        // A big flow nearly fills a message by itself; what follows from it goes into the next decision.
+        let submits = matches!(draft.decided.records.last(), Some(Record { event: Event::Submitted { .. }, .. }));
+        if submits && self.jobs.len() > JOBS_BESIDE_FLOW_MAX {
             return;
         }
         if self.stopping.is_none() && self.run_deadline().is_some_and(|deadline| deadline <= draft.at) {

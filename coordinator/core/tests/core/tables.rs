@@ -185,6 +185,7 @@ fn ten_thousand_jobs_fit_into_decisions_of_limited_size() {
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
     let mut decided = run.decide(&[Heard { seq: 1, at, source: Source::Api, input: Input::Submit(Box::new(submit)) }]);
     let mut n = decided.records.len();
+    assert_eq!(n, 1, "the decision with the flow has room for nothing else");
     while run.more() {
         assert!(decided.records.len() <= rr_schemas::decision::EVENTS_MAX + 1);
         decided = run.decide(&[]);
