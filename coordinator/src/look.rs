@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use rr_core::{Look, run::seen::OFFERS_MAX};
-use rr_nats::ClaimError;
+use rr_nats::{ClaimError, StoredClaim};
 use rr_schemas::{
     input::{Found, Input, Seen, SeenAttempts},
     offer::Target,
@@ -75,7 +75,7 @@ fn rests_on_absence(entity: &Entity, found: Found) -> bool {
         Found::WorkerGone => true,
         // Nobody shall start it any more, whoever is there.
         Found::OfferUnserved => !entity.run.is_stopping(),
-        Found::WorkerPresent | Found::OfferWaits | Found::OfferGone => false,
+        Found::WorkerPresent | Found::OfferWaits | Found::OfferGone | Found::ClaimVoid => false,
     }
 }
 
@@ -98,11 +98,16 @@ async fn see(shell: &Shell, entity: &Entity, look: &Look, waiting: &Waiting) -> 
     for (what, tasks) in found.into_values() {
         let withdrawn =
             ends_unstarted(entity, look, what) && (shell.presence.is_steady() || !rests_on_absence(entity, what));
-        let tasks = if withdrawn { win(shell, entity, look, &tasks).await? } else { tasks };
-        if !tasks.is_empty() {
-            seen.push(SeenAttempts { tasks, attempt: look.attempt, offer: look.offer, found: what, withdrawn });
+        let Look { attempt, offer, .. } = *look;
+        if !withdrawn {
+            seen.push(SeenAttempts { tasks, attempt, offer, found: what, withdrawn });
+            continue;
         }
+        let Won { nobodys, void } = win(shell, entity, look, &tasks).await?;
+        seen.push(SeenAttempts { tasks: nobodys, attempt, offer, found: what, withdrawn });
+        seen.push(SeenAttempts { tasks: void, attempt, offer, found: Found::ClaimVoid, withdrawn: false });
     }
+    seen.retain(|seen| !seen.tasks.is_empty());
     Ok(seen)
 }
 
@@ -129,25 +134,63 @@ fn ends_unstarted(entity: &Entity, look: &Look, found: Found) -> bool {
             Found::OfferUnserved => look.queue.is_none() || entity.run.is_stopping(),
             Found::OfferGone => entity.run.is_stopping() || look.offer >= OFFERS_MAX,
             Found::OfferWaits => entity.run.is_stopping(),
-            Found::WorkerPresent | Found::WorkerGone => false,
+            Found::WorkerPresent | Found::WorkerGone | Found::ClaimVoid => false,
         }
 }
 
-/// Claims the attempts for nobody. Those that a worker has claimed are running; its claim is on its way to us.
-async fn win(shell: &Shell, entity: &Entity, look: &Look, tasks: &Ranges) -> Result<Ranges, TurnError> {
-    let claims = stream::iter(tasks.iter()).map(|task| win_one(shell, entity, task, look.attempt));
-    let won: Vec<Option<u32>> = claims.buffer_unordered(CLAIMS_MAX).try_collect().await?;
-    Ok(won.into_iter().flatten().collect())
+/// Attempts that no worker can start any more.
+#[derive(Debug, Default)]
+struct Won {
+    /// Claimed for nobody.
+    nobodys: Ranges,
+    /// Claimed by somebody whose claim does not count.
+    void: Ranges,
 }
 
-async fn win_one(shell: &Shell, entity: &Entity, task: u32, attempt: u32) -> Result<Option<u32>, TurnError> {
+/// Claims the attempts for nobody. Those that a worker has claimed are running; its claim is on its way to us. What could
+/// not be claimed is left to the next look, so that what is claimed gets its note.
+async fn win(shell: &Shell, entity: &Entity, look: &Look, tasks: &Ranges) -> Result<Won, TurnError> {
+    let claims = stream::iter(tasks.iter()).map(|task| async move {
+        let claimed = win_one(shell, entity, task, look.attempt).await;
+        (task, claimed)
+    });
+    let claimed: Vec<_> = claims.buffer_unordered(CLAIMS_MAX).collect().await;
+    let (mut nobodys, mut void, mut failed) = (Vec::new(), Vec::new(), None);
+    for (task, claimed) in claimed {
+        match claimed {
+            Ok(Claimed::ForNobody) => nobodys.push(task),
+            Ok(Claimed::Void) => void.push(task),
+            Ok(Claimed::ByWorker) => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if nobodys.is_empty() && void.is_empty() => Err(error),
+        Some(_) | None => Ok(Won { nobodys: nobodys.into_iter().collect(), void: void.into_iter().collect() }),
+    }
+}
+
+/// Who has the claim of an attempt that nobody is known to have started.
+enum Claimed {
+    ForNobody,
+    /// A worker, and that is news: its claim is not answered yet.
+    ByWorker,
+    /// Somebody whose claim was answered and did not count.
+    Void,
+}
+
+async fn win_one(shell: &Shell, entity: &Entity, task: u32, attempt: u32) -> Result<Claimed, TurnError> {
     let claim = Claim { task, attempt, worker: shell.nobody.clone(), instance: shell.instance.clone() };
     match shell.mesh.claim(&entity.run_id, &claim).await {
-        Ok(_) => Ok(Some(task)),
-        // Another coordinator may have claimed it for nobody before us.
+        Ok(_) => Ok(Claimed::ForNobody),
         Err(ClaimError::Lost) => {
-            let holder = shell.mesh.claim_holder(&entity.run_id, task, attempt).await?;
-            Ok(holder.is_some_and(|(holder, _)| holder.worker == shell.nobody).then_some(task))
+            let stored = shell.mesh.claim_of(&entity.run_id, task, attempt).await?;
+            Ok(match stored {
+                // Another coordinator may have claimed it for nobody before us.
+                Some(StoredClaim { holder: Some(holder), .. }) if holder.worker == shell.nobody => Claimed::ForNobody,
+                Some(stored) if stored.seq <= entity.cursor => Claimed::Void,
+                Some(_) | None => Claimed::ByWorker,
+            })
         }
         Err(ClaimError::Publish(error)) => Err(error.into()),
         Err(ClaimError::Read(error)) => Err(error.into()),

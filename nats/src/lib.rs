@@ -52,7 +52,7 @@ pub use partition::{FeedConfig, PartitionFeed};
 pub use presence::{PresenceError, Present};
 pub use pull::{Pinned, PullConfig, PullError, Pulled, Puller};
 pub use raw::RawMessage;
-pub use reports::ClaimError;
+pub use reports::{ClaimError, StoredClaim};
 pub use roster::PresenceWatch;
 pub use status::{Put, StatusWriter};
 pub use topology::{Topology, ensure};

@@ -14,6 +14,7 @@ use crate::{
     input::from_worker,
     link::{expecting, typed},
     mesh::Mesh,
+    raw::RawMessage,
     subject::{self, InputSubject},
 };
 
@@ -62,35 +63,46 @@ impl Mesh {
             Err(error) => return Err(ClaimError::Publish(error)),
         }
         let own = Holder { worker: worker.clone(), instance: instance.clone() };
-        match self.claim_holder(run, *task, *attempt).await {
-            Ok(Some((holder, seq))) if holder == own => Ok(seq),
+        match self.claim_of(run, *task, *attempt).await {
+            Ok(Some(stored)) if stored.holder.as_ref() == Some(&own) => Ok(stored.seq),
             Ok(None) => Err(ClaimError::Publish(PublishError::Unknown("no claim is stored yet".to_owned()))),
             // One that cannot be read is not ours.
-            Ok(Some(_)) | Err(Error::Answer(_)) => Err(ClaimError::Lost),
+            Ok(Some(_)) => Err(ClaimError::Lost),
             Err(error) => Err(ClaimError::Read(error)),
         }
     }
 
-    /// Who holds the claim of an attempt, and its sequence, as the leader knows it.
+    /// The claim of an attempt, as the leader knows it.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn claim_holder(&self, run: &RunId, task: u32, attempt: u32) -> Result<Option<(Holder, u64)>, Error> {
+    pub async fn claim_of(&self, run: &RunId, task: u32, attempt: u32) -> Result<Option<StoredClaim>, Error> {
         let entity = EntityId::from(run);
         let filter = subject::claims(self.partition_of(&entity), &entity, task, attempt);
         let which = Which::Next { seq: 1, next_by_subj: &filter };
-        let Some(message) = read_leader(self.link(), subject::EVENTS, which).await? else { return Ok(None) };
-        let unreadable = || Error::Answer(format!("{}: not a claim", message.subject));
-        let source = InputSubject::parse(&message.subject).map(|parsed| parsed.source).ok_or_else(unreadable)?;
-        let envelope = Envelope::<Input>::read(message.content_type(), &message.payload);
-        match envelope.map(|envelope| envelope.body) {
-            Ok(input @ Input::Claim(_)) if source.allows(&input) => match input {
-                Input::Claim(Claim { worker, instance, .. }) => Ok(Some((Holder { worker, instance }, message.seq))),
-                Input::Submit(_) | Input::Cancel(_) | Input::Report(_) | Input::Timer {} | Input::Seen(_) => {
-                    Err(unreadable())
-                }
-            },
-            Ok(_) | Err(_) => Err(unreadable()),
+        let found = read_leader(self.link(), subject::EVENTS, which).await?;
+        Ok(found.map(|message| StoredClaim { holder: claimant(&message), seq: message.seq }))
+    }
+}
+
+/// The claim of an attempt: there is one at most.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredClaim {
+    /// Who holds it; none where the message is no claim that can be believed.
+    pub holder: Option<Holder>,
+    /// Its sequence in the log.
+    pub seq: u64,
+}
+
+fn claimant(message: &RawMessage) -> Option<Holder> {
+    let source = InputSubject::parse(&message.subject)?.source;
+    let envelope = Envelope::<Input>::read(message.content_type(), &message.payload).ok()?;
+    match envelope.body {
+        Input::Claim(claim) if source.allows(&Input::Claim(claim.clone())) => {
+            Some(Holder { worker: claim.worker, instance: claim.instance })
+        }
+        Input::Claim(_) | Input::Submit(_) | Input::Cancel(_) | Input::Report(_) | Input::Timer {} | Input::Seen(_) => {
+            None
         }
     }
 }

@@ -118,7 +118,7 @@ pub enum Event {
         /// The lost attempt.
         attempt: u32,
     },
-    /// A report came that changes nothing: its attempt was over or unknown.
+    /// A report came that changes nothing: its attempt was over, or belongs to somebody else.
     Late {
         /// The task.
         task: u32,
@@ -126,8 +126,9 @@ pub enum Event {
         attempt: u32,
         /// Who reports.
         by: Holder,
-        /// What it says.
-        outcome: Outcome,
+        /// How the attempt ended there; none where it says that it has just started, and so must be ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        outcome: Option<Outcome>,
     },
     /// Somebody asked to stop the run: nothing new starts, what runs is killed.
     CancelRequested {

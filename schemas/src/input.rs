@@ -93,6 +93,8 @@ pub enum Found {
     OfferUnserved,
     /// The offer is gone and no report came: it must be made again.
     OfferGone,
+    /// Its claim was won by somebody whose claim does not count: whoever else wants to start it cannot any more.
+    ClaimVoid,
 }
 
 /// Who may have published an input, as the subject says; permissions guard the subject.

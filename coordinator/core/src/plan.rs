@@ -73,7 +73,7 @@ pub(crate) struct Graph {
 }
 
 impl Plan {
-    /// Resolves a flow.
+    /// Checks and resolves a flow.
     ///
     /// # Errors
     /// Everything that is wrong with the flow or its parameters.
@@ -82,17 +82,32 @@ impl Plan {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let params = params::resolve(flow, given)?;
+        let plan = Self::resolved(flow, params::resolve(flow, given)?)?;
+        plan.check_values()?;
+        Ok(plan)
+    }
+
+    /// Resolves a flow that was accepted once. Its rules are not asked again: a version with stricter ones must go on
+    /// with the runs of the version before.
+    ///
+    /// # Errors
+    /// What no version can have accepted.
+    pub fn of_accepted(flow: &Flow, given: &ParamValues) -> Result<Self, Vec<Problem>> {
+        Self::resolved(flow, params::accepted(flow, given))
+    }
+
+    fn resolved(flow: &Flow, params: BTreeMap<Name, String>) -> Result<Self, Vec<Problem>> {
         let mut jobs = Vec::new();
-        let mut n_tasks = 0;
+        let mut n_tasks = 0_u32;
         for (slot, job) in flow.all_jobs() {
             let planned = PlannedJob::new(slot, n_tasks, job)?;
-            n_tasks += planned.n;
+            let too_many = || vec![Problem::new("/jobs", "more tasks than can be counted")];
+            n_tasks = n_tasks.checked_add(planned.n).ok_or_else(too_many)?;
             jobs.push(planned);
         }
         let by_name = jobs.iter().enumerate().map(|(index, job)| (job.name.clone(), index)).collect();
         let graph = Graph::new(flow, &jobs, &by_name);
-        let plan = Self {
+        Ok(Self {
             flow: flow.name.clone(),
             jobs,
             by_name,
@@ -101,9 +116,7 @@ impl Plan {
             env: flow.env.clone(),
             timeout: flow.timeout,
             graph,
-        };
-        plan.check_values()?;
-        Ok(plan)
+        })
     }
 
     /// Name of the flow.

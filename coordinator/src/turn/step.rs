@@ -10,6 +10,7 @@ use rr_core::{Decided, Heard};
 use rr_nats::{InputMsg, RawMessage};
 use rr_schemas::{
     decision::{Event, Record},
+    flow::check::Problem,
     input::Input,
 };
 
@@ -89,9 +90,8 @@ pub(super) async fn step(
     trouble: &Trouble,
 ) -> Result<(), TurnError> {
     let taken = queue.next(entity.run.exists(), trouble.inputs_max);
-    if let Some(seq) = taken.first().map(|heard| heard.seq).filter(|seq| trouble.aside(*seq).is_some()) {
-        let at = taken.first().map_or(Timestamp::UNIX_EPOCH, |heard| heard.at);
-        return put_aside(shell, entity, queue, seq, at, trouble.aside(seq).unwrap_or_default()).await;
+    if let Some((heard, reason)) = taken.first().and_then(|heard| Some((heard, trouble.aside(heard.seq)?))) {
+        return put_aside(shell, entity, queue, heard, reason).await;
     }
     let upto_all = taken.last().map_or(entity.cursor, |heard| heard.seq);
     let mut heard = Vec::with_capacity(taken.len());
@@ -143,20 +143,27 @@ fn decide(entity: &mut Entity, heard: &[Heard]) -> Result<Decided, TurnError> {
     })
 }
 
-/// Leaves an input behind that cannot be answered, so that the cursor moves.
+/// Leaves an input behind that cannot be answered, so that the cursor moves. A run that cannot even be submitted is
+/// rejected: nothing else would ever end it.
 async fn put_aside(
     shell: &Shell,
     entity: &mut Entity,
     queue: &Queue<'_>,
-    seq: u64,
-    at: Timestamp,
+    heard: &Heard,
     reason: &str,
 ) -> Result<(), TurnError> {
-    queue.quarantine(shell, seq, reason).await?;
-    let event = Event::PutAside { input: seq, reason: reason.to_owned() };
-    let record = Record { cause: seq, at, event };
-    entity.run.apply(&record).map_err(|illegal| TurnError::Parked(illegal.to_string()))?;
-    let stored = append(shell, entity, seq, vec![record]).await?;
+    queue.quarantine(shell, heard.seq, reason).await?;
+    let mut events = vec![Event::PutAside { input: heard.seq, reason: reason.to_owned() }];
+    if !entity.run.exists() && matches!(heard.input, Input::Submit(_)) {
+        let problem = Problem::new("", format!("this coordinator cannot run it: {reason}"));
+        events.push(Event::Rejected { problems: vec![problem] });
+    }
+    let record = |event| Record { cause: heard.seq, at: heard.at, event };
+    let records: Vec<Record> = events.into_iter().map(record).collect();
+    for record in &records {
+        entity.run.apply(record).map_err(|illegal| TurnError::Parked(illegal.to_string()))?;
+    }
+    let stored = append(shell, entity, heard.seq, records).await?;
     log(entity, &stored);
     Ok(())
 }

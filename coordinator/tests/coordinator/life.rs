@@ -82,6 +82,19 @@ async fn a_wrong_flow_is_rejected_with_its_problems() {
     assert!(!view.problems.is_empty());
 }
 
+/// A submit that fills a message leaves no room for the decision that would carry its flow.
+#[tokio::test]
+async fn a_run_that_cannot_be_submitted_is_rejected() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let description = "x".repeat(1024 * 1024 - 450);
+    let flow =
+        format!(r#"{{"name": "f", "description": "{description}", "jobs": [{{"name": "j", "handler": "noop"}}]}}"#);
+    let run = world.submit("r1", &flow).await;
+    let view = world.ends(&run, RunStatus::Rejected).await;
+    assert!(view.problems[0].contains("too large"), "{:?}", view.problems);
+}
+
 #[tokio::test]
 async fn what_is_said_of_an_unknown_run_is_dropped() {
     let world = World::new(hasty()).await;

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use rr_coordinator::Options;
+use rr_core::Policy;
 use rr_schemas::{
     decision::{Event, RunStatus},
-    report::Outcome,
+    id::{EntityId, RunId},
+    input::{Cancel, Input},
+    presence::Control,
+    report::{Claim, Outcome},
 };
 use tokio::time::Instant;
 
-use crate::support::{World, hasty, millis, one_job, options, policy};
+use crate::support::{PATIENCE, World, hasty, millis, one_job, options, policy};
 
 #[tokio::test]
 async fn a_retry_waits_its_delay() {
@@ -120,6 +125,47 @@ async fn a_claimed_attempt_that_nobody_started_is_claimed_for_nobody_before_it_e
     let run = world.submit("r1", &one_job(r#", "hosts": "h1", "on_lost": "fail""#)).await;
     let view = world.ends(&run, RunStatus::Failed).await;
     assert_eq!(view.jobs[0].unreachable, 1);
-    let holder = world.mesh.claim_holder(&run, 0, 1).await;
-    assert!(holder.is_ok_and(|holder| holder.is_some_and(|(holder, _)| holder.worker.as_str() == "_rr")));
+    let claim = world.mesh.claim_of(&run, 0, 1).await.unwrap().unwrap();
+    assert_eq!(claim.holder.unwrap().worker.as_str(), "_rr");
+}
+
+/// Its worker had lost its link and says so late that it has started: it must not go on for nothing.
+#[tokio::test]
+async fn a_start_that_is_heard_after_the_run_was_stopped_is_ended() {
+    let world = World::new(hasty()).await;
+    let policy = Policy { stop_wait: millis(300), ..Policy::default() };
+    let _coordinator = world.coordinator(Options { policy, ..options() }).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let mut controls = world.mesh.controls(&worker.name).await.unwrap();
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.offer().await;
+    let cancel = Input::Cancel(Cancel { by: "test".to_owned(), reason: None });
+    world.mesh.request(&EntityId::from(&run), "test", &cancel).await.unwrap();
+    world.ends(&run, RunStatus::Cancelled).await;
+    worker.starts(&offer).await;
+    let told = tokio::time::timeout(PATIENCE, controls.next()).await.unwrap().unwrap();
+    assert_eq!(told, Control::Kill { run: run.clone(), task: 0, attempt: 1 });
+    world.happens(&run, |event| matches!(event, Event::Late { outcome: None, .. })).await;
+}
+
+/// Somebody has taken the claim of an attempt that was still to come. Nothing may wait for it for ever.
+#[tokio::test]
+async fn an_attempt_whose_claim_is_in_wrong_hands_is_lost() {
+    for stop in [false, true] {
+        let world = World::new(hasty()).await;
+        let policy = Policy { offer_expiry: millis(300), stop_wait: millis(300), ..Policy::default() };
+        let _coordinator = world.coordinator(Options { policy, ..options() }).await;
+        let forged = Claim { task: 0, attempt: 1, worker: "w9".parse().unwrap(), instance: "i9".parse().unwrap() };
+        let run: RunId = "r1".parse().unwrap();
+        world.mesh.claim(&run, &forged).await.unwrap();
+        let run = world.submit("r1", &one_job(r#", "hosts": "h1", "on_lost": "fail""#)).await;
+        if stop {
+            world.happens(&run, |event| matches!(event, Event::Offered { .. })).await;
+            let cancel = Input::Cancel(Cancel { by: "test".to_owned(), reason: None });
+            world.mesh.request(&EntityId::from(&run), "test", &cancel).await.unwrap();
+        }
+        world.ends(&run, if stop { RunStatus::Cancelled } else { RunStatus::Failed }).await;
+        let lost = |event: &Event| matches!(event, Event::Ended { end, .. } if end.outcome == Outcome::Lost);
+        assert!(world.events(&run).await.iter().any(lost), "stopped: {stop}");
+    }
 }

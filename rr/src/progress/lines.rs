@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rr_schemas::{
     decision::{Event, JobStatus, Record},
+    input::Holder,
     name::Name,
     report::{Ended, Outcome},
 };
@@ -61,7 +62,9 @@ impl Lines {
                 let line = Line::new().plain(format!("run {} ", view.run)).styled(run_style(*status), status.word());
                 Some(line.styled(DIM, format!(" after {took}")))
             }
-            Event::Started { .. } | Event::Extended { .. } | Event::Late { .. } | Event::PutAside { .. } => None,
+            Event::Late { task, attempt, by, outcome } => Some(late(story, *task, *attempt, by, *outcome)),
+            Event::PutAside { reason, .. } => Some(Line::new().styled(WARN, "put aside").plain(format!(": {reason}"))),
+            Event::Started { .. } | Event::Extended { .. } => None,
         }
     }
 
@@ -82,6 +85,16 @@ impl Lines {
         let line = Line::new().plain(format!("{}: {}: ", planned.name, story.place(task)));
         Some(line.styled(style, words).plain(which))
     }
+}
+
+/// Work that was done twice is never passed over in silence.
+fn late(story: &Story, task: u32, attempt: u32, by: &Holder, outcome: Option<Outcome>) -> Line {
+    let place = story.place(task);
+    let what = match outcome {
+        None => format!("started on {} as well, which is told to end it", by.worker),
+        Some(outcome) => format!("ended on {} as well ({})", by.worker, outcome.word()),
+    };
+    Line::new().styled(WARN, "late").plain(format!(": {place}, attempt {attempt}: {what}; it does not count"))
 }
 
 fn job_ended(story: &Story, name: &Name, status: JobStatus) -> Option<Line> {

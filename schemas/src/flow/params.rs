@@ -204,6 +204,16 @@ pub fn resolve(flow: &Flow, given: &ParamValues) -> Result<BTreeMap<Name, String
     if problems.is_empty() { Ok(texts) } else { Err(problems) }
 }
 
+/// The value of each parameter, as text, of a flow and values that [`resolve`] has accepted once. Nothing is checked: what
+/// was accepted stays accepted, whatever later versions think of it.
+pub fn accepted(flow: &Flow, given: &ParamValues) -> BTreeMap<Name, String> {
+    let value = |(name, param): (&Name, &Param)| {
+        let value = given.get(name).or(param.default.as_ref())?;
+        Some((name.clone(), value.to_string()))
+    };
+    flow.params.iter().filter_map(value).collect()
+}
+
 /// The environment variable in which a command sees the parameter: `RR_PARAM_` and the name in upper case, `-` as `_`.
 pub fn env_key(name: &Name) -> String {
     format!("RR_PARAM_{}", name.as_str().to_ascii_uppercase().replace('-', "_"))

@@ -97,7 +97,14 @@ const fn of_input(input: &Input) -> (&'static str, &'static str) {
 
 #[test]
 fn every_input_is_written_as_ever() {
-    let found = [Found::WorkerPresent, Found::WorkerGone, Found::OfferWaits, Found::OfferUnserved, Found::OfferGone];
+    let found = [
+        Found::WorkerPresent,
+        Found::WorkerGone,
+        Found::OfferWaits,
+        Found::OfferUnserved,
+        Found::OfferGone,
+        Found::ClaimVoid,
+    ];
     let attempts = (1..).zip(found).map(|(attempt, found)| SeenAttempts {
         tasks: (0..=9).into(),
         attempt,
@@ -130,7 +137,8 @@ const fn of_event(event: &Event) -> &'static str {
         Event::Extended { .. } => "event-extended",
         Event::Ended { .. } => "event-ended",
         Event::Held { .. } => "event-held",
-        Event::Late { .. } => "event-late",
+        Event::Late { outcome: Some(_), .. } => "event-late",
+        Event::Late { outcome: None, .. } => "event-late-start",
         Event::CancelRequested { .. } => "event-cancel-requested",
         Event::DeadlinePassed {} => "event-deadline-passed",
         Event::JobEnded { .. } => "event-job-ended",
@@ -151,7 +159,8 @@ fn every_event_is_written_as_ever() {
         Event::Extended { tasks: (0..=3).into(), until: TIME.parse().unwrap() },
         Event::Ended { task: 3, attempt: 2, by: Some(holder()), end: ended(), again: Some(TIME.parse().unwrap()) },
         Event::Held { task: 3, attempt: 2 },
-        Event::Late { task: 3, attempt: 1, by: holder(), outcome: Outcome::Ok },
+        Event::Late { task: 3, attempt: 1, by: holder(), outcome: Some(Outcome::Ok) },
+        Event::Late { task: 3, attempt: 1, by: holder(), outcome: None },
         Event::CancelRequested { by: "ada".into(), reason: Some("wrong version".into()) },
         Event::DeadlinePassed {},
         Event::JobEnded { job: "pkg".parse().unwrap(), status: JobStatus::Succeeded },

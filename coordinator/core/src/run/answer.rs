@@ -10,7 +10,7 @@ use rr_schemas::{
 };
 
 use super::{
-    Phase, Run, TaskState, WITHDRAWN_BY,
+    HolderId, Phase, Run, TaskState, WITHDRAWN_BY,
     decide::{Draft, Heard},
     fold::later,
     retry::{jittered, next_attempt},
@@ -78,10 +78,23 @@ impl Run {
     }
 
     fn answer_started(&mut self, report: &Report, by: Holder, state: TaskState, draft: &mut Draft) {
-        let offered = matches!(state.phase, Phase::Offered { .. }) && report.attempt == state.attempt;
-        // The start of a claimed attempt is its claim, which only one worker can win.
-        if offered && !self.is_claimed(report.task) {
-            self.emit(draft, Event::Started { task: report.task, attempt: report.attempt, by });
+        let is_holder = |id: HolderId| self.holders.get(id) == Some(&by);
+        let goes_on_in_vain = report.attempt < state.attempt
+            || match state.phase {
+                Phase::Offered { .. } if self.is_claimed(report.task) => false,
+                Phase::Offered { .. } => {
+                    self.emit(draft, Event::Started { task: report.task, attempt: report.attempt, by });
+                    return;
+                }
+                // Two workers have it after a fault. The first one goes on.
+                Phase::Running { by, .. } => !is_holder(by),
+                // It comes after its own end only because its worker said it twice.
+                Phase::Over { by: Some(by), .. } => !is_holder(by),
+                Phase::Over { by: None, .. } | Phase::Delayed { .. } => true,
+                Phase::Waiting | Phase::Held { .. } => false,
+            };
+        if goes_on_in_vain {
+            self.emit(draft, Event::Late { task: report.task, attempt: report.attempt, by, outcome: None });
         }
     }
 
@@ -100,6 +113,10 @@ impl Run {
             }
             Phase::Running { .. } | Phase::Held { .. } if claimed && holder.is_some() && !was_holder => {
                 draft.disbelieve("a report of an attempt that another worker has claimed");
+            }
+            // It was ended because another worker had started before.
+            Phase::Running { .. } if end.outcome == Outcome::Cancelled && !was_holder => {
+                self.note_late(report, by, end, draft);
             }
             // Another worker got the offer a second time. Whoever runs it may only be slow: look before concluding.
             Phase::Running { .. } if end.outcome == Outcome::Lost && !was_holder => {
@@ -121,7 +138,8 @@ impl Run {
     }
 
     fn note_late(&mut self, report: &Report, by: Holder, end: &Ended, draft: &mut Draft) {
-        self.emit(draft, Event::Late { task: report.task, attempt: report.attempt, by, outcome: end.outcome });
+        let outcome = Some(end.outcome);
+        self.emit(draft, Event::Late { task: report.task, attempt: report.attempt, by, outcome });
     }
 
     fn answer_claim(&mut self, claim: &Claim, draft: &mut Draft) {

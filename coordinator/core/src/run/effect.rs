@@ -68,6 +68,9 @@ impl Run {
                 Event::Extended { tasks, .. } if self.is_stopping() => {
                     effects.extend(tasks.iter().filter_map(|task| self.kill(task)));
                 }
+                Event::Late { task, attempt, by, outcome: None } => {
+                    effects.push(Effect::Kill { task: *task, attempt: *attempt, holder: by.clone() });
+                }
                 Event::Submitted { .. }
                 | Event::Rejected { .. }
                 | Event::Started { .. }

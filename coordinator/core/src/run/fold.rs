@@ -80,7 +80,7 @@ impl Run {
         if self.exists() {
             return Err(IllegalEvent::OutOfLife("submitted"));
         }
-        let plan = Plan::new(flow, params).map_err(|problems| {
+        let plan = Plan::of_accepted(flow, params).map_err(|problems| {
             let texts: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();
             IllegalEvent::Unplannable(texts.join("; "))
         })?;

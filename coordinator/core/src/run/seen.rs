@@ -47,6 +47,9 @@ impl Run {
                 let by = by.and_then(|by| self.holders.get(by).cloned());
                 self.conclude(task, by, ended(Outcome::Cancelled, "its worker was lost before"), draft);
             }
+            (Phase::Offered { .. }, Found::ClaimVoid) => {
+                self.conclude(task, None, ended(Outcome::Lost, "somebody claimed it who may not run it"), draft);
+            }
             (Phase::Offered { .. }, _) if self.stopping.is_some() && is_startable => live_on.add(draft.at, task),
             (Phase::Offered { .. }, _) if self.stopping.is_some() => {
                 self.conclude(task, None, ended(Outcome::Cancelled, "withdrawn before it started"), draft);

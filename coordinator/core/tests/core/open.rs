@@ -1,6 +1,6 @@
 //! What becomes of open attempts: claimed, late, lost, looked after, stopped.
 
-use rr_core::{Effect, Heard, Wait};
+use rr_core::{Effect, Heard, Run, Wait};
 use rr_schemas::{
     decision::{Event, Record, RunStatus},
     input::{Found, Input, Seen, SeenAttempts, Source},
@@ -51,7 +51,7 @@ fn late_and_repeated_reports_change_nothing() {
     let mut stage = Stage::new(&one_job(2, r#""retry":{"attempts":2}"#));
     stage.end(0, 1, Outcome::Failed, Some(1));
     let late = stage.end(0, 1, Outcome::Ok, Some(0));
-    assert!(matches!(late[..], [Record { event: Event::Late { outcome: Outcome::Ok, .. }, .. }]));
+    assert!(matches!(late[..], [Record { event: Event::Late { outcome: Some(Outcome::Ok), .. }, .. }]));
     stage.end(0, 2, Outcome::Ok, Some(0));
     assert_eq!(stage.end(0, 2, Outcome::Ok, Some(0)), [], "the same worker says the same again");
     let other = stage.end_by("w2", 0, 2, Outcome::Failed, Some(1));
@@ -205,4 +205,73 @@ fn a_stopped_run_leaves_no_offers_behind() {
     assert_eq!(stage.run.effects(&offered), [], "what was decided before is not offered any more");
     let ended = stage.look(Found::OfferGone);
     assert_eq!(stage.run.effects(&ended), [Effect::WithdrawRun]);
+}
+
+/// A start that comes too late goes on in vain: whoever says it is told to end, once, and it is noted.
+#[test]
+fn a_start_that_does_not_count_is_ended() {
+    let flow = one_job(1, r#""retry":{"attempts":2,"delay":"1h"}"#);
+    let told = |records: Vec<Record>, run: &Run| -> Vec<String> {
+        let kill = |effect: &Effect| match effect {
+            Effect::Kill { attempt, holder, .. } => Some(format!("{} {attempt}", holder.worker)),
+            _ => None,
+        };
+        run.effects(&records).iter().filter_map(kill).collect()
+    };
+    let cases: [(&str, fn(&mut Stage), &[&str]); 7] = [
+        ("offered", |_| (), &[]),
+        ("it runs there already", |stage| drop(stage.start("w1", 0, 1)), &[]),
+        ("another one runs it", |stage| drop(stage.start("w2", 0, 1)), &["w1 1"]),
+        ("it said its end before", |stage| drop(stage.end(0, 1, Outcome::Ok, Some(0))), &[]),
+        ("another one ended it", |stage| drop(stage.end_by("w2", 0, 1, Outcome::Ok, Some(0))), &["w1 1"]),
+        ("the next attempt is to come", |stage| drop(stage.end_by("w2", 0, 1, Outcome::Failed, Some(1))), &["w1 1"]),
+        (
+            "the run was stopped",
+            |stage| {
+                stage.cancel();
+                stage.look(Found::OfferWaits);
+            },
+            &["w1 1"],
+        ),
+    ];
+    for (case, before, expected) in cases {
+        let mut stage = Stage::new(&flow);
+        before(&mut stage);
+        let records = stage.start("w1", 0, 1);
+        assert_eq!(told(records, &stage.run), expected, "{case}");
+    }
+}
+
+/// What the second of two workers says after it was told to end does not end the attempt of the first.
+#[test]
+fn of_two_workers_that_started_the_first_goes_on() {
+    let mut stage = Stage::new(&one_job(1, ""));
+    stage.start("w1", 0, 1);
+    stage.start("w2", 0, 1);
+    let late = stage.end_by("w2", 0, 1, Outcome::Cancelled, None);
+    assert!(
+        matches!(late[..], [Record { event: Event::Late { outcome: Some(Outcome::Cancelled), .. }, .. }]),
+        "{late:?}"
+    );
+    stage.end(0, 1, Outcome::Ok, Some(0));
+    assert_eq!(stage.run.status(), RunStatus::Succeeded);
+}
+
+/// Nobody can start an attempt whose claim is in hands that do not count: it is lost, also when the run is stopped.
+#[test]
+fn an_attempt_that_nobody_can_claim_is_lost() {
+    for (on_lost, stop, expected) in [
+        ("fail", false, RunStatus::Failed),
+        ("fail", true, RunStatus::Cancelled),
+        ("hold", false, RunStatus::Running),
+        ("hold", true, RunStatus::Cancelled),
+    ] {
+        let mut stage = Stage::new(&one_job(1, &format!(r#""on_lost":"{on_lost}""#)));
+        if stop {
+            stage.cancel();
+        }
+        stage.look(Found::ClaimVoid);
+        assert_eq!(stage.run.status(), expected, "{on_lost}, stopped: {stop}");
+        assert_eq!(stage.offered(), 1, "it is not handed out again");
+    }
 }

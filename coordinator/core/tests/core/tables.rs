@@ -246,3 +246,14 @@ fn what_no_history_explains_is_illegal_and_changes_nothing() {
         illegal(&mut stage.run, &event);
     }
 }
+
+/// What one version accepted, a later one with stricter rules folds as it is.
+#[test]
+fn a_run_goes_on_although_its_flow_would_not_be_accepted_any_more() {
+    let flow = one_job(2, r#""timeout":"0s""#);
+    assert!(Plan::new(&flow, &ParamValues::default()).is_err());
+    let mut run = Run::new("r".parse().unwrap(), Policy::default());
+    let submitted = Event::Submitted { flow: Box::new(flow), params: ParamValues::default(), by: "t".into() };
+    run.apply(&Record { cause: 1, at: "2026-01-01T00:00:00Z".parse().unwrap(), event: submitted }).unwrap();
+    assert_eq!((run.status(), offers(&run.decide(&[]).records)), (RunStatus::Running, vec![("0-1".into(), 1, 1)]));
+}

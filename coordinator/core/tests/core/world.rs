@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, ToSpan as _};
-use rr_core::{Effect, Heard, History, Look, Policy, Run, run::seen::OFFERS_MAX};
+use rr_core::{
+    Effect, Heard, History, Look, Policy, Run,
+    run::{WITHDRAWN_BY, seen::OFFERS_MAX},
+};
 use rr_schemas::{
     decision::Record,
     flow::Flow,
@@ -24,12 +27,14 @@ pub(crate) struct Fate {
     pub(crate) vanish: u64,
     pub(crate) cancel: u64,
     pub(crate) reload: u64,
+    pub(crate) forge: u64,
 }
 
 impl Fate {
-    pub(crate) const KIND: Self = Self { fail: 0, lose: 0, duplicate: 0, unserved: 0, vanish: 0, cancel: 0, reload: 0 };
+    pub(crate) const KIND: Self =
+        Self { fail: 0, lose: 0, duplicate: 0, unserved: 0, vanish: 0, cancel: 0, reload: 0, forge: 0 };
     pub(crate) const HOSTILE: Self =
-        Self { fail: 30, lose: 12, duplicate: 20, unserved: 5, vanish: 5, cancel: 1, reload: 10 };
+        Self { fail: 30, lose: 12, duplicate: 20, unserved: 5, vanish: 5, cancel: 1, reload: 10, forge: 3 };
 }
 
 struct Execution {
@@ -110,8 +115,9 @@ impl World {
                 self.offers.remove(&(task, attempt));
             }
             Effect::WithdrawRun => self.offers.clear(),
-            Effect::Kill { task, attempt, .. } => {
-                let index = self.executions.iter().position(|e| e.task == task && e.attempt == attempt && e.alive);
+            Effect::Kill { task, attempt, ref holder } => {
+                let is_it = |e: &Execution| e.task == task && e.attempt == attempt && e.holder == *holder && e.alive;
+                let index = self.executions.iter().position(is_it);
                 if let Some(index) = index {
                     let execution = self.executions.remove(index);
                     self.report(&execution, Outcome::Cancelled);
@@ -161,6 +167,9 @@ impl World {
         if self.dice.chance(self.fate.reload) {
             self.reload();
         }
+        if self.dice.chance(self.fate.forge) {
+            self.forge();
+        }
         let offers: Vec<_> = self.offers.iter().map(|(key, offer)| (*key, *offer)).collect();
         let alive: Vec<usize> = (0..self.executions.len()).filter(|index| self.executions[*index].alive).collect();
         match self.dice.roll(3) {
@@ -182,6 +191,25 @@ impl World {
         if self.dice.chance(50) {
             self.decide();
         }
+    }
+
+    /// Somebody claims an attempt that is still to come, and so takes the claim away from whoever will be offered it.
+    fn forge(&mut self) {
+        let n_tasks = self.run.plan().map_or(0, rr_core::Plan::n_tasks);
+        if n_tasks == 0 {
+            return;
+        }
+        let task = self.dice.roll(u64::from(n_tasks)) as u32;
+        let attempt = self.run.task(task).unwrap().1 + 1;
+        if self.claims.contains_key(&(task, attempt)) {
+            return;
+        }
+        let forger = self.new_holder();
+        self.claims.insert((task, attempt), forger.clone());
+        let claim = Claim { task, attempt, worker: forger.worker.clone(), instance: forger.instance };
+        self.say(Source::Claim { task, attempt, worker: forger.worker }, Input::Claim(claim));
+        // It is answered before the attempt is offered.
+        self.decide();
     }
 
     fn take(&mut self, task: u32, attempt: u32, offer: u32) {
@@ -260,21 +288,22 @@ impl World {
                     Found::OfferUnserved => true,
                     Found::OfferGone => self.run.is_stopping() || look.offer >= OFFERS_MAX,
                     Found::OfferWaits => self.run.is_stopping(),
-                    Found::WorkerPresent | Found::WorkerGone => false,
+                    Found::WorkerPresent | Found::WorkerGone | Found::ClaimVoid => false,
                 };
-            if ends_unstarted {
-                let nobody = self.new_holder();
-                let winner = self.claims.entry((task, look.attempt)).or_insert(nobody);
-                if self.executions.iter().any(|e| e.task == task && e.attempt == look.attempt && e.holder == *winner) {
-                    // A worker's claim is on its way.
-                    continue;
-                }
-            }
+            let found = if ends_unstarted && !self.withdraw(task, look.attempt) { Found::ClaimVoid } else { found };
+            let withdrawn = ends_unstarted && found != Found::ClaimVoid;
             let tasks = [task].into_iter().collect();
             let (attempt, offer) = (look.attempt, look.offer);
-            seen.push(SeenAttempts { tasks, attempt, offer, found, withdrawn: ends_unstarted });
+            seen.push(SeenAttempts { tasks, attempt, offer, found, withdrawn });
         }
         seen
+    }
+
+    /// Claims an attempt for nobody. Where that fails its claim was answered, since all that was said is.
+    fn withdraw(&mut self, task: u32, attempt: u32) -> bool {
+        let nobody = Holder { worker: WITHDRAWN_BY.parse().unwrap(), instance: "c1".parse().unwrap() };
+        let winner = self.claims.entry((task, attempt)).or_insert_with(|| nobody.clone());
+        *winner == nobody
     }
 
     /// Forgets everything and folds the log: a lived state and a folded one must not differ.

@@ -219,10 +219,10 @@ async fn of_many_claims_one_wins_and_its_holder_may_ask_again() {
     let [winner] = winners[..] else { panic!("winners: {winners:?}") };
     assert!(results.iter().filter_map(|result| result.as_ref().err()).all(|error| *error == ClaimError::Lost));
     let fence = *results[winner].as_ref().unwrap();
-    let (holder, seq) = world.mesh.claim_holder(&id, 3, 1).await.unwrap().unwrap();
-    assert_eq!((&holder.worker, seq), (&claims[winner].worker, fence));
+    let stored = world.mesh.claim_of(&id, 3, 1).await.unwrap().unwrap();
+    assert_eq!((&stored.holder.unwrap().worker, stored.seq), (&claims[winner].worker, fence));
     assert_eq!(world.mesh.claim(&id, &claims[winner]).await, Ok(fence));
     // Another attempt is another claim, with a larger fence.
     assert!(world.mesh.claim(&id, &claim("w0", 2)).await.unwrap() > fence);
-    assert_eq!(world.mesh.claim_holder(&id, 3, 9).await.unwrap(), None);
+    assert_eq!(world.mesh.claim_of(&id, 3, 9).await.unwrap(), None);
 }

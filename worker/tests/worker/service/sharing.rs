@@ -151,8 +151,8 @@ async fn a_claimed_attempt_runs_once_however_many_workers_get_it() {
     assert_eq!(ends.len(), 20);
     assert_eq!(fences.lock().unwrap().len(), 20);
     for task in 0..count {
-        let (_, seq) = stage.mesh.claim_holder(&run(), task, 1).await.unwrap().unwrap();
-        assert!(fences.lock().unwrap().contains(&seq), "the fence is the claim's sequence");
+        let claim = stage.mesh.claim_of(&run(), task, 1).await.unwrap().unwrap();
+        assert!(fences.lock().unwrap().contains(&claim.seq), "the fence is the claim's sequence");
     }
 }
 
