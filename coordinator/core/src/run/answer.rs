@@ -86,10 +86,9 @@ impl Run {
                     self.emit(draft, Event::Started { task: report.task, attempt: report.attempt, by });
                     return;
                 }
-                // Two workers have it after a fault. The first one goes on.
-                Phase::Running { by, .. } => !is_holder(by),
-                // It comes after its own end only because its worker said it twice.
-                Phase::Over { by: Some(by), .. } => !is_holder(by),
+                // Of two workers that have it after a fault the first one goes on. A worker that speaks of what it has
+                // started or ended itself says it twice.
+                Phase::Running { by, .. } | Phase::Over { by: Some(by), .. } => !is_holder(by),
                 Phase::Over { by: None, .. } | Phase::Delayed { .. } => true,
                 Phase::Waiting | Phase::Held { .. } => false,
             };
