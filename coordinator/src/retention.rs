@@ -1,13 +1,19 @@
-//! Forgetting: the log is purged up to a horizon, the first message of the oldest run that is live or still kept.
+//! Forgetting: the log is purged up to a horizon, the first request of the oldest run that is live or still kept.
 //!
-//! Purging by sequence costs nearly nothing, purging run by run more than running them. The states in the bucket stay
-//! longer, as tombstones of their ids.
+//! Purging by sequence costs nearly nothing, purging run by run more than running them. So what is old goes by the
+//! horizon, and only behind a run that holds it back, for a while and one by one. The states in the bucket stay longer,
+//! as tombstones of their ids.
+//!
+//! Invariant: nothing is forgotten of which it is not known that its run is over for long. The states in the bucket are
+//! a projection, so where one is missing or cannot be read the run's own history is asked, and where there is no history
+//! either, whether the request was answered at all.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use rr_nats::{Error, Mesh};
+use rr_nats::{Answered, Error, Mesh, OldRequest, OldRequests, StoredDecision};
 use rr_schemas::{
+    decision::Event,
     id::{EntityId, Partition, RunId},
     view::StatusEntry,
 };
@@ -18,16 +24,17 @@ use crate::shell::{Shell, clock};
 
 /// Stands for this duty when coordinators are preferred for partitions; no mesh has so many.
 const DUTY: Partition = Partition(u16::MAX);
-/// Of the oldest runs that are kept, so many are asked for their first message: submit times may tie or step back a
-/// little where the stream's leader changes.
-const OLDEST_ASKED: usize = 8;
 /// States outlive the histories of their runs by this many times as long, as tombstones of their ids.
 const TOMBSTONES_KEPT: i32 = 3;
 /// States removed in one sweep: each is a message, and the next sweep goes on.
 const REMOVED_AT_ONCE: usize = 10_000;
+/// Requests looked at in one sweep: each asks for a state, 20,000 of them take about a second.
+const REQUESTS_MAX: usize = 500_000;
+/// How long one sweep may go on purging run by run behind a run that holds the horizon back. It takes a few milliseconds
+/// a run, and every other publish waits meanwhile.
+const ONE_BY_ONE: Duration = Duration::from_secs(20);
 
-/// Purges what need not be kept, from time to time. The first time is one pause after the start, so that what waited
-/// for a coordinator has its state in the bucket by then.
+/// Purges what need not be kept, from time to time.
 pub(crate) async fn sweep(shell: Arc<Shell>, stop: CancellationToken) {
     let every = shell.options.sweep_every.as_duration().max(Duration::from_secs(1));
     let mut tick = interval_at(Instant::now() + every, every);
@@ -41,95 +48,139 @@ pub(crate) async fn sweep(shell: Arc<Shell>, stop: CancellationToken) {
             continue;
         }
         let keep = SignedDuration::try_from(shell.options.keep.as_duration()).unwrap_or(SignedDuration::MAX);
-        let swept = match clock().saturating_sub(keep) {
-            Ok(since) => sweep_once(&shell.mesh, since, keep).await,
-            Err(_) => continue,
+        let Ok(since) = clock().saturating_sub(keep) else { continue };
+        let swept = tokio::select! {
+            () = stop.cancelled() => return,
+            swept = sweep_once(&shell.mesh, since, keep) => swept,
         };
         match swept {
-            Ok(0) => {}
-            Ok(purged) => tracing::info!(messages = purged, "old histories forgotten"),
+            Ok(Swept { messages: 0, runs: 0 }) => {}
+            Ok(Swept { messages, runs }) => tracing::info!(messages, runs, "old histories forgotten"),
             Err(error) => tracing::warn!(%error, "old histories cannot be forgotten now"),
         }
     }
 }
 
-async fn sweep_once(mesh: &Mesh, since: Timestamp, keep: SignedDuration) -> Result<u64, Error> {
-    let runs = mesh.statuses().await?;
-    let mut horizon = None;
-    for run in oldest_kept(&runs, since) {
-        let first = mesh.first_of(&EntityId::from(run)).await?;
-        horizon = match (horizon, first) {
-            (Some(one), Some(other)) => Some(std::cmp::min(one, other)),
-            (one, other) => one.or(other),
-        };
-    }
-    for run in forgotten(&runs, since, keep) {
+/// What one sweep came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Swept {
+    /// Messages below the horizon.
+    messages: u64,
+    /// Runs that were purged one by one.
+    runs: u64,
+}
+
+async fn sweep_once(mesh: &Mesh, since: Timestamp, keep: SignedDuration) -> Result<Swept, Error> {
+    let mut requests = mesh.old_requests().await?;
+    let swept = walk(mesh, since, &mut requests).await;
+    requests.close().await;
+    let before = since.checked_sub(keep.saturating_mul(TOMBSTONES_KEPT)).unwrap_or(Timestamp::MIN);
+    for run in forgotten(&mesh.old_statuses(before, REMOVED_AT_ONCE).await?, before) {
         if let Err(error) = mesh.remove_status(run).await {
             tracing::debug!(run.id = %run, %error, "an old status is not removed yet");
         }
     }
-    match horizon {
-        Some(seq) => mesh.purge_events_below(seq).await,
-        None => Ok(0),
+    swept
+}
+
+/// From the oldest request on: the first one whose run must be kept is the horizon.
+async fn walk(mesh: &Mesh, since: Timestamp, requests: &mut OldRequests) -> Result<Swept, Error> {
+    let mut judge = Judge { mesh, since, answered: HashMap::new() };
+    let mut swept = Swept::default();
+    let mut horizon = None;
+    let mut last = None;
+    let mut until = None;
+    for _ in 0..REQUESTS_MAX {
+        let Some(request) = requests.next().await? else { break };
+        // A run is not over before it is asked for.
+        if request.at >= since || until.is_some_and(|until| Instant::now() > until) {
+            last = Some(request.seq);
+            break;
+        }
+        let is_over = judge.is_over(&request).await?;
+        if !is_over {
+            horizon.get_or_insert(request.seq);
+            until.get_or_insert_with(|| Instant::now() + ONE_BY_ONE);
+        } else if horizon.is_some() {
+            mesh.purge_run(&RunId::from(request.entity.clone())).await?;
+            swept.runs += 1;
+        }
+        last = Some(request.seq);
     }
+    // The newest request stays, so that what follows it does.
+    if let Some(seq) = horizon.or(last) {
+        swept.messages = mesh.purge_events_below(seq).await?;
+    }
+    Ok(swept)
+}
+
+/// Knows which runs are over for long.
+struct Judge<'a> {
+    mesh: &'a Mesh,
+    since: Timestamp,
+    answered: HashMap<Partition, Answered>,
+}
+
+impl Judge<'_> {
+    async fn is_over(&mut self, request: &OldRequest) -> Result<bool, Error> {
+        match self.mesh.status(&RunId::from(request.entity.clone())).await {
+            Ok(Some(entry)) => return Ok(entry.view.ended_at.is_some_and(|ended| ended < self.since)),
+            Ok(None) | Err(Error::Answer(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let history = self.mesh.history(&request.entity, 0).await?;
+        match ended(&history) {
+            Ended::At(ended) => Ok(ended < self.since),
+            Ended::NotYet => Ok(false),
+            // Nothing followed from it, or nothing yet.
+            Ended::Never => Ok(self.answered(&request.entity).await?.covers(request.seq)),
+        }
+    }
+
+    async fn answered(&mut self, entity: &EntityId) -> Result<Answered, Error> {
+        let partition = self.mesh.partition_of(entity);
+        if let Some(answered) = self.answered.get(&partition) {
+            return Ok(*answered);
+        }
+        let answered = self.mesh.answered(partition).await?;
+        self.answered.insert(partition, answered);
+        Ok(answered)
+    }
+}
+
+/// What a history says of its end.
+#[derive(Debug, Eq, PartialEq)]
+enum Ended {
+    At(Timestamp),
+    NotYet,
+    /// There is no history.
+    Never,
+}
+
+fn ended(history: &[StoredDecision]) -> Ended {
+    if history.is_empty() {
+        return Ended::Never;
+    }
+    let decisions = history.iter().filter_map(|stored| stored.decision.as_ref().ok());
+    let ends = decisions.flat_map(|decision| &decision.events).filter(|record| match record.event {
+        Event::RunEnded { .. } | Event::Rejected { .. } => true,
+        Event::Submitted { .. }
+        | Event::Offered { .. }
+        | Event::Started { .. }
+        | Event::Extended { .. }
+        | Event::Ended { .. }
+        | Event::Held { .. }
+        | Event::Late { .. }
+        | Event::CancelRequested { .. }
+        | Event::DeadlinePassed {}
+        | Event::JobEnded { .. }
+        | Event::PutAside { .. } => false,
+    });
+    ends.map(|record| record.at).max().map_or(Ended::NotYet, Ended::At)
 }
 
 /// Runs whose states need not be kept either: long after their histories their ids may be chosen again.
-fn forgotten(runs: &[StatusEntry], since: Timestamp, keep: SignedDuration) -> impl Iterator<Item = &RunId> {
-    let before = since.checked_sub(keep.saturating_mul(TOMBSTONES_KEPT)).unwrap_or(Timestamp::MIN);
+fn forgotten(states: &[StatusEntry], before: Timestamp) -> impl Iterator<Item = &RunId> {
     let is_old = move |entry: &&StatusEntry| entry.view.ended_at.is_some_and(|ended| ended < before);
-    runs.iter().filter(is_old).take(REMOVED_AT_ONCE).map(|entry| &entry.view.run)
-}
-
-/// The runs whose first messages bound the horizon. Where none is kept, the newest of all stands in, so that what came
-/// after it, and has no state in the bucket yet, stays.
-fn oldest_kept(runs: &[StatusEntry], since: Timestamp) -> Vec<&RunId> {
-    let is_kept = |entry: &&StatusEntry| entry.view.ended_at.is_none_or(|ended| ended >= since);
-    let mut kept: Vec<&StatusEntry> = runs.iter().filter(is_kept).collect();
-    if kept.is_empty() {
-        kept.extend(runs.iter().max_by_key(|entry| entry.view.started_at));
-    }
-    kept.sort_by_key(|entry| entry.view.started_at);
-    kept.into_iter().take(OLDEST_ASKED).map(|entry| &entry.view.run).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rr_schemas::{decision::RunStatus, view::RunView};
-
-    fn entry(run: &str, started: i64, ended: Option<i64>) -> StatusEntry {
-        let at = |secs| Timestamp::from_second(secs).unwrap();
-        let view = RunView {
-            run: run.parse().unwrap(),
-            flow: None,
-            status: if ended.is_some() { RunStatus::Succeeded } else { RunStatus::Running },
-            started_at: Some(at(started)),
-            ended_at: ended.map(at),
-            jobs: Vec::new(),
-            problems: Vec::new(),
-        };
-        StatusEntry::new(1, view)
-    }
-
-    #[test]
-    fn states_go_long_after_their_histories() {
-        let runs = [entry("older", 0, Some(59)), entry("old", 0, Some(60)), entry("live", 0, None)];
-        let since = Timestamp::from_second(90).unwrap();
-        let gone: Vec<&str> = forgotten(&runs, since, SignedDuration::from_secs(10)).map(RunId::as_str).collect();
-        assert_eq!(gone, ["older"]);
-    }
-
-    #[test]
-    fn the_horizon_is_the_oldest_run_that_is_live_or_kept() {
-        let since = Timestamp::from_second(100).unwrap();
-        for (runs, first) in [
-            (vec![], None),
-            (vec![entry("old", 10, Some(20)), entry("live", 15, None), entry("new", 150, Some(160))], Some("live")),
-            (vec![entry("old", 10, Some(20)), entry("kept", 50, Some(100)), entry("new", 150, None)], Some("kept")),
-            (vec![entry("older", 10, Some(20)), entry("old", 30, Some(40))], Some("old")),
-        ] {
-            assert_eq!(oldest_kept(&runs, since).first().map(|run| run.as_str()), first);
-        }
-    }
+    states.iter().filter(is_old).map(|entry| &entry.view.run)
 }

@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`subject`] (names), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
-//! [`reports`], [`output`], [`status`], [`presence`] and [`roster`] (buckets), [`control`], [`watch`], [`retention`];
+//! [`reports`], [`output`], [`status`], [`presence`] and [`roster`] (buckets), [`control`], [`watch`], [`retention`] and
+//! [`forget`];
 //! [`server`] (nats-server itself: found, fetched, run as a child).
 //!
 //! Invariants: every wait for the network has a deadline; nothing read from the server is believed before its subject,
@@ -15,6 +16,7 @@ pub mod control;
 mod direct;
 pub mod error;
 pub mod events;
+pub mod forget;
 pub mod input;
 pub mod lane;
 mod link;
@@ -43,6 +45,7 @@ pub use connect::{ConnectError, ConnectOptions, connect};
 pub use control::{ControlFeed, JoinRequest, JoinServer};
 pub use error::{Error, PublishError};
 pub use events::{EncodedDecision, First, StoredDecision, encode_decision, hash};
+pub use forget::{Answered, OldRequest, OldRequests};
 pub use input::{Delivery, EncodeError, Finder, InputMsg};
 pub use lane::{HostFilter, LANE_HOSTS_MAX, Lane, LaneError};
 pub use link::Link;

@@ -189,31 +189,6 @@ async fn two_coordinators_share_the_partitions_and_agree() {
 }
 
 #[tokio::test]
-async fn what_need_not_be_kept_is_forgotten_and_late_words_of_it_are_dropped() {
-    let world = World::new(hasty()).await;
-    let keep = Options { keep: millis(500), sweep_every: millis(1_000), ..options() };
-    let _coordinator = world.coordinator(keep).await;
-    let mut worker = world.worker("w1", "h1").await;
-    let flow = one_job(r#", "hosts": "h1""#);
-    let old = world.submit("old", &flow).await;
-    let old_offer = worker.offer().await;
-    worker.ends(&old_offer, Outcome::Ok).await;
-    world.ends(&old, RunStatus::Succeeded).await;
-    let live = world.submit("live", &flow).await;
-    let offer = worker.offer().await;
-    until("the old one is forgotten", async || world.decisions(&old).await.is_empty().then_some(())).await;
-    worker.ends(&old_offer, Outcome::Failed).await;
-    worker.ends(&offer, Outcome::Ok).await;
-    world.ends(&live, RunStatus::Succeeded).await;
-    assert_eq!(world.decisions(&old).await, []);
-    assert_eq!(
-        world.mesh.status(&old).await.unwrap().unwrap().view.status,
-        RunStatus::Succeeded,
-        "its tombstone stays"
-    );
-}
-
-#[tokio::test]
 async fn a_history_that_cannot_be_folded_parks_its_run_and_no_other() {
     let world = World::new(hasty()).await;
     let coordinator = world.coordinator(options()).await;

@@ -210,6 +210,7 @@ fn a_stopped_run_leaves_no_offers_behind() {
 /// A start that comes too late goes on in vain: whoever says it is told to end, once, and it is noted.
 #[test]
 fn a_start_that_does_not_count_is_ended() {
+    type Before = fn(&mut Stage);
     let flow = one_job(1, r#""retry":{"attempts":2,"delay":"1h"}"#);
     let told = |records: Vec<Record>, run: &Run| -> Vec<String> {
         let kill = |effect: &Effect| match effect {
@@ -218,7 +219,7 @@ fn a_start_that_does_not_count_is_ended() {
         };
         run.effects(&records).iter().filter_map(kill).collect()
     };
-    let cases: [(&str, fn(&mut Stage), &[&str]); 7] = [
+    let cases: [(&str, Before, &[&str]); 7] = [
         ("offered", |_| (), &[]),
         ("it runs there already", |stage| drop(stage.start("w1", 0, 1)), &[]),
         ("another one runs it", |stage| drop(stage.start("w2", 0, 1)), &["w1 1"]),

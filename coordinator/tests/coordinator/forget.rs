@@ -1,0 +1,84 @@
+//! What is forgotten, and what is not.
+
+use rr_coordinator::Options;
+use rr_nats::{Answered, First};
+use rr_schemas::{
+    decision::{Event, RunStatus},
+    id::EntityId,
+    report::Outcome,
+};
+
+use crate::support::{World, hasty, millis, one_job, options, submit, until};
+
+fn forgetful() -> Options {
+    Options { keep: millis(500), sweep_every: millis(1_000), ..options() }
+}
+
+#[tokio::test]
+async fn what_need_not_be_kept_is_forgotten_and_late_words_of_it_are_dropped() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(forgetful()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let flow = one_job(r#", "hosts": "h1""#);
+    let old = world.submit("old", &flow).await;
+    let old_offer = worker.offer().await;
+    worker.ends(&old_offer, Outcome::Ok).await;
+    world.ends(&old, RunStatus::Succeeded).await;
+    let live = world.submit("live", &flow).await;
+    let offer = worker.offer().await;
+    until("the old one is forgotten", async || world.decisions(&old).await.is_empty().then_some(())).await;
+    worker.ends(&old_offer, Outcome::Failed).await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&live, RunStatus::Succeeded).await;
+    assert_eq!(world.decisions(&old).await, []);
+    assert_eq!(
+        world.mesh.status(&old).await.unwrap().unwrap().view.status,
+        RunStatus::Succeeded,
+        "its tombstone stays"
+    );
+}
+
+/// A run that lives on keeps what it needs, and only that: what came after it goes all the same. Its state in the bucket
+/// is a projection that may be missing.
+#[tokio::test]
+async fn a_run_that_lives_long_keeps_itself_and_no_other() {
+    for state in ["right", "missing"] {
+        let world = World::new(hasty()).await;
+        let _coordinator = world.coordinator(forgetful()).await;
+        let mut worker = world.worker("w1", "h1").await;
+        let flow = one_job(r#", "hosts": "h1""#);
+        let live = world.submit("live", &flow).await;
+        let offer = worker.offer().await;
+        worker.starts(&offer).await;
+        world.happens(&live, |event| matches!(event, Event::Started { .. })).await;
+        world.view(&live, |view| view.status == RunStatus::Running).await;
+        if state == "missing" {
+            world.mesh.remove_status(&live).await.unwrap();
+        }
+        let old = world.submit("old", &flow).await;
+        let old_offer = worker.offer().await;
+        worker.ends(&old_offer, Outcome::Ok).await;
+        world.ends(&old, RunStatus::Succeeded).await;
+        // The newest request is never forgotten.
+        let newest = world.submit("newest", &one_job(r#", "hosts": "h2""#)).await;
+        until("the old one is forgotten", async || world.decisions(&old).await.is_empty().then_some(())).await;
+        assert_eq!(world.mesh.first_of(&EntityId::from(&old)).await.unwrap(), None, "{state}");
+        assert!(!world.decisions(&newest).await.is_empty(), "{state}");
+        worker.ends(&offer, Outcome::Ok).await;
+        world.ends(&live, RunStatus::Succeeded).await;
+    }
+}
+
+/// What nobody has answered yet is not taken for what nothing followed from.
+#[tokio::test]
+async fn a_request_is_answered_only_when_it_is_acknowledged() {
+    let world = World::new(hasty()).await;
+    let flow = one_job(r#", "hosts": "h1""#);
+    let run = "r1".parse().unwrap();
+    let seq = world.mesh.submit(&run, "test", &submit(&flow), First::New).await.unwrap();
+    let partition = world.mesh.partition_of(&EntityId::from(&run));
+    assert!(!world.mesh.answered(partition).await.unwrap().covers(seq));
+    let _coordinator = world.coordinator(options()).await;
+    until("it is answered", async || (world.mesh.answered(partition).await.unwrap() == Answered::All).then_some(()))
+        .await;
+}
