@@ -131,7 +131,7 @@ fn ends_unstarted(entity: &Entity, look: &Look, found: Found) -> bool {
     look.claimed
         && look.holder.is_none()
         && match found {
-            Found::OfferUnserved => look.queue.is_none() || entity.run.is_stopping(),
+            Found::OfferUnserved => (look.queue.is_none() && !look.patient) || entity.run.is_stopping(),
             Found::OfferGone => entity.run.is_stopping() || look.offer >= OFFERS_MAX,
             Found::OfferWaits => entity.run.is_stopping(),
             Found::WorkerPresent | Found::WorkerGone | Found::ClaimVoid => false,

@@ -4,6 +4,7 @@
 //! value can add a token, a wildcard or a blank to a subject.
 
 use rr_schemas::{
+    flow::Priority,
     host::Host,
     id::{EntityId, Partition, RunId},
     input::Source,
@@ -32,9 +33,6 @@ pub(crate) const META_PARTITIONS: &str = "rr_partitions";
 pub(crate) const READER_PREFIX: &str = "r-";
 /// The one priority group of partition consumers.
 pub(crate) const PIN_GROUP: &str = "g";
-/// Class of offers without a priority of their own.
-const CLASS: u8 = 2;
-
 /// Headers that we read or write.
 pub(crate) mod header {
     pub(crate) const CONTENT_TYPE: &str = "Content-Type";
@@ -139,10 +137,18 @@ pub(crate) fn armed(partition: Partition, entity: &EntityId) -> String {
 }
 
 /// An offer.
-pub(crate) fn offer(target: &Target, run: &RunId, task: u32, attempt: u32) -> String {
+pub(crate) fn offer(target: &Target, priority: Priority, run: &RunId, task: u32, attempt: u32) -> String {
+    match target {
+        Target::Host(_) => offer_filter(target, run, task, attempt),
+        Target::Queue(queue) => format!("rr.work.q.{queue}.{}.{run}.{task}.{attempt}", priority.class()),
+    }
+}
+
+/// An offer, whatever its priority.
+pub(crate) fn offer_filter(target: &Target, run: &RunId, task: u32, attempt: u32) -> String {
     match target {
         Target::Host(host) => format!("rr.work.h.{}.{run}.{task}.{attempt}", host.to_token()),
-        Target::Queue(queue) => format!("rr.work.q.{queue}.{CLASS}.{run}.{task}.{attempt}"),
+        Target::Queue(queue) => format!("rr.work.q.{queue}.*.{run}.{task}.{attempt}"),
     }
 }
 
@@ -285,6 +291,7 @@ pub(crate) fn parse_decisions(subject: &str) -> Option<(Partition, EntityId)> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct OfferSubject {
     pub(crate) target: Target,
+    pub(crate) priority: Priority,
     pub(crate) run: RunId,
     pub(crate) task: u32,
     pub(crate) attempt: u32,
@@ -294,19 +301,19 @@ impl OfferSubject {
     /// Reads both shapes.
     pub(crate) fn parse(subject: &str) -> Option<Self> {
         let mut tokens = subject.strip_prefix("rr.work.")?.split('.');
-        let target = match tokens.next()? {
-            "h" => Target::Host(Host::from_token(tokens.next()?).ok()?),
+        let (target, priority) = match tokens.next()? {
+            "h" => (Target::Host(Host::from_token(tokens.next()?).ok()?), Priority::default()),
             "q" => {
                 let queue = tokens.next()?.parse().ok()?;
-                number::<u8>(tokens.next()?)?;
-                Target::Queue(queue)
+                let class = number::<u8>(tokens.next()?)?;
+                (Target::Queue(queue), Priority::ALL.into_iter().find(|priority| priority.class() == class)?)
             }
             _ => return None,
         };
         let run = tokens.next()?.parse().ok()?;
         let task = number(tokens.next()?)?;
         let attempt = number(tokens.next()?)?;
-        tokens.next().is_none().then_some(Self { target, run, task, attempt })
+        tokens.next().is_none().then_some(Self { target, priority, run, task, attempt })
     }
 }
 
@@ -396,10 +403,14 @@ mod tests {
         let hosts = ["db7", "web1.example.org", "10.0.0.1", "::1", "fe80::1"];
         let targets = hosts.iter().map(|host| Target::Host(host.parse().unwrap()));
         for target in targets.chain([Target::Queue("build-all".parse().unwrap())]) {
-            let subject = offer(&target, &run, 7, 2);
-            assert!(!subject.contains([' ', '*', '>', ':']), "{subject}");
-            let read = OfferSubject::parse(&subject);
-            assert_eq!(read, Some(OfferSubject { target, run: run.clone(), task: 7, attempt: 2 }), "{subject}");
+            for priority in Priority::ALL {
+                let subject = offer(&target, priority, &run, 7, 2);
+                assert!(!subject.contains([' ', '*', '>', ':']), "{subject}");
+                let priority = if matches!(target, Target::Host(_)) { Priority::Normal } else { priority };
+                let read = OfferSubject::parse(&subject);
+                let said = OfferSubject { target: target.clone(), priority, run: run.clone(), task: 7, attempt: 2 };
+                assert_eq!(read, Some(said), "{subject}");
+            }
         }
         for host in hosts {
             let host: Host = host.parse().unwrap();

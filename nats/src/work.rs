@@ -52,7 +52,8 @@ fn believe(raw: &RawMessage) -> Result<Offer, String> {
     let Some(parsed) = OfferSubject::parse(&raw.subject) else { return Err("no offer has such a subject".to_owned()) };
     let envelope = Envelope::<Offer>::read(raw.content_type(), &raw.payload).map_err(|error| error.to_string())?;
     let Envelope { from, to, body: offer, .. } = envelope;
-    let said = OfferSubject { target: offer.target.clone(), run: offer.run.clone(), ..parsed };
+    let said =
+        OfferSubject { target: offer.target.clone(), priority: offer.priority, run: offer.run.clone(), ..parsed };
     let is_same = parsed == said
         && offer.task == parsed.task
         && offer.attempt == parsed.attempt
@@ -67,12 +68,12 @@ impl Mesh {
     /// # Errors
     /// [`PublishError`], never [`PublishError::Conflict`].
     pub async fn offer(&self, offer: &Offer) -> Result<(), PublishError> {
-        let Offer { run, task, attempt, offer: number, target, .. } = offer;
+        let Offer { run, task, attempt, offer: number, target, priority, .. } = offer;
         let body = wrap("coordinator:offer", &EntityId::from(run), offer).map_err(|error| unencodable(&error))?;
         let mut headers = typed(JSON);
         headers.insert(header::MSG_ID, subject::offer_id(run, *task, *attempt, *number));
         expecting(&mut headers, 0, None);
-        let subject = subject::offer(target, run, *task, *attempt);
+        let subject = subject::offer(target, *priority, run, *task, *attempt);
         match self.link().publish(json_message(subject, headers, body)).await {
             Ok(_) | Err(PublishError::Conflict) => Ok(()),
             Err(error) => Err(error),
@@ -98,7 +99,7 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn withdraw(&self, run: &RunId, task: u32, attempt: u32, target: &Target) -> Result<(), Error> {
-        purge(self.link(), subject::WORK, &subject::offer(target, run, task, attempt)).await.map(|_| ())
+        purge(self.link(), subject::WORK, &subject::offer_filter(target, run, task, attempt)).await.map(|_| ())
     }
 
     /// Takes back every offer of a run and says how many there were.

@@ -4,8 +4,10 @@
 //! besides and produces only this.
 
 pub mod check;
+pub mod parallelism;
 pub mod params;
 pub mod template;
+pub mod unreachable;
 
 use std::collections::BTreeMap;
 
@@ -14,8 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     flow::{
+        parallelism::Parallelism,
         params::{Param, unique_keys},
         template::Template,
+        unreachable::OnUnreachable,
     },
     host::HostSet,
     name::{EnvName, Name},
@@ -56,6 +60,9 @@ pub struct Flow {
     /// Time limit of the whole run; past it everything is stopped and the run ends `timed_out`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
+    /// Refuse the run, before anything starts, where nobody serves one of its targets. Default false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub preflight: bool,
     /// Slots, one after the other: each job of a slot needs every job of the slot before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slots: Vec<Slot>,
@@ -104,9 +111,10 @@ pub struct Job {
     /// How many tasks must succeed; a percentage rounds up. Default 100%.
     #[serde(default = "Quota::all", skip_serializing_if = "Quota::is_all")]
     pub success: Quota,
-    /// How many tasks run at once; a percentage rounds down, at least 1. Default 100%.
-    #[serde(default = "Quota::all", skip_serializing_if = "Quota::is_all")]
-    pub parallelism: Quota,
+    /// How many tasks run at once; a percentage rounds down, at least 1. A list makes waves of these sizes, one after
+    /// the other, the last one repeated. Default 100%.
+    #[serde(default = "Parallelism::all", skip_serializing_if = "Parallelism::is_all")]
+    pub parallelism: Parallelism,
     /// Strict batches of `parallelism` instead of a sliding window.
     #[serde(default, skip_serializing_if = "is_default")]
     pub waves: bool,
@@ -125,6 +133,12 @@ pub struct Job {
     /// What follows an attempt whose worker was lost.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_lost: OnLost,
+    /// What follows when nobody serves a host. Default `fail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_unreachable: Option<OnUnreachable>,
+    /// Which offers of a queue go first: `high`, `normal`, `low`. Default `normal`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: Priority,
     /// Environment of the command; wins over the flow's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub env: BTreeMap<EnvName, Template>,
@@ -265,6 +279,33 @@ impl OnLost {
         match self {
             Self::Retry => false,
             Self::Fail | Self::Hold => true,
+        }
+    }
+}
+
+/// Which offers of a queue go first. Hosts have no priorities: each has its own lane.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Before all others.
+    High,
+    /// What is neither.
+    #[default]
+    Normal,
+    /// After all others.
+    Low,
+}
+
+impl Priority {
+    /// All of them, the first to go first.
+    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+
+    /// Its class in subjects: 1 goes first.
+    pub const fn class(self) -> u8 {
+        match self {
+            Self::High => 1,
+            Self::Normal => 2,
+            Self::Low => 3,
         }
     }
 }

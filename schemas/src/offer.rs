@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::Body,
+    flow::Priority,
     host::Host,
     id::RunId,
     name::{EnvName, Name},
@@ -29,6 +30,9 @@ pub struct Offer {
     pub offer: u32,
     /// Where it is to run.
     pub target: Target,
+    /// Which offers of its queue go first.
+    #[serde(default, skip_serializing_if = "is_normal")]
+    pub priority: Priority,
     /// What to run.
     pub command: Command,
     /// Environment that the flow sets.
@@ -88,4 +92,8 @@ pub enum Command {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 const fn is_false(value: &bool) -> bool {
     !*value
+}
+
+fn is_normal(priority: &Priority) -> bool {
+    *priority == Priority::default()
 }

@@ -45,8 +45,10 @@ pub struct PlannedJob {
     pub n: u32,
     /// How many tasks must succeed.
     pub needed: u32,
-    /// How many run at once.
+    /// How many run at once at most.
     pub window: u32,
+    /// Sizes of growing waves, the last one repeated; none where there is one size.
+    pub waves: Vec<u32>,
     /// Where its tasks run.
     pub targets: Targets,
     /// The job as the flow has it.
@@ -194,6 +196,7 @@ impl Plan {
                 Some(cwd) => Some(values.fill(cwd)?),
                 None => None,
             },
+            priority: job.priority,
             timeout: job.timeout,
             grace: job.grace,
             claimed: job.on_lost.claimed(),
@@ -241,9 +244,28 @@ impl PlannedJob {
             n,
             needed: job.success.needed(n),
             window: job.parallelism.window(n),
+            waves: job.parallelism.waves(n),
             targets,
             job: job.clone(),
         })
+    }
+}
+
+impl PlannedJob {
+    /// How long an offer to a target that nobody serves waits, where the mesh's own patience is not enough.
+    pub fn patience(&self) -> Option<Span> {
+        self.job.on_unreachable?.patience()
+    }
+
+    /// Whether its tasks start in batches, each when the one before is over.
+    pub const fn is_in_waves(&self) -> bool {
+        self.job.waves || !self.waves.is_empty()
+    }
+
+    /// How many tasks may be under way, given how many batches have begun.
+    pub fn window_of(&self, begun: u32) -> u32 {
+        let wave = self.waves.get(begun as usize).or(self.waves.last());
+        wave.copied().unwrap_or(self.window)
     }
 }
 

@@ -76,12 +76,16 @@ struct JobState {
     bad: u32,
     /// Those of `bad` that nobody served.
     unreachable: u32,
+    /// Tasks that nobody served and that count neither way.
+    skipped: u32,
     /// Tasks that are offered, running or held.
     open: u32,
     /// Tasks that wait for their next attempt.
     delayed: u32,
     /// Tasks that have been offered at all; the next one is `first + next`.
     next: u32,
+    /// Batches of first attempts that were handed out.
+    begun: u32,
     /// `success` cannot be met any more and `fail_fast` is on: nothing new starts.
     halted: bool,
 }
@@ -258,7 +262,12 @@ impl Run {
 impl JobState {
     /// Whether too many tasks are over for `success` to be met.
     fn is_hopeless(&self, planned: &PlannedJob) -> bool {
-        self.bad > planned.n - planned.needed
+        planned.n - self.skipped - self.bad < self.needed(planned)
+    }
+
+    /// How many tasks must succeed. A share is one of those that count; where none is left, one is missing.
+    fn needed(&self, planned: &PlannedJob) -> u32 {
+        if self.skipped == 0 { planned.needed } else { planned.job.success.needed(planned.n - self.skipped) }
     }
 
     fn view(&self, planned: &PlannedJob) -> JobView {
@@ -267,10 +276,10 @@ impl JobState {
             slot: planned.slot,
             status: self.status,
             targets: planned.n,
-            needed: planned.needed,
+            needed: self.needed(planned),
             ok: self.ok,
             failed: self.bad - self.unreachable,
-            unreachable: self.unreachable,
+            unreachable: self.unreachable + self.skipped,
             not_started: if self.status.is_final() { planned.n - self.next } else { 0 },
             tasks: Vec::new(),
         }

@@ -5,7 +5,7 @@ use rr_core::{
     Plan,
     plan::{PlannedJob, Targets},
 };
-use rr_schemas::{id::RunId, offer::Command, quota::Quota, span::Span};
+use rr_schemas::{flow::Priority, id::RunId, offer::Command, quota::Quota, span::Span};
 use serde::Serialize;
 
 use crate::cli::PlanArgs;
@@ -36,7 +36,7 @@ struct JobPlan {
     targets: u32,
     needed: u32,
     parallelism: u32,
-    waves: bool,
+    waves: Vec<u32>,
     timeout: Option<Span>,
     attempts: u32,
     command: Option<Command>,
@@ -70,7 +70,7 @@ fn document(plan: &Plan) -> PlanView {
             targets: job.n,
             needed: job.needed,
             parallelism: job.window,
-            waves: job.job.waves,
+            waves: waves(job),
             timeout: job.job.timeout,
             attempts: job.job.retry.attempts,
             command: first_command(plan, job),
@@ -128,9 +128,13 @@ fn job_lines(plan: &Plan, job: &PlannedJob) -> Vec<Line> {
     }
     if job.n > 1 {
         say("success", format!("{}/{} needed{}", job.needed, job.n, share(job.job.success)));
-        let how = if job.job.waves { "in waves of" } else { "at once" };
-        let text = if job.job.waves { format!("{how} {}", job.window) } else { format!("{} {how}", job.window) };
-        say("pace", format!("{text}{}", share(job.job.parallelism)));
+        say("pace", pace(job));
+    }
+    if let Some(on_unreachable) = job.job.on_unreachable {
+        say("away", on_unreachable.to_string());
+    }
+    if job.job.priority != Priority::Normal {
+        say("priority", format!("{:?}", job.job.priority).to_lowercase());
     }
     if let Some(timeout) = job.job.timeout {
         say("timeout", format!("{timeout} an attempt"));
@@ -139,6 +143,22 @@ fn job_lines(plan: &Plan, job: &PlannedJob) -> Vec<Line> {
         say("retry", format!("{} attempts in total, first after {}", job.job.retry.attempts, job.job.retry.delay));
     }
     lines
+}
+
+/// Sizes of the waves, the last one repeated; none where a window slides.
+fn waves(job: &PlannedJob) -> Vec<u32> {
+    if job.is_in_waves() && job.waves.is_empty() { vec![job.window] } else { job.waves.clone() }
+}
+
+fn pace(job: &PlannedJob) -> String {
+    match (waves(job).as_slice(), job.job.parallelism.quotas()) {
+        ([], quotas) => format!("{} at once{}", job.window, quotas.first().copied().map(share).unwrap_or_default()),
+        ([size], quotas) => format!("in waves of {size}{}", quotas.first().copied().map(share).unwrap_or_default()),
+        (sizes, _) => {
+            let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+            format!("in waves of {}, the last size repeated", sizes.join(", "))
+        }
+    }
 }
 
 /// ` (80%)` where a percentage was rounded to the number before it.

@@ -5,7 +5,7 @@
 //! taken with a warning, if at all.
 
 use rr_schemas::{
-    flow::{ATTEMPTS_MAX, Flow, Job, Script, Slot},
+    flow::{ATTEMPTS_MAX, Flow, Job, Script, Slot, parallelism::Parallelism},
     name::Name,
     quota::Quota,
     span::Span,
@@ -51,6 +51,7 @@ pub(crate) fn decode(decoder: &mut Decoder, tree: &Node, name: Option<Name>) -> 
         params: std::collections::BTreeMap::new(),
         env: std::collections::BTreeMap::new(),
         timeout: None,
+        preflight: false,
         slots,
         jobs: Vec::new(),
     })
@@ -100,7 +101,8 @@ fn job(decoder: &mut Decoder, field: &Field<'_>, defaults: Defaults) -> Option<J
     let success = own(decoder, "success_constraint", "success");
     job.success = success.and_then(|field| share(decoder, &field, targets)).unwrap_or_default();
     let parallelism = own(decoder, "parallelism", "parallelism");
-    job.parallelism = parallelism.and_then(|field| share(decoder, &field, targets)).unwrap_or_default();
+    job.parallelism =
+        parallelism.and_then(|field| share(decoder, &field, targets)).map(Parallelism::Window).unwrap_or_default();
     Some(job)
 }
 

@@ -2,11 +2,12 @@
 
 mod task;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rr_core::{History, Plan, Policy, plan::PlannedJob};
 use rr_schemas::{
     decision::{Event, JobStatus, Record, RunStatus},
+    flow::{parallelism::Parallelism, unreachable::OnUnreachable},
     id::RunId,
     name::Name,
     quota::Quota,
@@ -21,6 +22,8 @@ use task::{Task, TaskEnd};
 /// `policy` is the coordinators' own, for what flows do not say.
 pub fn judge(run: &RunId, log: &[Record], policy: &Policy) -> Vec<Violation> {
     let mut findings = Findings::default();
+    let is_aside = |record: &&Record| matches!(record.event, Event::PutAside { .. });
+    let log = log.get(log.iter().take_while(is_aside).count()..).unwrap_or_default();
     let plan = match log.first().map(|record| &record.event) {
         Some(Event::Submitted { flow, params, .. }) => Plan::new(flow, params).ok(),
         Some(Event::Rejected { .. }) => return rejected(log),
@@ -114,7 +117,8 @@ impl<'p> Judge<'p> {
         let belongs = self.plan.job_of(number) == Some(index);
         self.findings.demand(belongs, Rule::Count, at, || format!("task {number} is offered for a foreign job"));
         let Some(planned) = self.plan.jobs().get(index) else { return };
-        let hopeless = planned.job.fail_fast && self.bad(planned) > planned.n - needed(planned);
+        let left = planned.n - self.skipped(planned) - self.bad(planned);
+        let hopeless = planned.job.fail_fast && left < self.needed(planned);
         let task = self.tasks.entry(number).or_default();
         let again = offer > 1;
         self.findings.demand(again || !hopeless, Rule::Threshold, at, || format!("task {number} starts in vain"));
@@ -129,13 +133,20 @@ impl<'p> Judge<'p> {
 
     /// Tasks that are open or between attempts never outnumber the window; waves do not overlap.
     fn check_window(&mut self, at: u64, planned: &PlannedJob) {
-        let window = window(planned);
-        let busy: Vec<u32> = self.of(planned).filter(|(_, task)| task.is_busy()).map(|(number, _)| *number).collect();
+        let busy: Vec<u32> =
+            self.of(planned).filter(|(_, task)| task.is_busy()).map(|(number, _)| *number - planned.first).collect();
+        let waves: BTreeMap<u32, u32> = busy.iter().map(|offset| wave(planned, *offset)).collect();
+        let is_in_waves = planned.job.waves || matches!(planned.job.parallelism, Parallelism::Waves(_));
+        let sizes = waves.values().copied();
+        let window = if is_in_waves {
+            sizes.max().unwrap_or(0)
+        } else {
+            size(planned, planned.job.parallelism.quotas().first())
+        };
         let fits = u32::try_from(busy.len()).is_ok_and(|n| n <= window);
         let text = || format!("{} has {} tasks under way, its window is {window}", planned.name, busy.len());
         self.findings.demand(fits, Rule::Window, at, text);
-        let waves: BTreeSet<u32> = busy.iter().map(|number| (number - planned.first) / window.max(1)).collect();
-        let one = !planned.job.waves || waves.len() <= 1;
+        let one = !is_in_waves || waves.len() <= 1;
         self.findings.demand(one, Rule::Window, at, || format!("waves of {} overlap", planned.name));
     }
 
@@ -159,7 +170,7 @@ impl<'p> Judge<'p> {
         let idle = self.of(planned).all(|(_, task)| !task.open);
         self.findings.demand(idle, Rule::End, at, || format!("{name} ends while an attempt is open"));
         let ok = self.of(planned).filter(|(_, task)| task.last == Some(Outcome::Ok) && !task.open).count();
-        let enough = u32::try_from(ok).is_ok_and(|ok| ok >= needed(planned));
+        let enough = u32::try_from(ok).is_ok_and(|ok| ok >= self.needed(planned));
         let all = self.of(planned).count() == planned.n as usize;
         match status {
             JobStatus::Succeeded => {
@@ -238,8 +249,25 @@ impl<'p> Judge<'p> {
     }
 
     fn bad(&self, planned: &PlannedJob) -> u32 {
-        let bad = self.of(planned).filter(|(_, task)| task.is_over() && task.last != Some(Outcome::Ok)).count();
-        u32::try_from(bad).unwrap_or(u32::MAX)
+        let over = self.of(planned).filter(|(_, task)| task.is_over() && task.last != Some(Outcome::Ok)).count();
+        u32::try_from(over).unwrap_or(u32::MAX) - self.skipped(planned)
+    }
+
+    /// Targets that nobody serves, where the flow says that such ones do not count.
+    fn skipped(&self, planned: &PlannedJob) -> u32 {
+        if planned.job.on_unreachable != Some(OnUnreachable::Skip) {
+            return 0;
+        }
+        let skipped = self.of(planned).filter(|(_, task)| task.is_over() && task.last == Some(Outcome::Unreachable));
+        u32::try_from(skipped.count()).unwrap_or(u32::MAX)
+    }
+
+    /// How many targets must succeed: rounded up, at least one, of those that count.
+    fn needed(&self, planned: &PlannedJob) -> u32 {
+        match planned.job.success {
+            Quota::Count(count) => count.get(),
+            Quota::Percent(percent) => share(planned.n - self.skipped(planned), percent.hundredths(), 9_999).max(1),
+        }
     }
 
     fn of(&self, planned: &PlannedJob) -> impl Iterator<Item = (&u32, &Task)> {
@@ -247,19 +275,27 @@ impl<'p> Judge<'p> {
     }
 }
 
-/// How many targets must succeed: rounded up.
-fn needed(planned: &PlannedJob) -> u32 {
-    match planned.job.success {
-        Quota::Count(count) => count.get(),
-        Quota::Percent(percent) => share(planned.n, percent.hundredths(), 9_999).max(1),
+/// Number and size of the wave that a target belongs to, by its place in the job.
+fn wave(planned: &PlannedJob, offset: u32) -> (u32, u32) {
+    let quotas = planned.job.parallelism.quotas();
+    let mut first = 0;
+    for number in 0_u32.. {
+        let quota = quotas.get(number as usize).or(quotas.last());
+        let size = size(planned, quota);
+        if offset < first + size {
+            return (number, size);
+        }
+        first += size;
     }
+    (0, 0)
 }
 
 /// How many may be under way at once: rounded down, at least one.
-fn window(planned: &PlannedJob) -> u32 {
-    let wanted = match planned.job.parallelism {
-        Quota::Count(count) => count.get(),
-        Quota::Percent(percent) => share(planned.n, percent.hundredths(), 0),
+fn size(planned: &PlannedJob, quota: Option<&Quota>) -> u32 {
+    let wanted = match quota {
+        Some(Quota::Count(count)) => count.get(),
+        Some(Quota::Percent(percent)) => share(planned.n, percent.hundredths(), 0),
+        None => 0,
     };
     wanted.clamp(1, planned.n.max(1))
 }

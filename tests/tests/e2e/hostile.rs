@@ -102,6 +102,7 @@ fn planted_offers(run: &RunId) -> Vec<Planted> {
         attempt: 1,
         offer: 1,
         target: Target::Host("h1".parse().unwrap()),
+        priority: rr_schemas::flow::Priority::default(),
         command: Command::Argv(vec!["touch".into(), "/tmp/rr-planted".into()]),
         env: BTreeMap::new(),
         inherit_env: vec![],

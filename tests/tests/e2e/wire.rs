@@ -188,6 +188,7 @@ fn offer(target: Target, command: Command) -> Offer {
         attempt: 2,
         offer: 1,
         target,
+        priority: rr_schemas::flow::Priority::default(),
         command,
         env: [("LEVEL".parse().unwrap(), "5".into())].into(),
         inherit_env: vec!["SSH_AUTH_SOCK".parse().unwrap()],

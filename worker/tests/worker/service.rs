@@ -202,6 +202,7 @@ fn offer(task: u32, command: Command) -> Offer {
         attempt: 1,
         offer: 1,
         target: Target::Queue("q".parse().unwrap()),
+        priority: rr_schemas::flow::Priority::default(),
         command,
         env: BTreeMap::new(),
         inherit_env: Vec::new(),

@@ -166,7 +166,8 @@ impl Run {
         let busy = job.open + job.delayed;
         let left = planned.n - job.next;
         if !nothing_new && left > 0 {
-            let room = if planned.job.waves && busy > 0 { 0 } else { planned.window.saturating_sub(busy) };
+            let room =
+                if planned.is_in_waves() && busy > 0 { 0 } else { planned.window_of(job.begun).saturating_sub(busy) };
             let n = room.min(left);
             if n > 0 {
                 let first = planned.first + job.next;
@@ -178,7 +179,7 @@ impl Run {
         }
         if job.open == 0 && (job.delayed == 0 || nothing_new) {
             let whole = job.next == planned.n && job.delayed == 0;
-            let status = match job.ok >= planned.needed {
+            let status = match job.ok >= job.needed(planned) {
                 true if whole || self.stopping.is_none() => JobStatus::Succeeded,
                 true | false if self.stopping.is_some() => JobStatus::Cancelled,
                 true | false => JobStatus::Failed,

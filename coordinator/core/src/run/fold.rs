@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rr_schemas::{
     decision::{Event, JobStatus, Record, RunStatus},
-    flow::{Flow, params::ParamValues},
+    flow::{Flow, params::ParamValues, unreachable::OnUnreachable},
     input::Holder,
     name::Name,
     ranges::Ranges,
@@ -108,6 +108,7 @@ impl Run {
     ) -> Result<(), IllegalEvent> {
         let index = self.index_of_open(name)?;
         let deadline = later(at, self.policy.offer_expiry);
+        let mut is_batch = false;
         for task in tasks.iter() {
             let state = *self.state_of(task)?;
             let is_its_job = self.job_index_of(task)? == index;
@@ -118,6 +119,7 @@ impl Run {
                 Phase::Waiting if attempt == 1 => {
                     job.next += 1;
                     job.open += 1;
+                    is_batch = true;
                 }
                 Phase::Delayed { .. } if attempt == state.attempt + 1 => {
                     job.delayed -= 1;
@@ -144,6 +146,9 @@ impl Run {
             };
             let phase = Phase::Offered { since, deadline };
             self.set_task(task, TaskState { attempt, offer, phase, ..state });
+        }
+        if let Some(job) = self.jobs.get_mut(index) {
+            job.begun += u32::from(is_batch);
         }
         self.dirty.insert(index);
         Ok(())
@@ -199,6 +204,8 @@ impl Run {
             None => Phase::Over { outcome: end.outcome, by },
         };
         self.set_task(task, state);
+        let on_unreachable = self.job(index).and_then(|(planned, _)| planned.job.on_unreachable);
+        let is_skipped = end.outcome == Outcome::Unreachable && on_unreachable == Some(OnUnreachable::Skip);
         let Some(job) = self.jobs.get_mut(index) else {
             return Err(IllegalEvent::NoSuchTask(task));
         };
@@ -206,6 +213,7 @@ impl Run {
         match (again, end.outcome) {
             (Some(_), _) => job.delayed += 1,
             (None, Outcome::Ok) => job.ok += 1,
+            (None, _) if is_skipped => job.skipped += 1,
             (None, outcome) => {
                 job.bad += 1;
                 job.unreachable += u32::from(outcome == Outcome::Unreachable);

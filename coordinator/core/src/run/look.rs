@@ -23,6 +23,8 @@ pub struct Look {
     pub holder: Option<Holder>,
     /// Where their one target is a queue: that queue. None for hosts.
     pub queue: Option<Target>,
+    /// They wait for a worker although nobody serves them now.
+    pub patient: bool,
     /// The coordinator must win the claim before it says that an attempt which nobody has started is gone.
     pub claimed: bool,
 }
@@ -33,6 +35,7 @@ struct Key {
     attempt: u32,
     offer: u32,
     holder: Option<u32>,
+    patient: bool,
 }
 
 impl Run {
@@ -45,16 +48,16 @@ impl Run {
             let Some(state) = self.tasks.get(task as usize) else {
                 continue;
             };
-            let holder = match state.phase {
-                Phase::Offered { .. } => None,
-                Phase::Running { by, .. } => Some(by),
-                Phase::Held { by, .. } => by,
+            let (holder, patient) = match state.phase {
+                Phase::Offered { since, .. } => (None, now < self.patient_until(task, since)),
+                Phase::Running { by, .. } => (Some(by), false),
+                Phase::Held { by, .. } => (by, false),
                 Phase::Waiting | Phase::Delayed { .. } | Phase::Over { .. } => continue,
             };
             let Some(job) = self.plan.as_ref().and_then(|plan| plan.job_of(task)) else {
                 continue;
             };
-            let key = Key { job, attempt: state.attempt, offer: state.offer, holder };
+            let key = Key { job, attempt: state.attempt, offer: state.offer, holder, patient };
             groups.entry(key).or_default().insert(task);
         }
         groups.into_iter().flat_map(|(key, tasks)| self.parts(key, &tasks)).collect()
@@ -73,6 +76,7 @@ impl Run {
                     crate::plan::Targets::Hosts(_) => None,
                     crate::plan::Targets::Queue(queue) => Some(Target::Queue(queue.clone())),
                 },
+                patient: key.patient,
                 claimed: planned.job.on_lost.claimed(),
             })
         };

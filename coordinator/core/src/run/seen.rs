@@ -11,6 +11,7 @@ use rr_schemas::{
 };
 
 use super::{Phase, Run, decide::Draft, fold::later};
+use crate::plan::PlannedJob;
 
 /// Offers of one attempt that vanish without a report, before the attempt counts as lost.
 pub const OFFERS_MAX: u32 = 4;
@@ -57,7 +58,10 @@ impl Run {
             (Phase::Offered { since, .. }, Found::OfferWaits) => live_on.add(self.next_look(draft.at, since), task),
             (Phase::Offered { since, .. }, Found::OfferUnserved) => {
                 let is_host = matches!(self.plan.as_ref().and_then(|plan| plan.target(task)), Some(Target::Host(_)));
-                if is_host && is_startable {
+                let patient_until = self.patient_until(task, since);
+                if is_host && draft.at < patient_until {
+                    live_on.add(self.next_look(draft.at, since).min(patient_until), task);
+                } else if is_host && is_startable {
                     live_on.add(draft.at, task);
                 } else if is_host {
                     self.conclude(task, None, ended(Outcome::Unreachable, "no worker serves its host"), draft);
@@ -85,6 +89,12 @@ impl Run {
                 _,
             ) => {}
         }
+    }
+
+    /// Until when an offer made at `since` waits for somebody who serves its host.
+    pub(super) fn patient_until(&self, task: u32, since: Timestamp) -> Timestamp {
+        let job = self.plan.as_ref().and_then(|plan| plan.jobs().get(plan.job_of(task)?));
+        job.and_then(PlannedJob::patience).map_or(since, |patience| later(since, patience))
     }
 
     /// The longer an offer has waited, the more seldom it is looked after.

@@ -39,8 +39,15 @@ fn job(dice: &mut Dice, index: u64, needs: &str) -> String {
         } else if dice.chance(30) {
             text.push_str(&format!(r#","success":{}"#, dice.roll(n) + 1));
         }
-        if dice.chance(70) {
+        if dice.chance(60) {
             text.push_str(&format!(r#","parallelism":"{}%""#, dice.roll(100) + 1));
+        } else if dice.chance(40) {
+            text.push_str(&format!(r#","parallelism":[1,"{}%",{}]"#, dice.roll(100) + 1, dice.roll(4) + 1));
+        }
+        match dice.roll(5) {
+            0 => text.push_str(r#","on_unreachable":"skip""#),
+            1 => text.push_str(r#","on_unreachable":"wait 5m""#),
+            _ => {}
         }
         text.push_str(if dice.chance(20) { r#","waves":true"# } else { "" });
     }

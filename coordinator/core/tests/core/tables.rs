@@ -5,7 +5,7 @@ use rr_core::{Heard, Plan, Policy, Run, Wait};
 use rr_schemas::{
     decision::{Event, INPUTS_MAX, JobStatus, Record, RunStatus},
     flow::params::ParamValues,
-    input::{Cancel, Input, Source, Submit},
+    input::{Cancel, Found, Input, Source, Submit},
     report::Outcome,
 };
 
@@ -57,6 +57,72 @@ fn a_window_slides_and_waves_do_not() {
     assert!(offers(&waves.end(1, 1, Outcome::Ok, Some(0))).is_empty());
     assert!(offers(&waves.end(0, 1, Outcome::Ok, Some(0))).is_empty());
     assert_eq!(offers(&waves.end(2, 1, Outcome::Ok, Some(0))), [("3-5".into(), 1, 1)]);
+}
+
+#[test]
+fn waves_grow_and_the_last_size_is_repeated() {
+    let mut stage = Stage::new(&one_job(12, r#""parallelism":[1,"25%",5]"#));
+    let mut waves = Vec::new();
+    let mut next = 0;
+    while stage.run.status() == RunStatus::Running {
+        let size = stage.offered() as u32 - next;
+        waves.push(size);
+        for task in next..next + size {
+            assert_eq!(stage.offered() as u32, next + size, "the next wave waits for the whole of this one");
+            stage.end(task, 1, Outcome::Ok, Some(0));
+        }
+        next += size;
+    }
+    assert_eq!((waves, stage.run.status()), (vec![1, 3, 5, 3], RunStatus::Succeeded));
+    let mut canary = Stage::new(&one_job(12, r#""parallelism":[1,"25%",5]"#));
+    canary.end(0, 1, Outcome::Failed, Some(1));
+    assert_eq!((canary.offered(), canary.run.status()), (1, RunStatus::Failed), "a canary that fails ends it");
+}
+
+/// What nobody serves fails, is skipped, or is waited for; skipped targets count neither way.
+#[test]
+fn hosts_that_nobody_serves_follow_the_flows_word() {
+    // rule, success, targets, of these nobody serves -> ends as, needed in the end
+    for (rule, success, n, away, status, needed) in [
+        ("fail", "100%", 4, 1, RunStatus::Failed, 4),
+        ("fail", "75%", 4, 1, RunStatus::Succeeded, 3),
+        ("skip", "100%", 4, 1, RunStatus::Succeeded, 3),
+        ("skip", "50%", 4, 3, RunStatus::Succeeded, 1),
+        ("skip", "100%", 4, 4, RunStatus::Failed, 1),
+        ("skip", "3", 4, 2, RunStatus::Failed, 3),
+        ("wait 1h", "100%", 4, 1, RunStatus::Failed, 4),
+    ] {
+        let success = success.parse::<u32>().map_or_else(|_| format!("{success:?}"), |count| count.to_string());
+        let fields = format!(r#""success":{success},"on_unreachable":"{rule}","fail_fast":false"#);
+        let mut stage = Stage::new(&one_job(n, &fields));
+        for task in away..n {
+            stage.end(task, 1, Outcome::Ok, Some(0));
+        }
+        let begun = stage.now;
+        while stage.run.status() == RunStatus::Running {
+            stage.look(Found::OfferUnserved);
+        }
+        assert_eq!(stage.run.status(), status, "{rule} {success} of {n}, {away} away");
+        let view = stage.run.view();
+        assert_eq!((view.jobs[0].needed, view.jobs[0].unreachable, view.jobs[0].failed), (needed, away, 0), "{rule}");
+        let waited = stage.now.duration_since(begun).as_secs();
+        assert_eq!(waited, if rule.starts_with("wait") { 3_600 } else { 60 }, "{rule}");
+    }
+}
+
+/// A host that comes back within the flow's patience gets its task.
+#[test]
+fn a_host_that_is_waited_for_may_come_late() {
+    let mut stage = Stage::new(&one_job(1, r#""on_unreachable":"wait 1h","on_lost":"fail""#));
+    for _ in 0..5 {
+        stage.fire();
+        let looks = stage.run.looks(stage.now);
+        assert!(looks.iter().all(|look| look.patient), "nobody claims it for nobody meanwhile");
+        stage.look(Found::OfferUnserved);
+    }
+    stage.claim("w1", 0, 1);
+    stage.end(0, 1, Outcome::Ok, Some(0));
+    assert_eq!(stage.run.status(), RunStatus::Succeeded);
 }
 
 #[test]

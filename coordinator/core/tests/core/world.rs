@@ -285,7 +285,7 @@ impl World {
             let ends_unstarted = look.claimed
                 && look.holder.is_none()
                 && match found {
-                    Found::OfferUnserved => true,
+                    Found::OfferUnserved => !look.patient || self.run.is_stopping(),
                     Found::OfferGone => self.run.is_stopping() || look.offer >= OFFERS_MAX,
                     Found::OfferWaits => self.run.is_stopping(),
                     Found::WorkerPresent | Found::WorkerGone | Found::ClaimVoid => false,

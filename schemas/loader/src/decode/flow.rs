@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// Keys of a flow.
-pub(crate) const FLOW_KEYS: [&str; 7] = ["name", "description", "params", "env", "timeout", "slots", "jobs"];
+pub(crate) const FLOW_KEYS: [&str; 8] =
+    ["name", "description", "params", "env", "timeout", "preflight", "slots", "jobs"];
 /// Keys of a slot in its full form.
 pub(crate) const SLOT_KEYS: [&str; 2] = ["name", "jobs"];
 /// Keys of a parameter in its full form.
@@ -39,6 +40,7 @@ pub(crate) fn flow(decoder: &mut Decoder, tree: &Node) -> Option<Flow> {
         params: decoder.get(map, "", "params").map(|field| params(decoder, &field)).unwrap_or_default(),
         env: decoder.get(map, "", "env").map(|field| decoder.env(&field)).unwrap_or_default(),
         timeout: decoder.get(map, "", "timeout").and_then(|field| decoder.limit(&field)),
+        preflight: decoder.get(map, "", "preflight").and_then(|field| decoder.truth(&field)).unwrap_or_default(),
         slots: decoder.get(map, "", "slots").map(|field| slots(decoder, &field)).unwrap_or_default(),
         jobs: decoder.get(map, "", "jobs").map(|field| job::jobs(decoder, &field)).unwrap_or_default(),
     })

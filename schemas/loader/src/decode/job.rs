@@ -1,7 +1,7 @@
 //! One job, in its full form and its short ones.
 
 use rr_schemas::{
-    flow::{Factor, Job, OnLost, Retry, Script, template::Template},
+    flow::{Factor, Job, OnLost, Priority, Retry, Script, parallelism::Parallelism, template::Template},
     host::{ExprError, HostSet},
     name::{EnvName, Name},
     quota::Quota,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Keys of a job.
-pub(crate) const JOB_KEYS: [&str; 18] = [
+pub(crate) const JOB_KEYS: [&str; 20] = [
     "name",
     "run",
     "shell",
@@ -32,6 +32,8 @@ pub(crate) const JOB_KEYS: [&str; 18] = [
     "grace",
     "retry",
     "on_lost",
+    "on_unreachable",
+    "priority",
     "env",
     "inherit_env",
     "cwd",
@@ -41,6 +43,8 @@ pub(crate) const SCRIPT_KEYS: [&str; 2] = ["script", "shell"];
 /// Keys of a retry policy in its full form.
 pub(crate) const RETRY_KEYS: [&str; 6] = ["attempts", "delay", "factor", "max", "jitter", "on"];
 
+const PRIORITIES: [(&str, Priority); 3] =
+    [("high", Priority::High), ("normal", Priority::Normal), ("low", Priority::Low)];
 const ON_LOST: [(&str, OnLost); 3] = [("retry", OnLost::Retry), ("fail", OnLost::Fail), ("hold", OnLost::Hold)];
 const COMMAND_HELP: &str = "command must be a list, e.g. [\"echo\", \"hi\"]";
 
@@ -65,7 +69,8 @@ fn job(decoder: &mut Decoder, field: &Field<'_>) -> Option<Job> {
     let (run, shell, handler) = (get("run"), get("shell"), get("handler"));
     let (hosts, queue) = (get("hosts"), get("queue"));
     let (needs, inherit_env) = (get("needs"), get("inherit_env"));
-    let (on_lost, env, cwd) = (get("on_lost"), get("env"), get("cwd"));
+    let (on_lost, on_unreachable, priority) = (get("on_lost"), get("on_unreachable"), get("priority"));
+    let (env, cwd) = (get("env"), get("cwd"));
     job.run = run.map(|field| argv(decoder, &field)).unwrap_or_default();
     job.shell = shell.and_then(|field| script(decoder, &field));
     job.handler = handler.and_then(|field| decoder.parsed(&field));
@@ -74,6 +79,8 @@ fn job(decoder: &mut Decoder, field: &Field<'_>) -> Option<Job> {
     job.needs = needs.map(|field| names(decoder, &field)).unwrap_or_default();
     job.inherit_env = inherit_env.map(|field| names::<EnvName>(decoder, &field)).unwrap_or_default();
     job.on_lost = on_lost.and_then(|field| decoder.word(&field, &ON_LOST)).unwrap_or_default();
+    job.on_unreachable = on_unreachable.and_then(|field| decoder.parsed(&field));
+    job.priority = priority.and_then(|field| decoder.word(&field, &PRIORITIES)).unwrap_or_default();
     job.env = env.map(|field| decoder.env(&field)).unwrap_or_default();
     job.cwd = cwd.and_then(|field| decoder.string(&field).and_then(|_| decoder.template(&field)));
     shares_and_limits(decoder, map, at, &mut job);
@@ -95,13 +102,15 @@ pub(crate) fn new_job(name: Name) -> Job {
         hosts: None,
         queue: None,
         success: Quota::ALL,
-        parallelism: Quota::ALL,
+        parallelism: Parallelism::ALL,
         waves: false,
         fail_fast: true,
         timeout: None,
         grace: None,
         retry: Retry::default(),
         on_lost: OnLost::default(),
+        on_unreachable: None,
+        priority: Priority::default(),
         env: std::collections::BTreeMap::new(),
         inherit_env: Vec::new(),
         cwd: None,
@@ -120,8 +129,13 @@ fn shares_and_limits(decoder: &mut Decoder, map: Map<'_>, at: &str, job: &mut Jo
     job.grace = grace.and_then(|field| decoder.span(&field));
     job.retry = retry.map(|field| self::retry(decoder, &field)).unwrap_or_default();
     let Some(field) = parallelism else { return };
-    job.parallelism = decoder.quota(&field).unwrap_or_default();
-    if let Quota::Count(count) = job.parallelism
+    if let Kind::List(_) = &field.node.kind {
+        let waves = decoder.list(&field).unwrap_or_default();
+        job.parallelism = Parallelism::Waves(waves.iter().filter_map(|wave| decoder.quota(wave)).collect());
+        return;
+    }
+    job.parallelism = decoder.quota(&field).map(Parallelism::Window).unwrap_or_default();
+    if let Parallelism::Window(Quota::Count(count)) = job.parallelism
         && count.get() > job.targets()
         && decoder.is_read(&format!("{at}/hosts"))
     {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::{
     flow::{
-        ARG_BYTES_MAX, ATTEMPTS_MAX, Flow, Job, Retry, Script,
+        ARG_BYTES_MAX, ATTEMPTS_MAX, Flow, Job, Priority, Retry, Script,
         check::{Place, Problem, Problems, did_you_mean},
+        parallelism::{Parallelism, WAVES_MAX},
         params,
         template::{HOST, Template},
     },
@@ -24,6 +25,7 @@ pub(super) fn check(flow: &Flow, job: &Job, place: &Place, problems: &mut Proble
     check_targets(job, *place, problems);
     check_env(flow, &place.to_string(), &job.env, Some(job), problems);
     check_cwd(flow, job, *place, problems);
+    check_waves(job, *place, problems);
     check_retry(&job.retry, *place, problems);
     if job.timeout.is_some_and(Span::is_zero) {
         problems.add(zero_timeout(place.field("timeout")));
@@ -87,12 +89,31 @@ fn check_targets(job: &Job, place: Place, problems: &mut Problems) {
         let problem = Problem::new(place.field("queue"), "hosts and queue exclude each other");
         problems.add(problem.with_also(place.field("hosts")));
     }
+    if job.on_unreachable.is_some() && job.hosts.is_none() {
+        let help = "an offer of a queue waits until a worker comes".to_owned();
+        let problem = Problem::new(place.field("on_unreachable"), "only a job with hosts can find one unreachable");
+        problems.add(problem.with_help(Some(help)));
+    }
+    if job.priority != Priority::default() && job.hosts.is_some() {
+        let help = "each host has its own lane; priorities are for queues".to_owned();
+        let problem = Problem::new(place.field("priority"), "a job with hosts has no priority");
+        problems.add(problem.with_help(Some(help)));
+    }
     if let Err(error) = job.success.check(job.targets()) {
         let help = match &job.hosts {
             Some(_) => None,
             None => Some("a job without hosts has one task".to_owned()),
         };
         problems.add(Problem::new(place.field("success"), error.to_string()).with_help(help));
+    }
+}
+
+fn check_waves(job: &Job, place: Place, problems: &mut Problems) {
+    let Parallelism::Waves(waves) = &job.parallelism else { return };
+    if !(1..=WAVES_MAX).contains(&waves.len()) {
+        let message = format!("a job has 1 to {WAVES_MAX} waves, got {}", waves.len());
+        let help = "the last one is repeated as often as it takes".to_owned();
+        problems.add(Problem::new(place.field("parallelism"), message).with_help(Some(help)));
     }
 }
 
