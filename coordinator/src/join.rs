@@ -7,7 +7,7 @@ use rr_core::run::WITHDRAWN_BY;
 use rr_nats::{Error, JoinRequest, LaneError};
 use rr_schemas::{
     name::WorkerName,
-    presence::{Hosts, Join, JoinAnswer},
+    presence::{Join, JoinAnswer},
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -64,8 +64,8 @@ async fn welcome(shell: &Shell, join: &Join) -> Result<JoinAnswer, Error> {
     }
     // Whatever was known of its lane may be about to change.
     shell.lanes.forget(&join.worker);
-    let hosts = match host_lane(shell, join).await {
-        Ok(hosts) => hosts,
+    let own = match own_lane(shell, join).await {
+        Ok(own) => own,
         Err(error) => return refused(error),
     };
     shell.lanes.forget(&join.worker);
@@ -77,18 +77,15 @@ async fn welcome(shell: &Shell, join: &Join) -> Result<JoinAnswer, Error> {
         }
     }
     tracing::info!(worker.id = %join.worker, instance = %join.instance, "worker joined");
-    Ok(JoinAnswer::Welcome { hosts, queues })
+    Ok(JoinAnswer::Welcome { own, queues })
 }
 
-/// The lane of the worker's hosts. Those of a worker that is gone are free: a worker shows itself before it joins and as
+/// The worker's own lane. Hosts of a worker that is gone are free: a worker shows itself before it joins and as
 /// long as it lives, so whoever is absent serves nobody. A lane with offers that were delivered and not acknowledged
 /// stays: its worker may run them while its link is down, and report when it is back.
-async fn host_lane(shell: &Shell, join: &Join) -> Result<Option<String>, LaneError> {
-    if join.serves.hosts == Hosts::None {
-        drop_lane(shell, &join.worker).await?;
-    }
+async fn own_lane(shell: &Shell, join: &Join) -> Result<String, LaneError> {
     loop {
-        let error = match shell.mesh.ensure_host_lane(&join.worker, &join.serves.hosts).await {
+        let error = match shell.mesh.ensure_lane(&join.worker, &join.serves.hosts, &join.labels).await {
             Err(error @ LaneError::Taken { .. }) => error,
             settled => return settled,
         };
@@ -102,18 +99,14 @@ async fn host_lane(shell: &Shell, join: &Join) -> Result<Option<String>, LaneErr
             return Err(error);
         }
         tracing::info!(worker.id = %by, by = %join.worker, "hosts of a worker that is gone are taken over");
-        drop_lane(shell, &by).await?;
+        shell.lanes.forget(&by);
+        shell.mesh.give_up_hosts(&by).await?;
     }
 }
 
 /// Asks the server: what is watched here may be a moment old.
 async fn is_present(shell: &Shell, worker: &WorkerName) -> Result<bool, Error> {
     Ok(shell.mesh.workers().await?.iter().any(|present| present.worker == *worker))
-}
-
-async fn drop_lane(shell: &Shell, worker: &WorkerName) -> Result<(), Error> {
-    shell.lanes.forget(worker);
-    shell.mesh.drop_host_lane(worker).await
 }
 
 fn refused(error: LaneError) -> Result<JoinAnswer, Error> {

@@ -13,6 +13,7 @@ use std::{
 use rr_core::{Heard, Run, run::WITHDRAWN_BY};
 use rr_nats::{HostFilter, Mesh};
 use rr_schemas::{
+    host::Host,
     input::{Holder, Input, Source},
     name::WorkerName,
     offer::Target,
@@ -43,11 +44,8 @@ struct Known {
 }
 
 impl Known {
-    fn serves(&self, target: &Target) -> bool {
-        match target {
-            Target::Host(host) => self.hosts.as_ref().is_some_and(|hosts| hosts.serves(host)),
-            Target::Queue(_) => true,
-        }
+    fn serves(&self, host: &Host) -> bool {
+        self.hosts.as_ref().is_some_and(|hosts| hosts.serves(host))
     }
 }
 
@@ -82,20 +80,24 @@ impl Lanes {
         }
         // A run or a task that is unknown is the core's to judge.
         let Some(target) = run.plan().and_then(|plan| plan.target(task)) else { return Ok(Ok(())) };
-        let serves = matches!(target, Target::Queue(_)) || self.serves(mesh, worker, &target).await?;
+        let serves = match &target {
+            Target::Queue(_) => true,
+            Target::Worker(only) => only == worker,
+            Target::Host(host) => self.serves(mesh, worker, host).await?,
+        };
         Ok(if serves { Ok(()) } else { Err("of a host that its worker does not serve") })
     }
 
-    async fn serves(&self, mesh: &Mesh, worker: &WorkerName, target: &Target) -> Result<bool, TurnError> {
+    async fn serves(&self, mesh: &Mesh, worker: &WorkerName, host: &Host) -> Result<bool, TurnError> {
         if let Some(known) = self.recall(worker) {
-            let serves = known.serves(target);
+            let serves = known.serves(host);
             let fresh = if serves { REMEMBERED } else { ASKED_AGAIN };
             if known.asked.elapsed() < fresh {
                 return Ok(serves);
             }
         }
         let known = Known { asked: Instant::now(), hosts: mesh.lane_hosts(worker).await?.map(Arc::new) };
-        let serves = known.serves(target);
+        let serves = known.serves(host);
         self.remember(worker.clone(), known);
         Ok(serves)
     }

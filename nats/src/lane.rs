@@ -3,10 +3,14 @@
 //! A host is served by one durable at most; JetStream itself refuses a second one. The durable's filters, not what a
 //! worker says of itself, tell which hosts a worker serves.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
 use rr_schemas::{
+    flow::select::Labels,
     host::Host,
     name::{Name, WorkerName},
     presence::Hosts,
@@ -31,6 +35,11 @@ const ACK_PENDING: i64 = 100_000;
 /// Pull requests that may wait at once: one for each worker of a queue, and some.
 const WAITING: i64 = 20_000;
 
+/// Key in the metadata of a worker's durable that holds its labels.
+const META_LABELS: &str = "rr_labels";
+/// A worker that has not pulled for this long is forgotten: nothing is for it any more that names workers by labels.
+const FORGOTTEN_AFTER: Duration = Duration::from_hours(30 * 24);
+
 /// Why a lane cannot be had.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum LaneError {
@@ -51,6 +60,25 @@ pub enum LaneError {
     /// The request failed.
     #[error(transparent)]
     Request(#[from] Error),
+}
+
+/// A worker as its durable remembers it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KnownWorker {
+    /// Its name.
+    pub worker: WorkerName,
+    /// The hosts that it serves.
+    pub hosts: HostFilter,
+    /// The labels that it joined with last.
+    pub labels: Labels,
+}
+
+impl KnownWorker {
+    fn of(info: &ConsumerInfo) -> Option<Self> {
+        let worker = subject::worker_of_durable(&info.name)?;
+        let labels = info.config.metadata.get(META_LABELS).and_then(|labels| serde_json::from_str(labels).ok());
+        Some(Self { worker, hosts: HostFilter::of(&info.config), labels: labels.unwrap_or_default() })
+    }
 }
 
 /// The hosts that a durable really serves.
@@ -122,32 +150,66 @@ fn durable(name: String, filters: Vec<String>, ack_wait: Duration) -> ConsumerCo
 }
 
 impl Mesh {
-    /// Makes or changes the durable of a worker's hosts and returns its name; none for a worker without hosts.
+    /// Makes or changes a worker's own durable, for its hosts and for what is for this worker alone, and returns its name.
+    /// It remembers the worker's labels while the worker is away.
     ///
     /// # Errors
-    /// [`LaneError::Taken`] when another worker serves one of them.
-    pub async fn ensure_host_lane(&self, worker: &WorkerName, hosts: &Hosts) -> Result<Option<String>, LaneError> {
-        let (filters, wanted) = match hosts {
-            Hosts::None => return Ok(None),
+    /// [`LaneError::Taken`] when another worker serves one of the hosts.
+    pub async fn ensure_lane(&self, worker: &WorkerName, hosts: &Hosts, labels: &Labels) -> Result<String, LaneError> {
+        let (mut filters, wanted) = match hosts {
+            Hosts::None => (Vec::new(), HostFilter::Only(BTreeSet::new())),
             Hosts::All => (vec![subject::ALL_HOSTS.to_owned()], HostFilter::All),
             Hosts::Only(set) => {
                 let hosts: BTreeSet<Host> = set.iter().take(LANE_HOSTS_MAX + 1).collect();
-                if hosts.is_empty() {
-                    return Ok(None);
-                }
                 if hosts.len() > LANE_HOSTS_MAX {
                     return Err(LaneError::TooMany { found: set.len() });
                 }
                 (hosts.iter().map(subject::host_filter).collect(), HostFilter::Only(hosts))
             }
         };
+        filters.push(subject::worker_filter(worker));
         let name = subject::host_durable(worker);
-        let config = durable(name.clone(), filters, self.work_ack_wait());
+        let labels = serde_json::to_string(labels).map_err(|error| Error::Answer(error.to_string()))?;
+        let config = ConsumerConfig {
+            metadata: HashMap::from([(META_LABELS.to_owned(), labels)]),
+            inactive_threshold: FORGOTTEN_AFTER,
+            ..durable(name.clone(), filters, self.work_ack_wait())
+        };
         match create_consumer(self.link(), subject::WORK, config).await {
-            Ok(_) => Ok(Some(name)),
+            Ok(_) => Ok(name),
             Err(Error::Refused { code: code::FILTERS_OVERLAP, .. }) => Err(self.who_serves(&name, &wanted).await?),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Gives up the hosts of a worker, so that others may serve them. The worker itself stays known.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn give_up_hosts(&self, worker: &WorkerName) -> Result<(), Error> {
+        match consumer_info(self.link(), subject::WORK, &subject::host_durable(worker)).await {
+            Ok(info) => {
+                let config = ConsumerConfig {
+                    filter_subject: subject::worker_filter(worker),
+                    filter_subjects: Vec::new(),
+                    ..info.config
+                };
+                create_consumer(self.link(), subject::WORK, config).await.map(|_| ())
+            }
+            Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every worker that has ever joined and was not forgotten, present or not.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn known_workers(&self) -> Result<Vec<KnownWorker>, Error> {
+        let all = all_consumers(self.link(), subject::WORK).await?;
+        let mut known: Vec<KnownWorker> = all.iter().filter_map(KnownWorker::of).collect();
+        known.sort_by(|one, other| one.worker.cmp(&other.worker));
+        Ok(known)
     }
 
     /// Makes the durable of a queue and returns its name.
@@ -184,11 +246,11 @@ impl Mesh {
         }
     }
 
-    /// Gives up the durable of a worker's hosts, so that others may serve them.
+    /// Forgets a worker: its durable goes, and what is offered to it waits until one of that name joins.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn drop_host_lane(&self, worker: &WorkerName) -> Result<(), Error> {
+    pub async fn forget_worker(&self, worker: &WorkerName) -> Result<(), Error> {
         delete_consumer(self.link(), subject::WORK, &subject::host_durable(worker)).await
     }
 

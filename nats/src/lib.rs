@@ -47,7 +47,7 @@ pub use error::{Error, PublishError};
 pub use events::{EncodedDecision, First, StoredDecision, encode_decision, hash};
 pub use forget::{Answered, OldRequest, OldRequests};
 pub use input::{Delivery, EncodeError, Finder, InputMsg};
-pub use lane::{HostFilter, LANE_HOSTS_MAX, Lane, LaneError};
+pub use lane::{HostFilter, KnownWorker, LANE_HOSTS_MAX, Lane, LaneError};
 pub use link::Link;
 pub use mesh::Mesh;
 pub use output::{Chunk, ChunkId, Follow, OutStream, OutputFilter, OutputReader};

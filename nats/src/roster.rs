@@ -107,6 +107,7 @@ impl PresenceWatch {
     /// Whether somebody who is present serves a target.
     pub fn serves(&self, target: &Target) -> bool {
         self.roster().workers.values().any(|worker| match target {
+            Target::Worker(name) => worker.worker == *name,
             Target::Queue(queue) => worker.serves.queues.contains(queue),
             Target::Host(host) => match &worker.serves.hosts {
                 Hosts::None => false,

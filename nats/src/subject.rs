@@ -139,7 +139,7 @@ pub(crate) fn armed(partition: Partition, entity: &EntityId) -> String {
 /// An offer.
 pub(crate) fn offer(target: &Target, priority: Priority, run: &RunId, task: u32, attempt: u32) -> String {
     match target {
-        Target::Host(_) => offer_filter(target, run, task, attempt),
+        Target::Host(_) | Target::Worker(_) => offer_filter(target, run, task, attempt),
         Target::Queue(queue) => format!("rr.work.q.{queue}.{}.{run}.{task}.{attempt}", priority.class()),
     }
 }
@@ -149,12 +149,13 @@ pub(crate) fn offer_filter(target: &Target, run: &RunId, task: u32, attempt: u32
     match target {
         Target::Host(host) => format!("rr.work.h.{}.{run}.{task}.{attempt}", host.to_token()),
         Target::Queue(queue) => format!("rr.work.q.{queue}.*.{run}.{task}.{attempt}"),
+        Target::Worker(worker) => format!("rr.work.w.{worker}.{run}.{task}.{attempt}"),
     }
 }
 
 /// Filters that cover every offer of a run, one for each shape.
-pub(crate) fn offers(run: &RunId) -> [String; 2] {
-    [format!("rr.work.h.*.{run}.>"), format!("rr.work.q.*.*.{run}.>")]
+pub(crate) fn offers(run: &RunId) -> [String; 3] {
+    [format!("rr.work.h.*.{run}.>"), format!("rr.work.q.*.*.{run}.>"), format!("rr.work.w.*.{run}.>")]
 }
 
 /// Message id of an offer.
@@ -165,6 +166,11 @@ pub(crate) fn offer_id(run: &RunId, task: u32, attempt: u32, offer: u32) -> Stri
 /// Offers of a host.
 pub(crate) fn host_filter(host: &Host) -> String {
     format!("rr.work.h.{}.>", host.to_token())
+}
+
+/// Offers to a worker itself.
+pub(crate) fn worker_filter(worker: &WorkerName) -> String {
+    format!("rr.work.w.{worker}.>")
 }
 
 /// Offers of a queue.
@@ -303,6 +309,7 @@ impl OfferSubject {
         let mut tokens = subject.strip_prefix("rr.work.")?.split('.');
         let (target, priority) = match tokens.next()? {
             "h" => (Target::Host(Host::from_token(tokens.next()?).ok()?), Priority::default()),
+            "w" => (Target::Worker(tokens.next()?.parse().ok()?), Priority::default()),
             "q" => {
                 let queue = tokens.next()?.parse().ok()?;
                 let class = number::<u8>(tokens.next()?)?;

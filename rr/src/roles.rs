@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use rr_core::{Plan, plan::Targets};
 use rr_nats::LANE_HOSTS_MAX;
 use rr_schemas::{
+    flow::select::Labels,
     host::HostSet,
     name::{Name, WorkerName},
 };
@@ -80,14 +81,23 @@ pub(crate) fn of_worker(ctx: &Context, args: &WorkerArgs) -> Result<Options, Cli
     };
     let capacity = args.serve.capacity.and_then(NonZeroU32::new).or(ctx.config.worker.capacity).unwrap_or_else(cpus);
     let execution = Execution::Clean { workdir: dir.join("work") };
-    let mut labels = ctx.config.worker.labels.clone();
-    for label in &args.labels {
-        let (key, value) = label.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
-            CliError::new(Exit::BadInput, format_args!("expected a label as key=value, got {label:?}"))
-        })?;
-        labels.insert(key.to_owned(), value.to_owned());
-    }
+    let labels = labels(&ctx.config.worker.labels, &args.labels)?;
     Ok(Options { capacity, serves, execution, labels, ..base(ctx, name, dir) })
+}
+
+/// Labels of the configuration, and those of the flags, which win.
+fn labels(configured: &BTreeMap<String, String>, given: &[String]) -> Result<Labels, CliError> {
+    let bad = |message: String| CliError::new(Exit::BadInput, message);
+    let mut pairs: Vec<(&str, &str)> = configured.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    for label in given {
+        let pair = label.split_once('=').filter(|(key, _)| !key.is_empty());
+        pairs.push(pair.ok_or_else(|| bad(format!("expected a label as key=value, got {label:?}")))?);
+    }
+    let named = pairs.into_iter().map(|(key, value)| {
+        key.parse::<Name>().map(|key| (key, value.to_owned())).map_err(|error| bad(format!("label: {error}")))
+    });
+    let named: BTreeMap<Name, String> = named.collect::<Result<_, _>>()?;
+    Labels::try_from(named).map_err(|error| bad(error.to_string()))
 }
 
 fn base(ctx: &Context, name: WorkerName, dir: PathBuf) -> Options {
@@ -95,7 +105,7 @@ fn base(ctx: &Context, name: WorkerName, dir: PathBuf) -> Options {
     Options {
         times: config.times,
         output: config.output,
-        labels: BTreeMap::new(),
+        labels: Labels::default(),
         environment: ctx.environment.all().clone(),
         ..Options::new(name, dir)
     }
@@ -307,7 +317,7 @@ mod tests {
         };
         let options = of_worker(&context(&[]), &args).unwrap();
         assert_eq!(options.state_dir, PathBuf::from("/h/.local/state/rr/worker-w1"));
-        assert_eq!(options.labels.get("zone").map(String::as_str), Some("a=b"));
+        assert_eq!(options.labels.to_string(), "zone=a=b");
         assert!(matches!(options.execution, Execution::Clean { .. }));
     }
 }

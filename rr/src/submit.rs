@@ -141,6 +141,8 @@ fn unserved(plan: &Plan, workers: &[WorkerPresence], expiry: &str) -> Vec<String
                     queues.insert(queue.clone());
                 }
             }
+            // The coordinator looks for them, and refuses the run where it finds none.
+            Targets::Workers(_) | Targets::ToBeFound => {}
         }
     }
     let mut warnings = Vec::new();
@@ -157,6 +159,7 @@ pub(crate) fn is_served(workers: &[WorkerPresence], target: &Target) -> bool {
     match target {
         Target::Host(host) => serves_host(workers, host),
         Target::Queue(queue) => serves_queue(workers, queue),
+        Target::Worker(name) => workers.iter().any(|worker| worker.worker == *name),
     }
 }
 
@@ -176,7 +179,6 @@ fn serves_queue(workers: &[WorkerPresence], queue: &Name) -> bool {
 mod tests {
     use super::*;
     use rr_schemas::{flow::params::ParamValues, presence::Serves};
-    use std::collections::BTreeMap;
 
     fn worker(hosts: Hosts, queues: &[&str]) -> WorkerPresence {
         WorkerPresence {
@@ -184,7 +186,7 @@ mod tests {
             instance: "i".parse().unwrap(),
             serves: Serves { hosts, queues: queues.iter().map(|queue| queue.parse().unwrap()).collect() },
             capacity: 1,
-            labels: BTreeMap::new(),
+            labels: rr_schemas::flow::select::Labels::default(),
             version: String::new(),
             since: jiff::Timestamp::UNIX_EPOCH,
             draining: false,

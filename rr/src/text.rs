@@ -134,6 +134,15 @@ const fn is_invisible(char: char) -> bool {
     matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
+/// The first ten of some things, and how many there are besides.
+pub(crate) fn shortened(mut things: Vec<String>) -> String {
+    const SHOWN: usize = 10;
+    let rest = things.len().saturating_sub(SHOWN);
+    things.truncate(SHOWN);
+    let more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+    format!("{}{more}", things.join(", "))
+}
+
 /// A length of time in two units at most: `350ms`, `12.3s`, `4m05s`, `2h10m`, `3d4h`.
 pub(crate) fn duration_words(duration: Duration) -> String {
     let secs = duration.as_secs();

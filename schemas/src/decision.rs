@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::Body,
-    flow::{Flow, check::Problem, params::ParamValues},
+    flow::{Flow, check::Problem, params::ParamValues, select::FoundTargets},
     input::Holder,
     name::{InstanceId, Name},
     ranges::Ranges,
@@ -63,6 +63,9 @@ pub enum Event {
         params: ParamValues,
         /// Who asked.
         by: String,
+        /// What the labels of its jobs stood for at that moment.
+        #[serde(default, skip_serializing_if = "FoundTargets::is_empty")]
+        found: FoundTargets,
     },
     /// The flow is wrong; nothing will run. Ends the run.
     Rejected {

@@ -6,6 +6,7 @@
 pub mod check;
 pub mod parallelism;
 pub mod params;
+pub mod select;
 pub mod template;
 pub mod unreachable;
 
@@ -18,6 +19,7 @@ use crate::{
     flow::{
         parallelism::Parallelism,
         params::{Param, unique_keys},
+        select::Labels,
         template::Template,
         unreachable::OnUnreachable,
     },
@@ -84,7 +86,7 @@ pub struct Slot {
 
 /// One command on one or more targets.
 ///
-/// Exactly one of `run`, `shell` and `handler` is given; at most one of `hosts` and `queue`.
+/// Exactly one of `run`, `shell` and `handler` is given; at most one of `hosts`, `queue`, `select` and `all`.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
@@ -105,9 +107,15 @@ pub struct Job {
     /// Each of these hosts gets one task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<HostSet>,
-    /// Any one worker of this queue gets the one task. With neither hosts nor queue: the queue `default`.
+    /// Any one worker of this queue gets the one task. With no other target: the queue `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<Name>,
+    /// Each host of the workers that have all of these labels gets one task; found when the run starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub select: Option<Labels>,
+    /// Each worker that has all of these labels gets one task, those that are away included; found when the run starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<Labels>,
     /// How many tasks must succeed; a percentage rounds up. Default 100%.
     #[serde(default = "Quota::all", skip_serializing_if = "Quota::is_all")]
     pub success: Quota,
@@ -133,7 +141,7 @@ pub struct Job {
     /// What follows an attempt whose worker was lost.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_lost: OnLost,
-    /// What follows when nobody serves a host. Default `fail`.
+    /// What follows when nobody serves a target. Default `fail`; with `all`, `wait 10m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_unreachable: Option<OnUnreachable>,
     /// Which offers of a queue go first: `high`, `normal`, `low`. Default `normal`.
@@ -162,9 +170,14 @@ pub struct Script {
 }
 
 impl Job {
-    /// How many tasks it has: one for each host, else one.
+    /// How many tasks it has: one for each host, else one; none as long as its targets are to be found.
     pub fn targets(&self) -> u32 {
-        self.hosts.as_ref().map_or(1, HostSet::len)
+        if self.labels().is_some() { 0 } else { self.hosts.as_ref().map_or(1, HostSet::len) }
+    }
+
+    /// The labels by which its targets are found when a run starts.
+    pub fn labels(&self) -> Option<&Labels> {
+        self.select.as_ref().or(self.all.as_ref())
     }
 }
 

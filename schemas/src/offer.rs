@@ -9,7 +9,7 @@ use crate::{
     flow::Priority,
     host::Host,
     id::RunId,
-    name::{EnvName, Name},
+    name::{EnvName, Name, WorkerName},
     span::Span,
 };
 
@@ -70,6 +70,8 @@ pub enum Target {
     Host(Host),
     /// On any one worker of this queue.
     Queue(Name),
+    /// On this worker.
+    Worker(WorkerName),
 }
 
 /// What to run, with every template filled in.
@@ -94,6 +96,7 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn is_normal(priority: &Priority) -> bool {
     *priority == Priority::default()
 }

@@ -1,11 +1,10 @@
 //! Presence: what workers and coordinators say of themselves in the bucket `rr-workers`, and how a worker joins.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    flow::select::Labels,
     host::HostSet,
     name::{InstanceId, Name, WorkerName},
 };
@@ -22,8 +21,8 @@ pub struct WorkerPresence {
     /// Attempts that it runs at once.
     pub capacity: u32,
     /// Labels, for people and `select`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// Version of its `rr`.
     pub version: String,
     /// When this instance started, by its own clock.
@@ -75,6 +74,9 @@ pub struct Join {
     pub instance: InstanceId,
     /// What it wants to serve.
     pub serves: Serves,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 /// The answer to a [`Join`].
@@ -83,8 +85,8 @@ pub struct Join {
 pub enum JoinAnswer {
     /// The consumers to pull from.
     Welcome {
-        /// The durable of its hosts, where it serves any.
-        hosts: Option<String>,
+        /// The durable of its own: its hosts, and what is for this worker alone.
+        own: String,
         /// The durables of its queues, in the order asked for.
         queues: Vec<String>,
     },

@@ -7,7 +7,7 @@ use crate::{
     decision::{JobStatus, RunStatus},
     host::Host,
     id::RunId,
-    name::Name,
+    name::{Name, WorkerName},
     report::Outcome,
 };
 
@@ -60,10 +60,13 @@ pub struct JobView {
 /// One task of a job.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TaskView {
-    /// The host; null for queue tasks.
+    /// The host; null where the target is none.
     pub host: Option<Host>,
-    /// The queue; null for host tasks.
+    /// The queue; null where the target is none.
     pub queue: Option<Name>,
+    /// The worker, where the job is one for each worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerName>,
     /// State.
     pub status: TaskStatus,
     /// Its attempts, in order.

@@ -1,10 +1,11 @@
 //! What a worker is told when it starts: name, what it serves, limits and times.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use rr_schemas::{
+    flow::select::Labels,
     host::HostSet,
     name::{Name, WorkerName},
     presence,
@@ -30,7 +31,7 @@ pub struct Options {
     pub capacity: NonZeroU32,
     /// Labels, for people and `select`. Default: none.
     #[serde(default)]
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// Where attempts run, and what they see of the worker's own environment. Default: the user's session.
     #[serde(default)]
     pub execution: Execution,
@@ -56,7 +57,7 @@ impl Options {
             state_dir,
             serves: Serves::default(),
             capacity: default_capacity(),
-            labels: BTreeMap::new(),
+            labels: Labels::default(),
             execution: Execution::default(),
             times: Times::default(),
             output: OutputLimits::default(),

@@ -34,12 +34,17 @@ pub enum JoinError {
 
 /// Asks until a coordinator answers. Safe to drop.
 pub(crate) async fn join(mesh: &Mesh, options: &Options, instance: &InstanceId) -> Result<Vec<LaneName>, JoinError> {
-    let request = Join { worker: options.name.clone(), instance: instance.clone(), serves: options.serves.to_wire() };
+    let request = Join {
+        worker: options.name.clone(),
+        instance: instance.clone(),
+        serves: options.serves.to_wire(),
+        labels: options.labels.clone(),
+    };
     let mut pause = PAUSE_MIN;
     let mut has_said = false;
     loop {
         match mesh.join(&request).await {
-            Ok(JoinAnswer::Welcome { hosts, queues }) => return Ok(names(options, hosts, queues)),
+            Ok(JoinAnswer::Welcome { own, queues }) => return Ok(names(options, own, queues)),
             Ok(JoinAnswer::Refused { reason }) => return Err(JoinError::Refused { reason }),
             Err(error) if error.is_retryable() => {
                 if !has_said {
@@ -54,9 +59,9 @@ pub(crate) async fn join(mesh: &Mesh, options: &Options, instance: &InstanceId) 
     }
 }
 
-/// The lane of the hosts weighs as much as a queue that is named once.
-fn names(options: &Options, hosts: Option<String>, queues: Vec<String>) -> Vec<LaneName> {
+/// The worker's own lane weighs as much as a queue that is named once.
+fn names(options: &Options, own: String, queues: Vec<String>) -> Vec<LaneName> {
     let weights = options.serves.weights().into_iter().map(|(_, weight)| weight);
     let queues = queues.into_iter().zip(weights).map(|(durable, weight)| LaneName { durable, weight });
-    hosts.map(|durable| LaneName { durable, weight: 1 }).into_iter().chain(queues).collect()
+    std::iter::once(LaneName { durable: own, weight: 1 }).chain(queues).collect()
 }

@@ -98,12 +98,13 @@ impl History {
     }
 
     fn task_view(&self, plan: &Plan, task: u32) -> Option<TaskView> {
-        let (host, queue) = match plan.target(task)? {
-            Target::Host(host) => (Some(host), None),
-            Target::Queue(queue) => (None, Some(queue)),
+        let (host, queue, worker) = match plan.target(task)? {
+            Target::Host(host) => (Some(host), None, None),
+            Target::Queue(queue) => (None, Some(queue), None),
+            Target::Worker(worker) => (None, None, Some(worker)),
         };
         let (status, _) = self.run.task(task)?;
-        Some(TaskView { host, queue, status, attempts: self.attempts(task).to_vec() })
+        Some(TaskView { host, queue, worker, status, attempts: self.attempts(task).to_vec() })
     }
 
     /// The view of an attempt, made where it is new.

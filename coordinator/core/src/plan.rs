@@ -7,17 +7,21 @@ use rr_schemas::{
         Flow, Job,
         check::{self, Problem},
         params::{self, ParamValues},
+        select::{Found, FoundTargets},
         template::{self, Template},
     },
     host::{HOST_CHARS_MAX, HostSet},
     id::RunId,
-    name::{EnvName, Name},
+    name::{EnvName, Name, WorkerName},
     offer::{Command, Offer, Target},
     span::Span,
 };
 
 /// The queue of a job that names neither hosts nor queue.
 pub const DEFAULT_QUEUE: &str = "default";
+
+/// How long a worker that is away may take to come back for its task of an `all` job, where the flow does not say.
+const CATCH_UP: Span = Span::saturating_from_secs(600);
 
 /// A flow, resolved. It depends on nothing but the flow and the parameters.
 #[derive(Clone, Debug)]
@@ -62,6 +66,10 @@ pub enum Targets {
     Hosts(HostSet),
     /// One task, on any worker of the queue.
     Queue(Name),
+    /// One task a worker.
+    Workers(Vec<WorkerName>),
+    /// To be found by labels when the run starts.
+    ToBeFound,
 }
 
 /// What waits for what. Nodes are the jobs, and after them one barrier between each two slots, so that slots of many
@@ -75,7 +83,7 @@ pub(crate) struct Graph {
 }
 
 impl Plan {
-    /// Checks and resolves a flow.
+    /// Checks and resolves a flow. What it names by labels is still to be found: such a job has no tasks here.
     ///
     /// # Errors
     /// Everything that is wrong with the flow or its parameters.
@@ -84,9 +92,19 @@ impl Plan {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let plan = Self::resolved(flow, params::resolve(flow, given)?)?;
+        let plan = Self::resolved(flow, params::resolve(flow, given)?, &FoundTargets::new())?;
         plan.check_values()?;
         Ok(plan)
+    }
+
+    /// Checks and resolves a flow whose labels have been looked for.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the flow, its parameters or what was found.
+    pub fn with_found(flow: &Flow, given: &ParamValues, found: &FoundTargets) -> Result<Self, Vec<Problem>> {
+        Self::new(flow, given)?;
+        let problems = check::check_found(flow, found);
+        if problems.is_empty() { Self::of_accepted(flow, given, found) } else { Err(problems) }
     }
 
     /// Resolves a flow that was accepted once. Its rules are not asked again: a version with stricter ones must go on
@@ -94,15 +112,15 @@ impl Plan {
     ///
     /// # Errors
     /// What no version can have accepted.
-    pub fn of_accepted(flow: &Flow, given: &ParamValues) -> Result<Self, Vec<Problem>> {
-        Self::resolved(flow, params::accepted(flow, given))
+    pub fn of_accepted(flow: &Flow, given: &ParamValues, found: &FoundTargets) -> Result<Self, Vec<Problem>> {
+        Self::resolved(flow, params::accepted(flow, given), found)
     }
 
-    fn resolved(flow: &Flow, params: BTreeMap<Name, String>) -> Result<Self, Vec<Problem>> {
+    fn resolved(flow: &Flow, params: BTreeMap<Name, String>, found: &FoundTargets) -> Result<Self, Vec<Problem>> {
         let mut jobs = Vec::new();
         let mut n_tasks = 0_u32;
         for (slot, job) in flow.all_jobs() {
-            let planned = PlannedJob::new(slot, n_tasks, job)?;
+            let planned = PlannedJob::new(slot, n_tasks, job, found.get(&job.name))?;
             let too_many = || vec![Problem::new("/jobs", "more tasks than can be counted")];
             n_tasks = n_tasks.checked_add(planned.n).ok_or_else(too_many)?;
             jobs.push(planned);
@@ -165,6 +183,8 @@ impl Plan {
         match &job.targets {
             Targets::Hosts(hosts) => hosts.nth(task - job.first).map(Target::Host),
             Targets::Queue(queue) => Some(Target::Queue(queue.clone())),
+            Targets::Workers(workers) => workers.get((task - job.first) as usize).cloned().map(Target::Worker),
+            Targets::ToBeFound => None,
         }
     }
 
@@ -176,7 +196,7 @@ impl Plan {
         let target = self.target(task)?;
         let host = match &target {
             Target::Host(host) => Some(host.to_string()),
-            Target::Queue(_) => None,
+            Target::Queue(_) | Target::Worker(_) => None,
         };
         let values = Values { params: &self.params, host };
         let job = &planned.job;
@@ -215,7 +235,8 @@ impl Plan {
         };
         for job in &self.jobs {
             // With the longest host that there can be, every other one fits too.
-            let host = matches!(job.targets, Targets::Hosts(_)).then(|| "h".repeat(HOST_CHARS_MAX));
+            let has_host = job.job.hosts.is_some() || job.job.select.is_some();
+            let host = has_host.then(|| "h".repeat(HOST_CHARS_MAX));
             let values = Values { params: &self.params, host };
             let env = self.env.values().chain(job.job.env.values()).chain(job.job.cwd.as_ref());
             if values.command(&job.job).is_none() || env.map(|value| values.fill(value)).any(|value| value.is_none()) {
@@ -227,15 +248,19 @@ impl Plan {
 }
 
 impl PlannedJob {
-    fn new(slot: Option<usize>, first: u32, job: &Job) -> Result<Self, Vec<Problem>> {
-        let targets = match (&job.hosts, &job.queue) {
-            (Some(hosts), _) => Targets::Hosts(hosts.clone()),
-            (None, Some(queue)) => Targets::Queue(queue.clone()),
-            (None, None) => Targets::Queue(default_queue()?),
+    fn new(slot: Option<usize>, first: u32, job: &Job, found: Option<&Found>) -> Result<Self, Vec<Problem>> {
+        let targets = match (found, &job.hosts, &job.queue) {
+            (Some(Found::Hosts(hosts)), ..) | (None, Some(hosts), _) => Targets::Hosts(hosts.clone()),
+            (Some(Found::Workers(workers)), ..) => Targets::Workers(workers.clone()),
+            (None, None, Some(queue)) => Targets::Queue(queue.clone()),
+            (None, None, None) if job.labels().is_some() => Targets::ToBeFound,
+            (None, None, None) => Targets::Queue(default_queue()?),
         };
         let n = match &targets {
             Targets::Hosts(hosts) => hosts.len(),
             Targets::Queue(_) => 1,
+            Targets::Workers(workers) => u32::try_from(workers.len()).unwrap_or(u32::MAX),
+            Targets::ToBeFound => 0,
         };
         Ok(Self {
             name: job.name.clone(),
@@ -254,7 +279,10 @@ impl PlannedJob {
 impl PlannedJob {
     /// How long an offer to a target that nobody serves waits, where the mesh's own patience is not enough.
     pub fn patience(&self) -> Option<Span> {
-        self.job.on_unreachable?.patience()
+        match self.job.on_unreachable {
+            Some(on_unreachable) => on_unreachable.patience(),
+            None => self.job.all.as_ref().map(|_| CATCH_UP),
+        }
     }
 
     /// Whether its tasks start in batches, each when the one before is over.
@@ -264,7 +292,7 @@ impl PlannedJob {
 
     /// How many tasks may be under way, given how many batches have begun.
     pub fn window_of(&self, begun: u32) -> u32 {
-        let wave = self.waves.get(begun as usize).or(self.waves.last());
+        let wave = self.waves.get(begun as usize).or_else(|| self.waves.last());
         wave.copied().unwrap_or(self.window)
     }
 }

@@ -17,6 +17,7 @@ use rr_schemas::{
 use super::Acks;
 use crate::{
     append::append,
+    around::look_around,
     entity::Entity,
     perform::perform,
     shell::Shell,
@@ -49,7 +50,7 @@ impl<'a> Queue<'a> {
                 queue.timer = queue.timer.max(Some(at));
             }
             if seq > cursor {
-                queue.waiting.push_back(Heard { seq, at, source: message.source, input });
+                queue.waiting.push_back(Heard::new(seq, at, message.source, input));
                 queue.messages.push((seq, message.raw));
             }
         }
@@ -93,6 +94,7 @@ pub(super) async fn step(
     if let Some((heard, reason)) = taken.first().and_then(|heard| Some((heard, trouble.aside(heard.seq)?))) {
         return put_aside(shell, entity, queue, heard, reason).await;
     }
+    let taken = with_surroundings(shell, entity, taken).await?;
     let upto_all = taken.last().map_or(entity.cursor, |heard| heard.seq);
     let mut heard = Vec::with_capacity(taken.len());
     for input in taken {
@@ -132,6 +134,19 @@ pub(super) async fn step(
     log(entity, &stored);
     let effects = entity.run.effects(&stored);
     perform(shell, &entity.run_id, &entity.run, effects).await
+}
+
+/// Looks around for a submit that begins a run.
+async fn with_surroundings(shell: &Shell, entity: &Entity, mut taken: Vec<Heard>) -> Result<Vec<Heard>, TurnError> {
+    if entity.run.exists() {
+        return Ok(taken);
+    }
+    for heard in &mut taken {
+        if let Input::Submit(submit) = &heard.input {
+            heard.around = look_around(shell, submit).await?;
+        }
+    }
+    Ok(taken)
 }
 
 /// A panic in the core is one input's failure, not the partition's.

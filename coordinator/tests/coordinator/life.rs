@@ -6,8 +6,10 @@ use rr_coordinator::Options;
 use rr_nats::First;
 use rr_schemas::{
     decision::{Event, JobStatus, RunStatus},
+    flow::select::Labels,
     id::EntityId,
     input::{Cancel, Found, Input, Seen, SeenAttempts},
+    offer::Target,
     presence::{Control, Hosts, Join, JoinAnswer, Serves},
     ranges::Ranges,
     report::Outcome,
@@ -198,6 +200,69 @@ async fn what_no_source_may_say_is_passed_over() {
     assert_eq!(world.decisions(&run).await.len(), 2, "nothing followed from it");
 }
 
+/// Labels stand for who was there when the run began; a worker that is away has its task waiting for it.
+#[tokio::test]
+async fn labels_are_looked_up_once_and_a_worker_that_is_away_catches_up() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(policy(millis(300), millis(60_000))).await;
+    let labels: Labels = serde_json::from_str(r#"{"role": "db"}"#).unwrap();
+    let mut here = world.labelled("w1", "h[1-2]", labels.clone()).await;
+    let mut away = world.labelled("w2", "h3", labels.clone()).await;
+    let _other = world.worker("w3", "h4").await;
+    away.vanish().await;
+    let run = world.submit("all", &one_job(r#", "all": {"role": "db"}, "on_lost": "fail""#)).await;
+    let offer = here.offer().await;
+    assert_eq!(offer.target, Target::Worker(here.name.clone()));
+    here.claims(&offer).await;
+    here.ends(&offer, Outcome::Ok).await;
+    // Nobody who comes later is asked.
+    let _late = world.labelled("w4", "h5", labels.clone()).await;
+    world.happens(&run, |event| matches!(event, Event::Extended { .. })).await;
+    let offer = away.offer().await;
+    assert_eq!(offer.target, Target::Worker(away.name.clone()));
+    away.claims(&offer).await;
+    away.ends(&offer, Outcome::Ok).await;
+    let view = world.ends(&run, RunStatus::Succeeded).await;
+    assert_eq!((view.jobs[0].targets, view.jobs[0].ok), (2, 2));
+    let run = world.submit("select", &one_job(r#", "select": {"role": "db"}, "parallelism": 1"#)).await;
+    for host in ["h1", "h2"] {
+        let offer = here.offer().await;
+        assert_eq!(offer.target, Target::Host(host.parse().unwrap()));
+        here.ends(&offer, Outcome::Ok).await;
+    }
+    let offer = away.offer().await;
+    away.ends(&offer, Outcome::Ok).await;
+    world.happens(&run, |event| matches!(event, Event::Submitted { found, .. } if found.len() == 1)).await;
+}
+
+/// What matches nobody, or what nobody serves although the flow wants to know before, never starts.
+#[tokio::test]
+async fn what_cannot_be_found_or_reached_is_refused_before_it_starts() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    for (run, fields, problem) in [
+        ("r1", r#", "select": {"role": "db"}"#, "no worker has role=db"),
+        ("r2", r#", "all": {"role": "db"}"#, "no worker has role=db"),
+    ] {
+        let run = world.submit(run, &one_job(fields)).await;
+        let view = world.ends(&run, RunStatus::Rejected).await;
+        assert!(view.problems[0].contains(problem), "{:?}", view.problems);
+    }
+    let flow = |hosts: &str| {
+        format!(
+            r#"{{"name": "f", "preflight": true, "jobs": [{{"name": "j", "handler": "noop", "hosts": "{hosts}"}}]}}"#
+        )
+    };
+    let refused = world.submit("refused", &flow("h[1-3]")).await;
+    let view = world.ends(&refused, RunStatus::Rejected).await;
+    assert!(view.problems[0].contains("nobody serves h[2-3] for job \"j\""), "{:?}", view.problems);
+    let taken = world.submit("taken", &flow("h1")).await;
+    let offer = worker.offer().await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&taken, RunStatus::Succeeded).await;
+}
+
 #[tokio::test]
 async fn a_worker_joins_by_asking_and_nobody_takes_its_hosts() {
     let world = World::new(hasty()).await;
@@ -207,10 +272,11 @@ async fn a_worker_joins_by_asking_and_nobody_takes_its_hosts() {
             worker: name.parse().unwrap(),
             instance: "i1".parse().unwrap(),
             serves: Serves { hosts: Hosts::Only(hosts.parse().unwrap()), queues: vec!["q".parse().unwrap()] },
+            labels: Labels::default(),
         };
         until("a coordinator answers", async || world.mesh.join(&join).await.ok()).await
     };
-    let welcome = JoinAnswer::Welcome { hosts: Some("w-w1".to_owned()), queues: vec!["q-q".to_owned()] };
+    let welcome = JoinAnswer::Welcome { own: "w-w1".to_owned(), queues: vec!["q-q".to_owned()] };
     assert_eq!(ask("w1", "h[1-2]").await, welcome);
     assert_eq!(ask("w1", "h[1-3]").await, welcome, "it may come back and serve more");
     let mut holder = world.worker("w1", "h[1-3]").await;
@@ -221,7 +287,7 @@ async fn a_worker_joins_by_asking_and_nobody_takes_its_hosts() {
         assert!(said.contains(reason), "{said}");
     }
     holder.vanish().await;
-    let taken = JoinAnswer::Welcome { hosts: Some("w-w2".to_owned()), queues: vec!["q-q".to_owned()] };
+    let taken = JoinAnswer::Welcome { own: "w-w2".to_owned(), queues: vec!["q-q".to_owned()] };
     let free = async || (ask("w2", "h[3-4]").await == taken).then_some(());
     until("the hosts of a worker that is gone are free", free).await;
 }

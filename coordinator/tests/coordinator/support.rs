@@ -12,12 +12,13 @@ use rr_nats::{
 };
 use rr_schemas::{
     decision::{Decision, Event, RunStatus},
+    flow::select::Labels,
     id::{EntityId, RunId},
     input::{Input, Submit},
     name::{InstanceId, WorkerName},
     offer::Offer,
     presence::{Hosts, Serves, WorkerPresence},
-    report::{Ended, Outcome, Report, What},
+    report::{Claim, Ended, Outcome, Report, What},
     span::Span,
     view::RunView,
 };
@@ -82,13 +83,18 @@ impl World {
 
     /// A worker that serves these hosts, or the queue `default` where there are none.
     pub(crate) async fn worker(&self, name: &str, hosts: &str) -> Worker {
+        self.labelled(name, hosts, Labels::default()).await
+    }
+
+    pub(crate) async fn labelled(&self, name: &str, hosts: &str, labels: Labels) -> Worker {
         let name: WorkerName = name.parse().unwrap();
         let instance = InstanceId::random(&mut fastrand::Rng::new());
         let hosts = if hosts.is_empty() { Hosts::None } else { Hosts::Only(hosts.parse().unwrap()) };
         let queue = "default".parse().unwrap();
-        let durable = match self.mesh.ensure_host_lane(&name, &hosts).await.unwrap() {
-            Some(durable) => durable,
-            None => self.mesh.ensure_queue_lane(&queue).await.unwrap(),
+        let own = self.mesh.ensure_lane(&name, &hosts, &labels).await.unwrap();
+        let durable = match hosts {
+            Hosts::None => self.mesh.ensure_queue_lane(&queue).await.unwrap(),
+            Hosts::All | Hosts::Only(_) => own,
         };
         let queues = if hosts == Hosts::None { vec![queue] } else { Vec::new() };
         let lane = self.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
@@ -97,7 +103,7 @@ impl World {
             instance: instance.clone(),
             serves: Serves { hosts, queues },
             capacity: 1,
-            labels: std::collections::BTreeMap::default(),
+            labels,
             version: "0".to_owned(),
             since: Timestamp::now(),
             draining: false,
@@ -259,6 +265,13 @@ impl Worker {
 
     pub(crate) async fn starts(&self, offer: &Offer) {
         self.report(offer, What::Started { at: Timestamp::now() }).await;
+    }
+
+    /// Takes the right to start it.
+    pub(crate) async fn claims(&self, offer: &Offer) {
+        let (worker, instance) = (self.name.clone(), self.instance.clone());
+        let claim = Claim { task: offer.task, attempt: offer.attempt, worker, instance };
+        self.mesh.claim(&offer.run, &claim).await.unwrap();
     }
 
     /// Its presence is gone, as if it had run out.

@@ -90,7 +90,7 @@ fn wanted(args: &LogsArgs, story: &Story) -> Result<Option<Ranges>, CliError> {
         let on_host = || match (&hosts, plan.target(*task)) {
             (None, _) => true,
             (Some(hosts), Some(Target::Host(host))) => hosts.contains(&host),
-            (Some(_), Some(Target::Queue(_)) | None) => false,
+            (Some(_), Some(Target::Queue(_) | Target::Worker(_)) | None) => false,
         };
         of_job && on_host()
     };

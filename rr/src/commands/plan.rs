@@ -5,7 +5,13 @@ use rr_core::{
     Plan,
     plan::{PlannedJob, Targets},
 };
-use rr_schemas::{flow::Priority, id::RunId, offer::Command, quota::Quota, span::Span};
+use rr_schemas::{
+    flow::{Priority, select::Labels},
+    id::RunId,
+    offer::Command,
+    quota::Quota,
+    span::Span,
+};
 use serde::Serialize;
 
 use crate::cli::PlanArgs;
@@ -33,6 +39,10 @@ struct JobPlan {
     needs: Vec<String>,
     hosts: Option<String>,
     queue: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    select: Option<Labels>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    all: Option<Labels>,
     targets: u32,
     needed: u32,
     parallelism: u32,
@@ -60,6 +70,7 @@ fn document(plan: &Plan) -> PlanView {
         let (hosts, queue) = match &job.targets {
             Targets::Hosts(hosts) => (Some(hosts.to_string()), None),
             Targets::Queue(queue) => (None, Some(queue.to_string())),
+            Targets::Workers(_) | Targets::ToBeFound => (None, None),
         };
         JobPlan {
             job: job.name.to_string(),
@@ -67,6 +78,8 @@ fn document(plan: &Plan) -> PlanView {
             needs: job.job.needs.iter().map(ToString::to_string).collect(),
             hosts,
             queue,
+            select: job.job.select.clone(),
+            all: job.job.all.clone(),
             targets: job.n,
             needed: job.needed,
             parallelism: job.window,
@@ -113,6 +126,11 @@ fn job_lines(plan: &Plan, job: &PlannedJob) -> Vec<Line> {
             format!("{hosts} ({})", if job.n == 1 { "1 host".to_owned() } else { format!("{} hosts", job.n) })
         }
         Targets::Queue(queue) => format!("any worker of queue {queue}"),
+        Targets::Workers(_) | Targets::ToBeFound => match (&job.job.select, &job.job.all) {
+            (Some(labels), _) => format!("the hosts of workers with {labels}, found when the run starts"),
+            (None, Some(labels)) => format!("every worker with {labels}, found when the run starts"),
+            (None, None) => "nothing".to_owned(),
+        },
     };
     let bold = Style::new().bold();
     let mut lines = vec![Line::new().plain("  ").styled(bold, job.name.to_string()).plain(format!(" on {targets}"))];

@@ -6,14 +6,14 @@ use std::fmt;
 use rr_core::{History, Plan};
 use rr_schemas::{
     decision::{Event, Record},
-    host::{self, Host},
+    host,
     id::RunId,
     offer::Target,
     report::{Outcome, Output},
     view::{JobView, RunView},
 };
 
-use crate::text::outcome_words;
+use crate::text::{outcome_words, shortened};
 
 /// Attempts whose output was cut that are named one by one.
 const TRUNCATIONS_MAX: usize = 10;
@@ -206,6 +206,7 @@ impl Story {
         match self.plan().and_then(|plan| plan.target(task)) {
             Some(Target::Host(host)) => host.to_string(),
             Some(Target::Queue(queue)) => format!("queue {queue}"),
+            Some(Target::Worker(worker)) => format!("worker {worker}"),
             None => format!("task {task}"),
         }
     }
@@ -213,18 +214,15 @@ impl Story {
     /// Where some tasks of one job run, hosts folded.
     pub(crate) fn places(&self, tasks: impl IntoIterator<Item = u32>) -> String {
         let Some(plan) = self.plan() else { return String::new() };
-        let targets = tasks.into_iter().filter_map(|task| plan.target(task));
-        let mut queue = None;
-        let hosts: Vec<Host> = targets
-            .filter_map(|target| match target {
-                Target::Host(host) => Some(host),
-                Target::Queue(name) => {
-                    queue = Some(name);
-                    None
-                }
-            })
-            .collect();
-        queue.map_or_else(|| host::fold(&hosts), |queue| format!("queue {queue}"))
+        let (mut hosts, mut others) = (Vec::new(), Vec::new());
+        for target in tasks.into_iter().filter_map(|task| plan.target(task)) {
+            match target {
+                Target::Host(host) => hosts.push(host),
+                Target::Queue(queue) => others.push(format!("queue {queue}")),
+                Target::Worker(worker) => others.push(format!("worker {worker}")),
+            }
+        }
+        if hosts.is_empty() { shortened(others) } else { host::fold(&hosts) }
     }
 
     fn job_of_mut(&mut self, task: u32) -> Option<&mut JobStory> {

@@ -11,7 +11,7 @@ use rr_schemas::{
 
 use super::story::Tally;
 use crate::printer::{BAD, DIM};
-use crate::text::{Line, between, duration_words, escape, job_style, outcome_words, run_style, table};
+use crate::text::{Line, between, duration_words, escape, job_style, outcome_words, run_style, shortened, table};
 
 /// Groups of failures that are shown; `rr show --json` has them all.
 const GROUPS_MAX: usize = 20;
@@ -70,11 +70,15 @@ pub(crate) fn trouble(task: &TaskView) -> Option<String> {
     ))
 }
 
-/// Where tasks run: their hosts folded, or their queue.
+/// Where tasks run: their hosts folded, their queue, or their workers.
 pub(crate) fn places(tasks: &[&TaskView]) -> String {
     let hosts: Vec<_> = tasks.iter().filter_map(|task| task.host.clone()).collect();
-    let queue = tasks.iter().find_map(|task| task.queue.as_ref());
-    queue.map_or_else(|| host::fold(&hosts), |queue| format!("queue {queue}"))
+    if !hosts.is_empty() {
+        return host::fold(&hosts);
+    }
+    let queue = tasks.iter().find_map(|task| task.queue.as_ref()).map(|queue| format!("queue {queue}"));
+    let workers = tasks.iter().filter_map(|task| task.worker.as_ref()).map(|worker| format!("worker {worker}"));
+    shortened(queue.into_iter().chain(workers).collect())
 }
 
 /// Failures of every job: those with the same end and the same last lines stand together.

@@ -46,7 +46,15 @@ fn records() -> Vec<Record> {
     );
     let flow = Box::new(flow.unwrap());
     let mut records = vec![
-        record(0, Event::Submitted { flow, params: ParamValues::default(), by: "me".to_owned() }),
+        record(
+            0,
+            Event::Submitted {
+                flow,
+                params: ParamValues::default(),
+                by: "me".to_owned(),
+                found: rr_schemas::flow::select::FoundTargets::new(),
+            },
+        ),
         offered(0, "pkg1", "0-9", 1),
         offered(0, "pkg2", "10-15", 1),
     ];
@@ -119,7 +127,15 @@ fn many_failures_do_not_make_many_lines() {
     let flow = serde_json::from_str(r#"{"name": "f", "jobs": [{"name": "j", "run": ["x"], "hosts": "h[1-5000]"}]}"#);
     let flow = Box::new(flow.unwrap());
     let mut records = vec![
-        record(0, Event::Submitted { flow, params: ParamValues::default(), by: "me".to_owned() }),
+        record(
+            0,
+            Event::Submitted {
+                flow,
+                params: ParamValues::default(),
+                by: "me".to_owned(),
+                found: rr_schemas::flow::select::FoundTargets::new(),
+            },
+        ),
         offered(0, "j", "0-4999", 1),
     ];
     records.extend((0..5000).map(|task| ended(1, task, Outcome::Failed, Some(1))));

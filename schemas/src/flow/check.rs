@@ -11,6 +11,7 @@ use crate::{
     flow::{
         ATTEMPTS_TOTAL_MAX, Flow, JOBS_MAX, Job, TASKS_MAX,
         params::{self, Param},
+        select::{Found, FoundTargets},
         template::HOST,
     },
     name::Name,
@@ -108,6 +109,27 @@ pub(super) fn check_filled(flow: &Flow, values: &BTreeMap<Name, String>) -> Vec<
     problems.list
 }
 
+/// What is wrong with a flow without problems, now that it is known what its labels stand for.
+pub fn check_found(flow: &Flow, found: &FoundTargets) -> Vec<Problem> {
+    let mut problems = Problems::default();
+    let targets = |job: &Job| found.get(&job.name).map_or_else(|| job.targets(), Found::len);
+    check_size(flow, targets, &mut problems);
+    for (place, job) in places(flow) {
+        if let Some(found) = found.get(&job.name) {
+            job::check_found(job, place, found.len(), &mut problems);
+        } else if job.labels().is_some() {
+            problems.add(Problem::new(place.to_string(), "nobody has looked for what its labels stand for"));
+        }
+    }
+    problems.list
+}
+
+/// Where the labels of a job stand: `/slots/0/jobs/1/select`.
+pub fn place_of_labels(flow: &Flow, name: &Name) -> Option<String> {
+    let (place, job) = places(flow).find(|(_, job)| job.name == *name)?;
+    Some(place.field(if job.select.is_some() { "select" } else { "all" }))
+}
+
 /// The list under construction; what does not fit any more is left out.
 #[derive(Debug, Default)]
 struct Problems {
@@ -179,11 +201,16 @@ fn check_form(flow: &Flow, problems: &mut Problems) {
     if n_jobs > JOBS_MAX {
         problems.add(Problem::new("", format!("flow has {n_jobs} jobs, limit {JOBS_MAX}")));
     }
-    let n_tasks = flow.all_jobs().map(|(_, job)| u64::from(job.targets())).fold(0, u64::saturating_add);
+    check_size(flow, Job::targets, problems);
+}
+
+/// Not more than a run can hold.
+fn check_size(flow: &Flow, targets: impl Fn(&Job) -> u32, problems: &mut Problems) {
+    let n_tasks = flow.all_jobs().map(|(_, job)| u64::from(targets(job))).fold(0, u64::saturating_add);
     if n_tasks > u64::from(TASKS_MAX) {
         problems.add(Problem::new("", format!("flow has {n_tasks} tasks, limit {TASKS_MAX}")));
     }
-    let attempts = flow.all_jobs().map(|(_, job)| u64::from(job.targets()) * u64::from(job.retry.attempts));
+    let attempts = flow.all_jobs().map(|(_, job)| u64::from(targets(job)) * u64::from(job.retry.attempts));
     let n_attempts = attempts.fold(0, u64::saturating_add);
     if n_attempts > ATTEMPTS_TOTAL_MAX {
         let message = format!("flow allows {n_attempts} attempts over all its tasks, limit {ATTEMPTS_TOTAL_MAX}");

@@ -25,7 +25,7 @@ pub fn judge(run: &RunId, log: &[Record], policy: &Policy) -> Vec<Violation> {
     let is_aside = |record: &&Record| matches!(record.event, Event::PutAside { .. });
     let log = log.get(log.iter().take_while(is_aside).count()..).unwrap_or_default();
     let plan = match log.first().map(|record| &record.event) {
-        Some(Event::Submitted { flow, params, .. }) => Plan::new(flow, params).ok(),
+        Some(Event::Submitted { flow, params, found, .. }) => Plan::of_accepted(flow, params, found).ok(),
         Some(Event::Rejected { .. }) => return rejected(log),
         Some(_) | None => None,
     };
@@ -280,7 +280,7 @@ fn wave(planned: &PlannedJob, offset: u32) -> (u32, u32) {
     let quotas = planned.job.parallelism.quotas();
     let mut first = 0;
     for number in 0_u32.. {
-        let quota = quotas.get(number as usize).or(quotas.last());
+        let quota = quotas.get(number as usize).or_else(|| quotas.last());
         let size = size(planned, quota);
         if offset < first + size {
             return (number, size);

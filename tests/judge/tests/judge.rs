@@ -40,7 +40,7 @@ fn clean() -> Story {
             seq += 1;
             now += 10.milliseconds();
             story.inputs.push(Said { seq, source: source.clone(), input: input.clone() });
-            heard.push(Heard { seq, at: now, source, input });
+            heard.push(Heard::new(seq, now, source, input));
         }
         let upto = seq;
         let decided = run.decide(&heard);
@@ -66,7 +66,7 @@ fn clean() -> Story {
     let Input::Report(mut late) = input else { return story };
     late.instance = "i9".parse().unwrap();
     story.inputs.push(Said { seq, source: source.clone(), input: Input::Report(late.clone()) });
-    let decided = run.decide(&[Heard { seq, at: now, source, input: Input::Report(late) }]);
+    let decided = run.decide(&[Heard::new(seq, now, source, Input::Report(late))]);
     let (n, prev) = (story.decisions.len() as u64 + 1, story.decisions.last().unwrap().hash.clone());
     let decision = Decision { n, by: "c1".parse().unwrap(), upto: seq, prev, events: decided.records };
     story.decisions.push(Stored { seq: seq + 1, hash: "end".into(), decision });

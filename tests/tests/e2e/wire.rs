@@ -9,7 +9,11 @@ use std::path::PathBuf;
 use rr_schemas::{
     codec::{Body, Envelope, Format, decode, encode},
     decision::{Decision, Event, JobStatus, Record, RunStatus},
-    flow::check::Problem,
+    flow::{
+        Priority,
+        check::Problem,
+        select::{FoundTargets, Labels},
+    },
     host::HostSet,
     input::{Cancel, Found, Holder, Input, Seen, SeenAttempts, Submit},
     offer::{Command, Offer, Target},
@@ -152,7 +156,7 @@ fn every_event_is_written_as_ever() {
     let Submit { flow, params, by } = submit();
     let problem = Problem::new("/jobs/0/name", "duplicate job name \"a\"").with_also("/jobs/1/name");
     let events = [
-        Event::Submitted { flow: Box::new(flow), params, by },
+        Event::Submitted { flow: Box::new(flow), params, by, found: FoundTargets::new() },
         Event::Rejected { problems: vec![problem.with_help(Some("rename one".into()))] },
         Event::Offered { job: "pkg".parse().unwrap(), tasks: (0..=9).into(), attempt: 1, offer: 1 },
         Event::Started { task: 3, attempt: 2, by: holder() },
@@ -188,7 +192,7 @@ fn offer(target: Target, command: Command) -> Offer {
         attempt: 2,
         offer: 1,
         target,
-        priority: rr_schemas::flow::Priority::default(),
+        priority: Priority::default(),
         command,
         env: [("LEVEL".parse().unwrap(), "5".into())].into(),
         inherit_env: vec!["SSH_AUTH_SOCK".parse().unwrap()],
@@ -206,20 +210,24 @@ fn every_offer_is_written_as_ever() {
     let argv = Command::Argv(vec!["install".into(), "pkg=1.5".into()]);
     check_sent("offer-argv", "coordinator:c1", offer(on_host(), argv));
     let shell = Command::Shell { shell: vec!["/bin/sh".into(), "-c".into()], script: "true".into() };
-    check_sent("offer-shell", "coordinator:c1", offer(Target::Queue("ops".parse().unwrap()), shell));
+    check_sent("offer-shell", "coordinator:c1", offer(Target::Queue("ops".parse().unwrap()), shell.clone()));
+    check_sent("offer-worker", "coordinator:c1", offer(Target::Worker("w1".parse().unwrap()), shell.clone()));
+    let high = Offer { priority: Priority::High, ..offer(Target::Queue("ops".parse().unwrap()), shell) };
+    check_sent("offer-high", "coordinator:c1", high);
     check_sent("offer-handler", "coordinator:c1", offer(on_host(), Command::Handler("notify".parse().unwrap())));
 }
 
 #[test]
 fn presence_joining_control_and_status_are_written_as_ever() {
     let hosts: HostSet = "db[1-3],api7".parse().unwrap();
+    let labels: Labels = serde_json::from_str(r#"{"zone": "a"}"#).unwrap();
     for (name, hosts) in [("all", Hosts::All), ("some", Hosts::Only(hosts.clone())), ("none", Hosts::None)] {
         let worker = WorkerPresence {
             worker: "w1".parse().unwrap(),
             instance: "i1".parse().unwrap(),
             serves: Serves { hosts, queues: vec!["ops".parse().unwrap()] },
             capacity: 8,
-            labels: [("zone".into(), "a".into())].into(),
+            labels: labels.clone(),
             version: "0.1.0".into(),
             since: TIME.parse().unwrap(),
             draining: true,
@@ -229,8 +237,8 @@ fn presence_joining_control_and_status_are_written_as_ever() {
     let (instance, version, since) = ("c1".parse().unwrap(), "0.1.0".into(), TIME.parse().unwrap());
     check("presence-coordinator", &CoordinatorPresence { instance, version, since });
     let serves = Serves { hosts: Hosts::Only(hosts), queues: vec!["ops".parse().unwrap()] };
-    check("join", &Join { worker: "w1".parse().unwrap(), instance: "i1".parse().unwrap(), serves });
-    check("join-welcome", &JoinAnswer::Welcome { hosts: Some("w-w1".into()), queues: vec!["q-ops".into()] });
+    check("join", &Join { worker: "w1".parse().unwrap(), instance: "i1".parse().unwrap(), serves, labels });
+    check("join-welcome", &JoinAnswer::Welcome { own: "w-w1".into(), queues: vec!["q-ops".into()] });
     check("join-refused", &JoinAnswer::Refused { reason: "db7 is served by worker edge-2".into() });
     check("control-kill", &Control::Kill { run: "r1".parse().unwrap(), task: 3, attempt: 2 });
     check("control-drain", &Control::Drain {});

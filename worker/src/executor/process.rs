@@ -142,17 +142,20 @@ fn environment(offer: &Offer, fence: u64) -> BTreeMap<String, String> {
         ("RR_IDEMPOTENCY_KEY".to_owned(), idempotency_key(offer)),
         ("RR_FENCE".to_owned(), fence.to_string()),
     ]);
-    if let Target::Host(host) = &offer.target {
-        env.insert("RR_HOST".to_owned(), host.to_string());
+    match &offer.target {
+        Target::Host(host) => drop(env.insert("RR_HOST".to_owned(), host.to_string())),
+        Target::Worker(worker) => drop(env.insert("RR_WORKER".to_owned(), worker.to_string())),
+        Target::Queue(_) => {}
     }
     env
 }
 
-/// The same for all attempts of a task, and no other task's: `<run>/<job>/<host or queue>/<task>`.
+/// The same for all attempts of a task, and no other task's: `<run>/<job>/<host, queue or worker>/<task>`.
 pub(super) fn idempotency_key(offer: &Offer) -> String {
     let Offer { run, job, task, .. } = offer;
     match &offer.target {
         Target::Host(host) => format!("{run}/{job}/{host}/{task}"),
         Target::Queue(queue) => format!("{run}/{job}/{queue}/{task}"),
+        Target::Worker(worker) => format!("{run}/{job}/{worker}/{task}"),
     }
 }

@@ -157,13 +157,13 @@ async fn let_join(mesh: Mesh) {
     let mut joins = mesh.serve_joins().await.unwrap();
     while let Some(request) = joins.next().await {
         let join = request.join.clone().unwrap();
-        let answer = match mesh.ensure_host_lane(&join.worker, &join.serves.hosts).await {
-            Ok(hosts) => {
+        let answer = match mesh.ensure_lane(&join.worker, &join.serves.hosts, &join.labels).await {
+            Ok(own) => {
                 let mut queues = Vec::new();
                 for queue in &join.serves.queues {
                     queues.push(mesh.ensure_queue_lane(queue).await.unwrap());
                 }
-                JoinAnswer::Welcome { hosts, queues }
+                JoinAnswer::Welcome { own, queues }
             }
             Err(error) => JoinAnswer::Refused { reason: error.to_string() },
         };

@@ -11,7 +11,7 @@ use rr_schemas::{
 
 use super::{
     HolderId, Phase, Run, TaskState, WITHDRAWN_BY,
-    decide::{Draft, Heard},
+    decide::{Around, Draft, Heard},
     fold::later,
     retry::{jittered, next_attempt},
 };
@@ -23,7 +23,7 @@ const REASON_BYTES_MAX: usize = 200;
 impl Run {
     pub(super) fn answer(&mut self, heard: &Heard, draft: &mut Draft) {
         match (&heard.input, &heard.source) {
-            (Input::Submit(submit), _) => self.answer_submit(submit, draft),
+            (Input::Submit(submit), _) => self.answer_submit(submit, heard.around.as_deref(), draft),
             // What comes before the run exists is of a run that was purged, or of none.
             (_, _) if !self.exists() => {}
             (Input::Cancel(cancel), _) => self.answer_cancel(cancel, draft),
@@ -38,15 +38,23 @@ impl Run {
         }
     }
 
-    fn answer_submit(&mut self, submit: &Submit, draft: &mut Draft) {
+    fn answer_submit(&mut self, submit: &Submit, around: Option<&Around>, draft: &mut Draft) {
         if self.exists() {
             return;
         }
-        let event = match Plan::new(&submit.flow, &submit.params) {
+        let nothing = Around::default();
+        let around = around.unwrap_or(&nothing);
+        let planned = if around.problems.is_empty() {
+            Plan::with_found(&submit.flow, &submit.params, &around.found)
+        } else {
+            Err(around.problems.clone())
+        };
+        let event = match planned {
             Ok(_) => Event::Submitted {
                 flow: Box::new(submit.flow.clone()),
                 params: submit.params.clone(),
                 by: submit.by.clone(),
+                found: around.found.clone(),
             },
             Err(problems) => Event::Rejected { problems },
         };

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rr_schemas::{
     decision::{EVENTS_MAX, Event, INPUTS_MAX, JobStatus, Record, RunStatus},
+    flow::{check::Problem, select::FoundTargets},
     input::{Input, Source},
     name::Name,
     ranges::Ranges,
@@ -28,6 +29,25 @@ pub struct Heard {
     pub source: Source,
     /// What it says.
     pub input: Input,
+    /// Of a submit that asks for it: what there is around it.
+    pub around: Option<Box<Around>>,
+}
+
+impl Heard {
+    /// An input with nothing around it.
+    pub fn new(seq: u64, at: Timestamp, source: Source, input: Input) -> Self {
+        Self { seq, at, source, input, around: None }
+    }
+}
+
+/// What whoever asks has seen of the mesh when a submit came. The first decision records it, so that nothing that
+/// follows depends on what is there later.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// What the labels of its jobs stand for.
+    pub found: FoundTargets,
+    /// What speaks against starting it.
+    pub problems: Vec<Problem>,
 }
 
 /// What follows.

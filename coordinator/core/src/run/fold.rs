@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rr_schemas::{
     decision::{Event, JobStatus, Record, RunStatus},
-    flow::{Flow, params::ParamValues, unreachable::OnUnreachable},
+    flow::{Flow, params::ParamValues, select::FoundTargets, unreachable::OnUnreachable},
     input::Holder,
     name::Name,
     ranges::Ranges,
@@ -53,7 +53,7 @@ impl Run {
     pub fn apply(&mut self, record: &Record) -> Result<(), IllegalEvent> {
         let at = record.at;
         match &record.event {
-            Event::Submitted { flow, params, .. } => self.fold_submitted(at, flow, params)?,
+            Event::Submitted { flow, params, found, .. } => self.fold_submitted(at, flow, params, found)?,
             Event::Rejected { problems } => {
                 self.started_at = Some(at);
                 self.problems = problems.iter().map(|problem| problem.message.clone()).collect();
@@ -76,11 +76,17 @@ impl Run {
         Ok(())
     }
 
-    fn fold_submitted(&mut self, at: Timestamp, flow: &Flow, params: &ParamValues) -> Result<(), IllegalEvent> {
+    fn fold_submitted(
+        &mut self,
+        at: Timestamp,
+        flow: &Flow,
+        params: &ParamValues,
+        found: &FoundTargets,
+    ) -> Result<(), IllegalEvent> {
         if self.exists() {
             return Err(IllegalEvent::OutOfLife("submitted"));
         }
-        let plan = Plan::of_accepted(flow, params).map_err(|problems| {
+        let plan = Plan::of_accepted(flow, params, found).map_err(|problems| {
             let texts: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();
             IllegalEvent::Unplannable(texts.join("; "))
         })?;

@@ -73,7 +73,9 @@ impl Run {
                 offer: key.offer,
                 holder: key.holder.and_then(|holder| self.holders.get(holder).cloned()),
                 queue: match &planned.targets {
-                    crate::plan::Targets::Hosts(_) => None,
+                    crate::plan::Targets::Hosts(_)
+                    | crate::plan::Targets::Workers(_)
+                    | crate::plan::Targets::ToBeFound => None,
                     crate::plan::Targets::Queue(queue) => Some(Target::Queue(queue.clone())),
                 },
                 patient: key.patient,

@@ -57,14 +57,15 @@ impl Run {
             }
             (Phase::Offered { since, .. }, Found::OfferWaits) => live_on.add(self.next_look(draft.at, since), task),
             (Phase::Offered { since, .. }, Found::OfferUnserved) => {
-                let is_host = matches!(self.plan.as_ref().and_then(|plan| plan.target(task)), Some(Target::Host(_)));
+                let target = self.plan.as_ref().and_then(|plan| plan.target(task));
+                let is_host = matches!(target, Some(Target::Host(_) | Target::Worker(_)));
                 let patient_until = self.patient_until(task, since);
                 if is_host && draft.at < patient_until {
                     live_on.add(self.next_look(draft.at, since).min(patient_until), task);
                 } else if is_host && is_startable {
                     live_on.add(draft.at, task);
                 } else if is_host {
-                    self.conclude(task, None, ended(Outcome::Unreachable, "no worker serves its host"), draft);
+                    self.conclude(task, None, ended(Outcome::Unreachable, "no worker serves it"), draft);
                 } else {
                     live_on.add(self.next_look(draft.at, since), task);
                 }

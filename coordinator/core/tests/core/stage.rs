@@ -28,7 +28,7 @@ impl Stage {
 
     pub(crate) fn hear(&mut self, source: Source, input: Input) -> Vec<Record> {
         self.seq += 1;
-        let heard = Heard { seq: self.seq, at: self.now, source, input };
+        let heard = Heard::new(self.seq, self.now, source, input);
         let mut records = self.run.decide(&[heard]).records;
         while self.run.more() {
             records.extend(self.run.decide(&[]).records);

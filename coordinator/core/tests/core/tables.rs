@@ -249,7 +249,7 @@ fn ten_thousand_jobs_fit_into_decisions_of_limited_size() {
     let submit = Submit { flow: flow(&text), params: ParamValues::default(), by: "t".into() };
     let mut run = Run::new("r".parse().unwrap(), Policy::default());
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
-    let mut decided = run.decide(&[Heard { seq: 1, at, source: Source::Api, input: Input::Submit(Box::new(submit)) }]);
+    let mut decided = run.decide(&[Heard::new(1, at, Source::Api, Input::Submit(Box::new(submit)))]);
     let mut n = decided.records.len();
     assert_eq!(n, 1, "the decision with the flow has room for nothing else");
     while run.more() {
@@ -270,7 +270,7 @@ fn a_run_of_a_hundred_thousand_tasks_is_one_offer_of_its_window() {
 fn a_decision_answers_a_limited_number_of_inputs() {
     let mut stage = Stage::new(&one_job(1, ""));
     let input = Input::Cancel(Cancel { by: "t".into(), reason: None });
-    let heard = Heard { seq: 9, at: stage.now, source: Source::Api, input };
+    let heard = Heard::new(9, stage.now, Source::Api, input);
     let decided = stage.run.decide(&vec![heard; INPUTS_MAX + 7]);
     assert_eq!(decided.answered, INPUTS_MAX);
 }
@@ -319,7 +319,12 @@ fn a_run_goes_on_although_its_flow_would_not_be_accepted_any_more() {
     let flow = one_job(2, r#""timeout":"0s""#);
     assert!(Plan::new(&flow, &ParamValues::default()).is_err());
     let mut run = Run::new("r".parse().unwrap(), Policy::default());
-    let submitted = Event::Submitted { flow: Box::new(flow), params: ParamValues::default(), by: "t".into() };
+    let submitted = Event::Submitted {
+        flow: Box::new(flow),
+        params: ParamValues::default(),
+        by: "t".into(),
+        found: rr_schemas::flow::select::FoundTargets::new(),
+    };
     run.apply(&Record { cause: 1, at: "2026-01-01T00:00:00Z".parse().unwrap(), event: submitted }).unwrap();
     assert_eq!((run.status(), offers(&run.decide(&[]).records)), (RunStatus::Running, vec![("0-1".into(), 1, 1)]));
 }

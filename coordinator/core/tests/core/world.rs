@@ -85,7 +85,7 @@ impl World {
     fn say(&mut self, source: Source, input: Input) {
         self.seq += 1;
         self.now += 1.millisecond();
-        self.inbox.push(Heard { seq: self.seq, at: self.now, source, input });
+        self.inbox.push(Heard::new(self.seq, self.now, source, input));
     }
 
     /// Lets the coordinator answer what is there, in decisions, and performs their effects.

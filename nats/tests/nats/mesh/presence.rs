@@ -1,11 +1,12 @@
 //! Buckets and core NATS: presence, states of runs, joining, hints.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rr_nats::{Error, PresenceError, PresenceWatch, Put, StatusWriter};
 use rr_schemas::{
     decision::RunStatus,
+    flow::select::Labels,
     input::{Cancel, Input},
     presence::{Control, CoordinatorPresence, Hosts, Join, JoinAnswer, Serves, WorkerPresence},
     view::{RunView, StatusEntry},
@@ -21,7 +22,7 @@ pub(super) fn presence(by: &str, process: &str) -> WorkerPresence {
         instance: instance(process),
         serves: Serves { hosts: Hosts::Only("db[1-3]".parse().unwrap()), queues: vec![name("q")] },
         capacity: 4,
-        labels: BTreeMap::new(),
+        labels: Labels::default(),
         version: "1".to_owned(),
         since: Timestamp::UNIX_EPOCH,
         draining: false,
@@ -154,12 +155,13 @@ async fn runs_are_listed_found_and_forgotten() {
 #[tokio::test]
 async fn a_worker_joins_through_whoever_listens() {
     let world = world().await;
-    let join = Join { worker: worker("w1"), instance: instance("i1"), serves: Serves::default() };
+    let join =
+        Join { worker: worker("w1"), instance: instance("i1"), serves: Serves::default(), labels: Labels::default() };
     let nobody = world.mesh.join(&join).await.unwrap_err();
     assert!(matches!(nobody, Error::Unreachable(_)), "{nobody}");
     let mut server = world.mesh.serve_joins().await.unwrap();
     world.mesh.flush().await.unwrap();
-    let answer = JoinAnswer::Welcome { hosts: Some("w-w1".to_owned()), queues: vec![] };
+    let answer = JoinAnswer::Welcome { own: "w-w1".to_owned(), queues: vec![] };
     let serve = async {
         let request = server.next().await.unwrap();
         assert_eq!(request.join, Ok(join.clone()));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rr_nats::{ClaimError, HostFilter, LaneError, OfferMsg, PullConfig};
 use rr_schemas::{
+    flow::select::Labels,
     host::HostSet,
     offer::{Offer, Target},
     presence::Hosts,
@@ -126,35 +127,66 @@ async fn what_was_asked_for_in_vain_comes_back() {
 async fn a_host_is_served_by_one_worker_and_the_other_is_told_by_whom() {
     let world = world().await;
     let (one, two) = (worker("edge-1"), worker("edge-2"));
-    let lane = world.mesh.ensure_host_lane(&one, &hosts("db[1-10],web1.example.org")).await.unwrap();
-    assert_eq!(lane.as_deref(), Some("w-edge-1"));
+    let lane = world.mesh.ensure_lane(&one, &hosts("db[1-10],web1.example.org"), &Labels::default()).await.unwrap();
+    assert_eq!(lane, "w-edge-1");
     // Again, and with other hosts, is no conflict with oneself.
-    world.mesh.ensure_host_lane(&one, &hosts("db[1-10],web1.example.org")).await.unwrap();
+    world.mesh.ensure_lane(&one, &hosts("db[1-10],web1.example.org"), &Labels::default()).await.unwrap();
     let taken = |host: &str| LaneError::Taken { by: "edge-1".to_owned(), host: Some(host.parse().unwrap()) };
-    let refused = world.mesh.ensure_host_lane(&two, &hosts("db[10-12]")).await.unwrap_err();
+    let refused = world.mesh.ensure_lane(&two, &hosts("db[10-12]"), &Labels::default()).await.unwrap_err();
     assert_eq!(refused, taken("db10"));
     assert_eq!(refused.to_string(), "db10 is served by worker edge-1");
-    assert!(matches!(world.mesh.ensure_host_lane(&two, &Hosts::All).await, Err(LaneError::Taken { .. })));
-    world.mesh.ensure_host_lane(&two, &hosts("db[11-12]")).await.unwrap();
+    assert!(matches!(
+        world.mesh.ensure_lane(&two, &Hosts::All, &Labels::default()).await,
+        Err(LaneError::Taken { .. })
+    ));
+    world.mesh.ensure_lane(&two, &hosts("db[11-12]"), &Labels::default()).await.unwrap();
     let served = world.mesh.lane_hosts(&two).await.unwrap().unwrap();
     assert!(served.serves(&"db11".parse().unwrap()) && !served.serves(&"db10".parse().unwrap()));
     assert_eq!(world.mesh.lane_hosts(&worker("nobody")).await.unwrap(), None);
-    world.mesh.drop_host_lane(&one).await.unwrap();
-    world.mesh.drop_host_lane(&one).await.unwrap();
-    world.mesh.ensure_host_lane(&two, &hosts("db[1-12]")).await.unwrap();
-    let many = world.mesh.ensure_host_lane(&two, &hosts("db[1-65]")).await.unwrap_err();
+    world.mesh.give_up_hosts(&one).await.unwrap();
+    world.mesh.give_up_hosts(&one).await.unwrap();
+    assert!(!world.mesh.lane_hosts(&one).await.unwrap().unwrap().serves(&"db1".parse().unwrap()));
+    world.mesh.ensure_lane(&two, &hosts("db[1-12]"), &Labels::default()).await.unwrap();
+    let many = world.mesh.ensure_lane(&two, &hosts("db[1-65]"), &Labels::default()).await.unwrap_err();
     assert_eq!(many, LaneError::TooMany { found: 65 });
-    assert_eq!(world.mesh.ensure_host_lane(&one, &Hosts::None).await.unwrap(), None);
-    world.mesh.drop_host_lane(&two).await.unwrap();
-    world.mesh.ensure_host_lane(&one, &Hosts::All).await.unwrap();
+    world.mesh.forget_worker(&two).await.unwrap();
+    world.mesh.forget_worker(&two).await.unwrap();
+    world.mesh.ensure_lane(&one, &Hosts::All, &Labels::default()).await.unwrap();
     assert_eq!(world.mesh.lane_hosts(&one).await.unwrap(), Some(HostFilter::All));
+}
+
+/// A worker that is away stays known with its labels, also when others have taken its hosts over.
+#[tokio::test]
+async fn a_worker_is_known_until_it_is_forgotten() {
+    let world = world().await;
+    let (one, two) = (worker("edge-1"), worker("edge-2"));
+    let labels: Labels = serde_json::from_str(r#"{"role": "db", "zone": "eu"}"#).unwrap();
+    world.mesh.ensure_lane(&one, &hosts("db[1-2]"), &labels).await.unwrap();
+    let durable = world.mesh.ensure_lane(&two, &Hosts::None, &Labels::default()).await.unwrap();
+    let names = async || {
+        let known = world.mesh.known_workers().await.unwrap();
+        known.into_iter().map(|known| (known.worker.to_string(), known.labels.to_string())).collect::<Vec<_>>()
+    };
+    let both = [("edge-1".to_owned(), "role=db, zone=eu".to_owned()), ("edge-2".to_owned(), String::new())];
+    assert_eq!(names().await, both);
+    world.mesh.give_up_hosts(&one).await.unwrap();
+    assert_eq!(names().await, both);
+    world.mesh.forget_worker(&one).await.unwrap();
+    assert_eq!(names().await, both[1..]);
+    // What is for a worker alone comes to it and to nobody else.
+    let mut lane = world.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
+    for (task, name) in [(1, "edge-1"), (2, "edge-2")] {
+        world.mesh.offer(&offer(&run("r1"), task, Target::Worker(worker(name)))).await.unwrap();
+    }
+    assert_eq!(next(&mut lane).await.offer.unwrap().task, 2);
+    assert_eq!(world.mesh.withdraw_run(&run("r1")).await.unwrap(), 2);
 }
 
 #[tokio::test]
 async fn a_worker_gets_the_offers_of_its_hosts_and_no_others() {
     let world = world().await;
     let id = run("r1");
-    let durable = world.mesh.ensure_host_lane(&worker("w1"), &hosts("a.example.org,::1")).await.unwrap().unwrap();
+    let durable = world.mesh.ensure_lane(&worker("w1"), &hosts("a.example.org,::1"), &Labels::default()).await.unwrap();
     let mut lane = world.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
     for (task, target) in [(1, host("b.example.org")), (2, host("a.example.org")), (3, host("::1"))] {
         world.mesh.offer(&offer(&id, task, target)).await.unwrap();

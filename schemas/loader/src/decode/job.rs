@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Keys of a job.
-pub(crate) const JOB_KEYS: [&str; 20] = [
+pub(crate) const JOB_KEYS: [&str; 22] = [
     "name",
     "run",
     "shell",
@@ -24,6 +24,8 @@ pub(crate) const JOB_KEYS: [&str; 20] = [
     "needs",
     "hosts",
     "queue",
+    "select",
+    "all",
     "success",
     "parallelism",
     "waves",
@@ -67,7 +69,7 @@ fn job(decoder: &mut Decoder, field: &Field<'_>) -> Option<Job> {
     };
     let mut get = |key| decoder.get(map, at, key);
     let (run, shell, handler) = (get("run"), get("shell"), get("handler"));
-    let (hosts, queue) = (get("hosts"), get("queue"));
+    let (hosts, queue, select, all) = (get("hosts"), get("queue"), get("select"), get("all"));
     let (needs, inherit_env) = (get("needs"), get("inherit_env"));
     let (on_lost, on_unreachable, priority) = (get("on_lost"), get("on_unreachable"), get("priority"));
     let (env, cwd) = (get("env"), get("cwd"));
@@ -76,6 +78,8 @@ fn job(decoder: &mut Decoder, field: &Field<'_>) -> Option<Job> {
     job.handler = handler.and_then(|field| decoder.parsed(&field));
     job.hosts = hosts.and_then(|field| self::hosts(decoder, &field));
     job.queue = queue.and_then(|field| decoder.parsed(&field));
+    job.select = select.and_then(|field| decoder.labels(&field));
+    job.all = all.and_then(|field| decoder.labels(&field));
     job.needs = needs.map(|field| names(decoder, &field)).unwrap_or_default();
     job.inherit_env = inherit_env.map(|field| names::<EnvName>(decoder, &field)).unwrap_or_default();
     job.on_lost = on_lost.and_then(|field| decoder.word(&field, &ON_LOST)).unwrap_or_default();
@@ -101,6 +105,8 @@ pub(crate) fn new_job(name: Name) -> Job {
         needs: Vec::new(),
         hosts: None,
         queue: None,
+        select: None,
+        all: None,
         success: Quota::ALL,
         parallelism: Parallelism::ALL,
         waves: false,
@@ -137,6 +143,7 @@ fn shares_and_limits(decoder: &mut Decoder, map: Map<'_>, at: &str, job: &mut Jo
     job.parallelism = decoder.quota(&field).map(Parallelism::Window).unwrap_or_default();
     if let Parallelism::Window(Quota::Count(count)) = job.parallelism
         && count.get() > job.targets()
+        && job.labels().is_none()
         && decoder.is_read(&format!("{at}/hosts"))
     {
         let targets = job.targets();

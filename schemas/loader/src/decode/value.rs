@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use rr_schemas::{
-    flow::{check::did_you_mean, template::Template},
+    flow::{check::did_you_mean, select::Labels, template::Template},
     name::{EnvName, Name},
     quota::Quota,
     span::Span,
@@ -161,6 +161,26 @@ impl Decoder {
             }
         }
         env
+    }
+
+    /// Labels with their values: any scalar is a value.
+    pub(crate) fn labels(&mut self, field: &Field<'_>) -> Option<Labels> {
+        let map = self.any_map(field)?;
+        let mut labels = BTreeMap::new();
+        for entry in map.entries() {
+            let name = self.key::<Name>(entry, field);
+            let value = Field { at: field.at.clone(), what: field.what, node: &entry.value };
+            if let (Some(name), Some(value)) = (name, self.written(&value)) {
+                labels.insert(name, value.text.clone());
+            }
+        }
+        match Labels::try_from(labels) {
+            Ok(labels) => Some(labels),
+            Err(error) => {
+                self.fail(field, field.node.span.clone(), format!("{}: {error}", field.what), None);
+                None
+            }
+        }
     }
 
     /// A key that is a name of some kind.

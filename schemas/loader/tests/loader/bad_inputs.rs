@@ -373,7 +373,7 @@ fn templates_and_params() {
         command("run: [x, '{{ {{ a }} }}']", &["error 4:18 run: a template holds the name of one parameter"]),
         command(
             "run: [x, '{{ host }}']",
-            &["error 4:14 {{ host }} has no value in job \"a\" [only a job with hosts: has one]"],
+            &["error 4:14 {{ host }} has no value in job \"a\" [only a job with hosts: or select: has one]"],
         ),
         top("name: f\nenv: { A: '{{ host }}' }", &["error 2:11 {{ host }} has no value in job \"a\""]),
         top("name: f\nenv: { A: '{{ b }}' }", &["error 2:11 unknown parameter \"b\""]),

@@ -8,6 +8,7 @@ use crate::{
         check::{Place, Problem, Problems, did_you_mean},
         parallelism::{Parallelism, WAVES_MAX},
         params,
+        select::Labels,
         template::{HOST, Template},
     },
     host::HOST_CHARS_MAX,
@@ -85,26 +86,47 @@ fn check_script(script: &Script, place: Place, problems: &mut Problems) {
 }
 
 fn check_targets(job: &Job, place: Place, problems: &mut Problems) {
-    if job.hosts.is_some() && job.queue.is_some() {
-        let problem = Problem::new(place.field("queue"), "hosts and queue exclude each other");
-        problems.add(problem.with_also(place.field("hosts")));
+    let given = [
+        ("hosts", job.hosts.is_some()),
+        ("queue", job.queue.is_some()),
+        ("select", job.select.is_some()),
+        ("all", job.all.is_some()),
+    ];
+    let given: Vec<&str> = given.iter().filter(|(_, is_given)| *is_given).map(|(word, _)| *word).collect();
+    if let [first, second, ..] = given.as_slice() {
+        let problem = Problem::new(place.field(second), format!("{first} and {second} exclude each other"));
+        problems.add(problem.with_also(place.field(first)));
     }
-    if job.on_unreachable.is_some() && job.hosts.is_none() {
+    for (word, labels) in [("select", &job.select), ("all", &job.all)] {
+        if labels.as_ref().is_some_and(Labels::is_empty) {
+            let help = "name the labels that a worker must have, e.g. { role: db }".to_owned();
+            let problem = Problem::new(place.field(word), format!("{word} has no labels"));
+            problems.add(problem.with_help(Some(help)));
+        }
+    }
+    let is_queue = job.hosts.is_none() && job.labels().is_none();
+    if job.on_unreachable.is_some() && is_queue {
         let help = "an offer of a queue waits until a worker comes".to_owned();
-        let problem = Problem::new(place.field("on_unreachable"), "only a job with hosts can find one unreachable");
+        let problem = Problem::new(place.field("on_unreachable"), "a job of a queue finds nothing unreachable");
         problems.add(problem.with_help(Some(help)));
     }
-    if job.priority != Priority::default() && job.hosts.is_some() {
+    if job.priority != Priority::default() && !is_queue {
         let help = "each host has its own lane; priorities are for queues".to_owned();
-        let problem = Problem::new(place.field("priority"), "a job with hosts has no priority");
+        let problem = Problem::new(place.field("priority"), "only a job of a queue has a priority");
         problems.add(problem.with_help(Some(help)));
     }
-    if let Err(error) = job.success.check(job.targets()) {
-        let help = match &job.hosts {
-            Some(_) => None,
-            None => Some("a job without hosts has one task".to_owned()),
-        };
+    if job.labels().is_none()
+        && let Err(error) = job.success.check(job.targets())
+    {
+        let help = is_queue.then(|| "a job without hosts has one task".to_owned());
         problems.add(Problem::new(place.field("success"), error.to_string()).with_help(help));
+    }
+}
+
+/// What was found is not more than a run can hold, and enough for what the job wants of it.
+pub(super) fn check_found(job: &Job, place: Place, found: u32, problems: &mut Problems) {
+    if let Err(error) = job.success.check(found) {
+        problems.add(Problem::new(place.field("success"), error.to_string()));
     }
 }
 
@@ -183,15 +205,20 @@ fn check_names(flow: &Flow, template: &Template, job: Option<&Job>, at: &dyn Fn(
             continue;
         }
         let without_host = match job {
-            Some(job) => job.hosts.is_none().then_some(job),
-            None => flow.all_jobs().map(|(_, job)| job).find(|job| job.hosts.is_none()),
+            Some(job) => (!has_host(job)).then_some(job),
+            None => flow.all_jobs().map(|(_, job)| job).find(|job| !has_host(job)),
         };
         if let Some(job) = without_host {
             let message = format!("{{{{ host }}}} has no value in job \"{}\"", job.name);
-            let help = "only a job with hosts: has one".to_owned();
+            let help = "only a job with hosts: or select: has one".to_owned();
             problems.add(Problem::new(at(), message).with_help(Some(help)));
         }
     }
+}
+
+/// Whether each of its tasks has a host.
+const fn has_host(job: &Job) -> bool {
+    job.hosts.is_some() || job.select.is_some()
 }
 
 /// What the values make of the command and of its environment; a host counts as the longest that there can be.

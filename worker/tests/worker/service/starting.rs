@@ -72,7 +72,7 @@ async fn a_worker_whose_consumer_is_gone_joins_again() {
     let on_host = |task| Offer { target: Target::Host("h1".parse().unwrap()), ..offer(task, sh("true")) };
     stage.offer(&on_host(0)).await;
     stage.all_ends(1).await;
-    stage.mesh.drop_host_lane(&"w1".parse().unwrap()).await.unwrap();
+    stage.mesh.forget_worker(&"w1".parse().unwrap()).await.unwrap();
     stage.offer(&on_host(1)).await;
     let ends = stage.all_ends(2).await;
     assert!(ends.iter().all(|(_, ended)| ended.outcome == Outcome::Ok), "{ends:?}");
@@ -89,7 +89,7 @@ async fn a_worker_whose_consumer_went_unseen_joins_again() {
     let on_host = |task, script: &str| Offer { target: Target::Host("h1".parse().unwrap()), ..offer(task, sh(script)) };
     stage.offer(&on_host(0, &format!("while test ! -e {}; do sleep 0.05; done", go.display()))).await;
     until("its slot is taken", async || (stage.reports().await.len() == 1).then_some(())).await;
-    stage.mesh.drop_host_lane(&"w1".parse().unwrap()).await.unwrap();
+    stage.mesh.forget_worker(&"w1".parse().unwrap()).await.unwrap();
     fs::write(&go, "").unwrap();
     stage.offer(&on_host(1, "true")).await;
     let ends = stage.all_ends(2).await;
@@ -108,7 +108,7 @@ async fn a_worker_that_may_not_join_again_ends_and_says_why() {
             request.answer(&JoinAnswer::Refused { reason: "served by w2".to_owned() }).await;
         }
     });
-    stage.mesh.drop_host_lane(&"w1".parse().unwrap()).await.unwrap();
+    stage.mesh.forget_worker(&"w1".parse().unwrap()).await.unwrap();
     let error = timeout(WAIT_MAX, worker.join()).await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "join the mesh: served by w2");
 }
