@@ -108,7 +108,7 @@ async fn host_lane(shell: &Shell, join: &Join) -> Result<Option<String>, LaneErr
 
 /// Asks the server: what is watched here may be a moment old.
 async fn is_present(shell: &Shell, worker: &WorkerName) -> Result<bool, Error> {
-    Ok(shell.mesh.workers().await?.iter().any(|present| present.worker == *worker))
+    Ok(shell.mesh.worker(worker).await?.is_some())
 }
 
 async fn drop_lane(shell: &Shell, worker: &WorkerName) -> Result<(), Error> {

@@ -87,6 +87,66 @@ async fn a_watch_sees_who_comes_and_goes() {
     until("the coordinator has gone", || async { watch.coordinators().is_empty() }).await;
 }
 
+#[tokio::test]
+async fn a_key_that_runs_out_goes_without_a_message_and_is_seen_to_go() {
+    let world = world().await;
+    let mut watch = PresenceWatch::open(&world.mesh).await.unwrap();
+    let mut first = world.mesh.present_worker(presence("w1", "i1"), TTL).await.unwrap();
+    let here = |watch: &PresenceWatch| {
+        let (name, target) = (worker("w1"), host("db3"));
+        let seen = [
+            watch.serves(&target),
+            watch.serves(&queue("q")),
+            watch.instance_present(&name, &instance("i1")),
+            watch.worker(&name).is_some(),
+            !watch.workers().is_empty(),
+        ];
+        assert!(seen.iter().all(|is_seen| *is_seen == seen[0]), "{seen:?}");
+        seen[0]
+    };
+    for expected in [true, false] {
+        // Nothing but the change itself ends the waiting.
+        while here(&watch) != expected {
+            soon(watch.changed()).await;
+        }
+    }
+    until("the server has let it go", || async { world.mesh.workers().await.unwrap().is_empty() }).await;
+    assert_eq!(world.mesh.worker(&worker("w1")).await, Ok(None));
+    let stream = world.stranger().await.get_stream("KV_rr-workers").await.unwrap();
+    let subject = "$KV.rr-workers.worker.w1";
+    assert!(stream.get_last_raw_message_by_subject(subject).await.is_err(), "there is no marker");
+    // Its own process may come back behind nothing, and so may another.
+    first.renew().await.unwrap();
+    soon(async {
+        while !here(&watch) {
+            watch.changed().await;
+        }
+    })
+    .await;
+    first.withdraw().await.unwrap();
+    until("it has gone", || async { watch.worker(&worker("w1")).is_none() }).await;
+    let note = stream.get_last_raw_message_by_subject(subject).await.unwrap();
+    assert!(note.headers.get("Nats-TTL").is_some(), "the note of it goes too: {:?}", note.headers);
+    world.mesh.present_worker(presence("w1", "i2"), TTL).await.unwrap();
+}
+
+#[tokio::test]
+async fn silence_of_the_server_is_nobodys_absence_and_its_word_is() {
+    let mut world = world().await;
+    let short = world.mesh.present_worker(presence("w1", "i1"), TTL).await.unwrap();
+    let long = world.mesh.present_worker(presence("w2", "i2"), Duration::from_mins(1)).await.unwrap();
+    let watch = PresenceWatch::open(&world.mesh).await.unwrap();
+    let seen = || watch.workers().into_iter().map(|found| found.worker).collect::<Vec<_>>();
+    world.server.kill().await.unwrap();
+    tokio::time::sleep(TTL + Duration::from_millis(500)).await;
+    assert_eq!(seen(), [worker("w1"), worker("w2")]);
+    // What ran out while the server was down has run out.
+    world.server.restart().await.unwrap();
+    until("the first one has gone", || async { seen() == [worker("w2")] }).await;
+    assert_eq!(world.mesh.workers().await.unwrap(), [long.value().clone()]);
+    drop(short);
+}
+
 fn status(id: &str, n: u64, status: RunStatus) -> StatusEntry {
     let view = RunView {
         run: run(id),
