@@ -133,7 +133,9 @@ mod tests {
                     assert_eq!(served.holds(target), searched(&workers, target), "seed {seed}, {target:?}");
                 }
             }
-            workers.iter().for_each(|serves| served.remove(serves));
+            for serves in &workers {
+                served.remove(serves);
+            }
             assert!(served.hosts.is_empty() && served.queues.is_empty() && served.large.is_empty(), "seed {seed}");
         }
     }
