@@ -11,6 +11,7 @@
 //! dropped at any time.
 
 mod append;
+mod budget;
 pub mod config;
 mod debts;
 mod entity;
