@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use rr_nats::{Error, PresenceError, PresenceWatch, Put, StatusWriter};
 use rr_schemas::{
@@ -128,6 +129,22 @@ async fn a_key_that_runs_out_goes_without_a_message_and_is_seen_to_go() {
     let note = stream.get_last_raw_message_by_subject(subject).await.unwrap();
     assert!(note.headers.get("Nats-TTL").is_some(), "the note of it goes too: {:?}", note.headers);
     world.mesh.present_worker(presence("w1", "i2"), TTL).await.unwrap();
+}
+
+#[tokio::test]
+async fn other_clients_know_the_bucket() {
+    let world = world().await;
+    let kv = world.stranger().await.get_key_value("rr-workers").await.unwrap();
+    assert_eq!(kv.status().await.unwrap().history(), 1);
+    let mut changes = kv.watch_all().await.unwrap();
+    let shown = world.mesh.present_worker(presence("w1", "i1"), TTL).await.unwrap();
+    assert_eq!(soon(changes.next()).await.unwrap().unwrap().key, "worker.w1");
+    let keys: Vec<String> = kv.keys().await.unwrap().map(Result::unwrap).collect().await;
+    assert_eq!(keys, ["worker.w1"]);
+    let value = kv.get("worker.w1").await.unwrap().unwrap();
+    assert_eq!(serde_json::from_slice::<WorkerPresence>(&value).unwrap(), *shown.value());
+    shown.withdraw().await.unwrap();
+    assert_eq!(kv.get("worker.w1").await.unwrap(), None);
 }
 
 #[tokio::test]
