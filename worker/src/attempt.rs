@@ -124,6 +124,7 @@ mod tests {
             attempt: 1,
             offer: number,
             target: Target::Queue("default".parse().unwrap()),
+            priority: rr_schemas::flow::Priority::default(),
             command: Command::Argv(vec!["true".to_owned()]),
             env: std::collections::BTreeMap::new(),
             inherit_env: Vec::new(),

@@ -163,6 +163,7 @@ fn offer(run: &RunId, task: u32, target: Target) -> Offer {
         attempt: 1,
         offer: 1,
         target,
+        priority: rr_schemas::flow::Priority::default(),
         command: Command::Argv(vec!["true".to_owned()]),
         env: BTreeMap::new(),
         inherit_env: Vec::new(),
