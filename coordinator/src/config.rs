@@ -28,9 +28,10 @@ pub struct Options {
     /// Entities worked on at once in one partition. Each has one request under way most of the time; more of them gain
     /// nothing once the connection is busy. Default 128.
     pub turns_max: usize,
-    /// Live entities kept in memory; others are loaded again when something of them is heard. Default 10000.
+    /// Live entities kept in memory; others are loaded again when something of them is heard. One limit for all
+    /// partitions: each may take what the others leave, and keep its equal share in any case. Default 10000.
     pub entities_max: usize,
-    /// Tasks of all entities kept in memory, about 100 bytes each. Default 2000000.
+    /// Tasks of all entities kept in memory, a limit of the same kind, about 100 bytes each. Default 2000000.
     pub tasks_max: u64,
     /// How long a clean stop waits for what is under way. Default 5s.
     pub stop_grace: Span,

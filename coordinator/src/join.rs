@@ -106,7 +106,7 @@ async fn own_lane(shell: &Shell, join: &Join) -> Result<String, LaneError> {
 
 /// Asks the server: what is watched here may be a moment old.
 async fn is_present(shell: &Shell, worker: &WorkerName) -> Result<bool, Error> {
-    Ok(shell.mesh.workers().await?.iter().any(|present| present.worker == *worker))
+    Ok(shell.mesh.worker(worker).await?.is_some())
 }
 
 fn refused(error: LaneError) -> Result<JoinAnswer, Error> {

@@ -12,6 +12,7 @@
 
 mod append;
 mod around;
+mod budget;
 pub mod config;
 mod debts;
 mod entity;

@@ -110,6 +110,8 @@ impl Server {
     /// Gives the partition to whom it rather belongs. Where that one does not take it, it stays here for longer and
     /// longer.
     async fn check(&mut self) {
+        // Others may need the room while nothing happens here.
+        self.desk.evict();
         let now = Instant::now();
         if !self.shell.presence.is_rather_anothers(self.feed.partition()) {
             self.hand_over_pause = CHECK_EVERY;

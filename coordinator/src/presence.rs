@@ -79,9 +79,8 @@ impl Presence {
 
     /// Whether another coordinator is present that should rather work on a partition.
     pub(crate) fn is_rather_anothers(&self, partition: Partition) -> bool {
-        let coordinators = self.seen.coordinators();
-        let present = coordinators.iter().map(|coordinator| &coordinator.instance).chain([&self.instance]);
-        preferred(partition, present).is_some_and(|instance| *instance != self.instance)
+        let others = self.seen.coordinator_instances();
+        preferred(partition, others.iter().chain([&self.instance])).is_some_and(|instance| *instance != self.instance)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What all parts of a coordinator share.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rr_core::run::WITHDRAWN_BY;
 use rr_nats::{Finder, Mesh, PublishError, RawMessage, StatusWriter};
@@ -8,7 +10,7 @@ use rr_schemas::{
     view::StatusEntry,
 };
 
-use crate::{config::Options, entity::Entity, lanes::Lanes, presence::Presence};
+use crate::{budget::Budget, config::Options, entity::Entity, lanes::Lanes, presence::Presence};
 
 /// The time of day by this machine, for what is near or far; decisions know only the stream's time.
 pub(crate) fn clock() -> Timestamp {
@@ -23,6 +25,8 @@ pub(crate) struct Shell {
     pub(crate) options: Options,
     pub(crate) presence: Presence,
     pub(crate) lanes: Lanes,
+    /// What all partitions may keep in memory.
+    pub(crate) budget: Arc<Budget>,
     /// The name under which attempts are claimed that nobody shall start.
     pub(crate) nobody: WorkerName,
     status: StatusWriter,
@@ -35,6 +39,7 @@ impl Shell {
         options: Options,
         presence: Presence,
     ) -> Result<Self, NameError> {
+        let budget = Budget::new(options.entities_max, options.tasks_max, mesh.partitions());
         Ok(Self {
             status: StatusWriter::new(&mesh),
             mesh,
@@ -42,6 +47,7 @@ impl Shell {
             options,
             presence,
             lanes: Lanes::default(),
+            budget: Arc::new(budget),
             nobody: WITHDRAWN_BY.parse()?,
         })
     }

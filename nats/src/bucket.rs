@@ -1,5 +1,7 @@
 //! Buckets: the newest value of each key. Written by hand where the client drops a key's time to live.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -48,22 +50,26 @@ impl Bucket {
         key: &str,
         value: &impl Serialize,
         expected: u64,
-        ttl: Option<std::time::Duration>,
+        ttl: Option<Duration>,
     ) -> Result<Stored, PublishError> {
         let body =
             serde_json::to_vec(value).map_err(|error| PublishError::Refused { code: 0, text: error.to_string() })?;
         let mut headers = HeaderMap::new();
         expecting(&mut headers, expected, None);
-        if let Some(ttl) = ttl {
-            // The server knows whole seconds, one at least.
-            headers.insert(header::TTL, format!("{}s", ttl.as_millis().div_ceil(1_000).max(1)));
-        }
+        set_ttl(&mut headers, ttl);
         link.publish(json_message(subject::bucket_key(self.name, key), headers, body)).await
     }
 
-    /// Removes a key if its newest message is `expected`.
-    pub(crate) async fn remove(self, link: &Link, key: &str, expected: u64) -> Result<(), PublishError> {
+    /// Removes a key if its newest message is `expected`. The note of it stays for `ttl`, or for good.
+    pub(crate) async fn remove(
+        self,
+        link: &Link,
+        key: &str,
+        expected: u64,
+        ttl: Option<Duration>,
+    ) -> Result<(), PublishError> {
         let mut headers = HeaderMap::new();
+        set_ttl(&mut headers, ttl);
         headers.insert(header::KV_OPERATION, "DEL");
         expecting(&mut headers, expected, None);
         let message = json_message(subject::bucket_key(self.name, key), headers, Vec::new());
@@ -103,6 +109,13 @@ impl Bucket {
     /// The key of a message.
     pub(crate) fn key_of(self, message: &RawMessage) -> Option<&str> {
         message.subject.strip_prefix("$KV.")?.strip_prefix(self.name)?.strip_prefix('.')
+    }
+}
+
+fn set_ttl(headers: &mut HeaderMap, ttl: Option<Duration>) {
+    if let Some(ttl) = ttl {
+        // The server knows whole seconds, one at least.
+        headers.insert(header::TTL, format!("{}s", ttl.as_millis().div_ceil(1_000).max(1)));
     }
 }
 

@@ -1,12 +1,13 @@
 //! Presence of workers and coordinators in the bucket `rr-workers`: a key that lives as long as it is renewed.
 //!
-//! Invariant: two processes never hold the same key at once; the second one is told who holds it.
+//! Invariants: two processes never hold the same key at once; the second one is told who holds it. A process that may
+//! write its own key alone cannot make others disappear.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rr_schemas::{
-    name::InstanceId,
+    name::{InstanceId, WorkerName},
     presence::{CoordinatorPresence, WorkerPresence},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,6 +22,10 @@ use crate::{
 
 /// How often a key is tried while others change it; nobody but a process of the same name does.
 const TRIES: usize = 4;
+
+/// How long the note stays that a key was removed. Those who watch read it at once, or all keys anew; without an end
+/// the notes of all coordinators that ever stopped would pile up.
+const NOTE_TTL: Duration = Duration::from_mins(1);
 
 /// Why one is not present.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -122,7 +127,7 @@ impl<T: Presentable> Present<T> {
     /// # Errors
     /// The key runs out by itself then.
     pub async fn withdraw(self) -> Result<(), PresenceError> {
-        let removed = WORKERS.remove(self.mesh.link(), &self.value.key(), self.revision).await;
+        let removed = WORKERS.remove(self.mesh.link(), &self.value.key(), self.revision, Some(NOTE_TTL)).await;
         removed.map_err(PresenceError::Publish)
     }
 
@@ -178,6 +183,16 @@ impl Mesh {
         ttl: Duration,
     ) -> Result<Present<CoordinatorPresence>, PresenceError> {
         Present::take(self, value, ttl).await
+    }
+
+    /// A worker, where it is present, as the server knows it now.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn worker(&self, name: &WorkerName) -> Result<Option<WorkerPresence>, Error> {
+        let entry = WORKERS.get(self.link(), &subject::worker_key(name)).await?;
+        let found = entry.and_then(|entry| value::<WorkerPresence>(&entry.value?).ok());
+        Ok(found.filter(|found| found.worker == *name))
     }
 
     /// Every worker that is present.

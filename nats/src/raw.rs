@@ -1,8 +1,10 @@
 //! Messages as the server hands them out, and the one place where its clock is read.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rr_schemas::codec;
 
 use crate::subject::header;
@@ -36,6 +38,7 @@ struct Rare {
     scheduler: Option<String>,
     out: Option<OutHeaders>,
     is_removed: bool,
+    ttl: Option<Duration>,
 }
 
 /// Headers of a chunk of output.
@@ -72,6 +75,11 @@ impl RawMessage {
         self.rare.as_ref().is_some_and(|rare| rare.is_removed)
     }
 
+    /// How long it is kept after it was stored; none where it is kept until it is removed.
+    pub(crate) fn ttl(&self) -> Option<Duration> {
+        self.rare.as_ref()?.ttl
+    }
+
     /// Takes what matters from the headers.
     pub(crate) fn new(subject: String, seq: u64, at: Timestamp, headers: &impl Headers, payload: Bytes) -> Self {
         let content_type = match headers.value(header::CONTENT_TYPE) {
@@ -86,6 +94,7 @@ impl RawMessage {
             scheduler: headers.value(header::SCHEDULER).map(str::to_owned),
             out: OutHeaders::read(headers),
             is_removed,
+            ttl: headers.value(header::TTL).and_then(parse_ttl),
         };
         let rare = (rare != Rare::default()).then(|| Box::new(rare));
         Self { subject, seq, at, payload, content_type, rare }
@@ -183,6 +192,11 @@ fn from_nanos(nanos: u64) -> Option<Timestamp> {
     cut(Timestamp::from_nanosecond(i128::from(nanos)).ok()?)
 }
 
+/// Reads a time to live as the server does: seconds, `1m30s`, or `never`.
+fn parse_ttl(text: &str) -> Option<Duration> {
+    text.parse().map(Duration::from_secs).ok().or_else(|| text.parse::<SignedDuration>().ok()?.try_into().ok())
+}
+
 /// Reads a timestamp as headers and answers of the API have it.
 pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
     cut(text.parse().ok()?)
@@ -190,7 +204,9 @@ pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use super::{HeaderBlock, Headers as _, Receipt, parse_time};
+    use std::time::Duration;
+
+    use super::{HeaderBlock, Headers as _, Receipt, parse_time, parse_ttl};
 
     #[test]
     fn headers_are_read_from_the_wire() {
@@ -203,6 +219,21 @@ mod tests {
             ("Nats-TTL", None),
         ] {
             assert_eq!(block.value(name), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_time_to_live_is_read_as_the_server_reads_it() {
+        for (text, seconds) in [
+            ("15s", Some(15)),
+            ("15", Some(15)),
+            ("1m30s", Some(90)),
+            ("1h0m0s", Some(3_600)),
+            ("never", None),
+            ("", None),
+            ("-5s", None),
+        ] {
+            assert_eq!(parse_ttl(text), seconds.map(Duration::from_secs), "{text}");
         }
     }
 

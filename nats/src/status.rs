@@ -167,7 +167,7 @@ impl Mesh {
     pub async fn remove_status(&self, run: &RunId) -> Result<(), PublishError> {
         let found = RUNS.get(self.link(), run.as_str()).await;
         match found.map_err(|error| PublishError::Unknown(error.to_string()))? {
-            Some(Entry { seq, value: Some(_) }) => RUNS.remove(self.link(), run.as_str(), seq).await,
+            Some(Entry { seq, value: Some(_) }) => RUNS.remove(self.link(), run.as_str(), seq, None).await,
             Some(Entry { value: None, .. }) | None => Ok(()),
         }
     }

@@ -35,8 +35,6 @@ const PARTITION_ACK_PENDING: i64 = 20_000;
 const READERS_MAX: i32 = 10_000;
 /// One durable for each worker and each queue.
 const LANES_MAX: i32 = 20_000;
-/// How long the note stays that a key ran out; a watcher that is away longer starts anew anyway.
-const MARKER_TTL: Duration = Duration::from_mins(1);
 
 /// How a new mesh is made. Of an existing one only what is missing is made.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -170,12 +168,12 @@ impl Topology {
         }
     }
 
-    /// A bucket is a stream with these settings; the server and other clients know it by them.
+    /// A bucket is a stream with these settings; the server and other clients know it by them. Rollup headers are off:
+    /// with one of them whoever may write a single key could erase all others.
     fn bucket(&self, bucket: &str, max_bytes: u64) -> Config {
         let keys = subject::bucket_key(bucket, ">");
         Config {
             max_messages_per_subject: 1,
-            allow_rollup: true,
             deny_delete: true,
             ..self.base(&subject::bucket_stream(bucket), &[keys.as_str()], Some(max_bytes))
         }
@@ -185,11 +183,11 @@ impl Topology {
         Config { description: Some("states of runs".to_owned()), ..self.bucket(subject::BUCKET_RUNS, GIB) }
     }
 
+    /// Keys run out without a marker: the server turns rollup headers on where it is to write any.
     fn workers(&self) -> Config {
         Config {
             description: Some("workers and coordinators".to_owned()),
             allow_message_ttl: true,
-            subject_delete_marker_ttl: Some(MARKER_TTL),
             ..self.bucket(subject::BUCKET_WORKERS, GIB / 16)
         }
     }
@@ -266,6 +264,8 @@ fn differences(wanted: &Config, found: &Config) -> Result<(), Error> {
         discard,
         max_messages_per_subject,
         allow_direct,
+        // Turns the next one on, so it is told first.
+        subject_delete_marker_ttl,
         allow_rollup,
         allow_message_ttl,
         allow_message_schedules,

@@ -32,7 +32,7 @@ impl Ranges {
         Self { ranges: Vec::new() }
     }
 
-    /// Adds one number; says whether it is new.
+    /// Adds one number; says whether it is new. For many in no order, `extend` or `collect`.
     pub fn insert(&mut self, number: u32) -> bool {
         let is_new = !self.contains(number);
         if is_new {
@@ -86,18 +86,32 @@ impl Ranges {
     }
 }
 
+/// Adds many numbers in any order at the price of sorting them, where inserting one by one moves all that lies behind.
 impl Extend<u32> for Ranges {
     fn extend<I: IntoIterator<Item = u32>>(&mut self, numbers: I) {
-        for number in numbers {
-            self.insert(number);
+        let added: Self = numbers.into_iter().collect();
+        if self.is_empty() {
+            *self = added;
+        } else if !added.is_empty() {
+            let mut all: Vec<(u32, u32)> = std::mem::take(&mut self.ranges);
+            all.extend(added.ranges);
+            all.sort_unstable();
+            for (first, last) in all {
+                self.push_range(first..=last);
+            }
         }
     }
 }
 
+/// Takes numbers in any order at the price of sorting them.
 impl FromIterator<u32> for Ranges {
     fn from_iter<I: IntoIterator<Item = u32>>(numbers: I) -> Self {
+        let mut numbers: Vec<u32> = numbers.into_iter().collect();
+        numbers.sort_unstable();
         let mut ranges = Self::new();
-        ranges.extend(numbers);
+        for number in numbers {
+            ranges.push_range(number..=number);
+        }
         ranges
     }
 }
@@ -233,7 +247,38 @@ mod tests {
         assert_eq!(ranges.len(), 1 << 32);
     }
 
+    #[test]
+    fn many_numbers_in_any_order_cost_no_more_than_their_sorting() {
+        const N: u32 = 200_000;
+        // Every second number, backwards and in strides: one by one each would move what lies behind it.
+        let backwards = (0..N).rev().map(|n| n * 2);
+        let strides = (0..N).map(|n| n * 7_919 % N * 2);
+        let mut ranges: Ranges = backwards.collect();
+        ranges.extend(strides);
+        assert_eq!(ranges.iter_ranges().len(), N as usize);
+        ranges.extend((0..N).rev().map(|n| n * 2 + 1));
+        assert_eq!(ranges, Ranges::from(0..=2 * N - 1));
+    }
+
     proptest! {
+        #[test]
+        fn many_at_once_are_the_same_as_one_by_one(
+            first in prop::collection::vec(0_u32..80, 0..40),
+            then in prop::collection::vec(prop_oneof![0_u32..80, Just(u32::MAX), Just(u32::MAX - 1)], 0..40),
+        ) {
+            let mut single = Ranges::new();
+            for &number in &first {
+                single.insert(number);
+            }
+            let mut bulk: Ranges = first.into_iter().collect();
+            prop_assert_eq!(&bulk, &single);
+            for &number in &then {
+                single.insert(number);
+            }
+            bulk.extend(then);
+            prop_assert_eq!(bulk, single);
+        }
+
         #[test]
         fn a_set_is_the_set_of_its_numbers(pushed in prop::collection::vec((0_u32..60, 0_u32..6), 0..40)) {
             let mut ranges = Ranges::new();

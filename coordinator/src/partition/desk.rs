@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{continuity::Continuity, give_back};
 use crate::{
+    budget::{Account, Mark},
     entity::Entity,
     shell::Shell,
     turn::{Chain, Patience, Turn, Turned, turn},
@@ -34,10 +35,10 @@ pub(super) struct Desk {
     debts: VecDeque<(Instant, EntityId)>,
     continuity: Continuity,
     waiting: usize,
-    idle: usize,
-    idle_tasks: u64,
-    /// Entities in memory from which on it is looked for some to drop.
-    evict_above: usize,
+    /// Entities that are in memory and have no turn.
+    idle: Account,
+    /// Turns to end before it is looked again for entities to drop.
+    evict_pause: usize,
     clock: u64,
 }
 
@@ -66,6 +67,7 @@ enum State {
 impl Desk {
     pub(super) fn new(shell: Arc<Shell>) -> Self {
         Self {
+            idle: Account::open(&shell.budget),
             shell,
             slots: HashMap::new(),
             ready: VecDeque::new(),
@@ -73,9 +75,7 @@ impl Desk {
             debts: VecDeque::new(),
             continuity: Continuity::default(),
             waiting: 0,
-            idle: 0,
-            idle_tasks: 0,
-            evict_above: 0,
+            evict_pause: 0,
             clock: 0,
         }
     }
@@ -132,8 +132,7 @@ impl Desk {
             slot.state != State::Idle
         });
         self.debts.clear();
-        self.idle = 0;
-        self.idle_tasks = 0;
+        self.idle.clear();
     }
 
     /// Begins turns as long as there is room for them.
@@ -155,8 +154,7 @@ impl Desk {
         let entity = slot.entity.take();
         self.waiting -= inputs.len();
         if let Some(entity) = &entity {
-            self.idle -= 1;
-            self.idle_tasks -= entity.n_tasks();
+            self.idle.remove(entity.n_tasks());
         }
         let begun = turn(Arc::clone(&self.shell), Turn { id, entity, inputs, chain, patience });
         self.under_way.push(begun.map(Some).boxed());
@@ -191,8 +189,7 @@ impl Desk {
                 self.shell.forget(&entity);
             }
         } else if let Some(entity) = entity {
-            self.idle += 1;
-            self.idle_tasks += entity.n_tasks();
+            self.idle.add(entity.n_tasks());
             slot.entity = Some(entity);
             if slot.due != due {
                 slot.due = due;
@@ -235,11 +232,12 @@ impl Desk {
     }
 
     /// Drops entities that were not heard of for the longest time, when too much is in memory.
-    fn evict(&mut self) {
-        let share = usize::from(self.shell.mesh.partitions()).max(1);
-        let entities_max = (self.shell.options.entities_max / share).max(1);
-        let tasks_max = (self.shell.options.tasks_max / share as u64).max(1);
-        if self.idle <= entities_max.max(self.evict_above) && self.idle_tasks <= tasks_max {
+    pub(super) fn evict(&mut self) {
+        if self.evict_pause > 0 {
+            self.evict_pause -= 1;
+            return;
+        }
+        if !self.idle.is_above(Mark::High) {
             return;
         }
         let evictable = |slot: &Slot| slot.state == State::Idle && slot.due.is_none();
@@ -250,20 +248,19 @@ impl Desk {
             .map(|(id, slot)| (slot.touched, id.clone()))
             .collect();
         oldest.sort_unstable();
-        // A tenth more than necessary, so that the next one does not sort again.
-        let (entities_low, tasks_low) = (entities_max - entities_max / 10, tasks_max - tasks_max / 10);
         for (_, id) in oldest {
-            if self.idle <= entities_low && self.idle_tasks <= tasks_low {
+            if !self.idle.is_above(Mark::Low) {
                 break;
             }
             if let Some(entity) = self.slots.remove(&id).and_then(|slot| slot.entity) {
-                self.idle -= 1;
-                self.idle_tasks -= entity.n_tasks();
+                self.idle.remove(entity.n_tasks());
                 self.shell.forget(&entity);
             }
         }
-        // Those that owe something stay; it is not looked for others before there are a good many more.
-        self.evict_above = self.idle + entities_max / 10;
+        // Those that owe something stay. Where too many do, the next look is paid for by the turns until then.
+        if self.idle.is_above(Mark::High) {
+            self.evict_pause = self.slots.len() / 10;
+        }
     }
 
     /// Gives back every input whose turn has not begun.

@@ -152,7 +152,7 @@ impl Run {
     /// Hands out again what waited for its next attempt and is due. What does not fit stays due; the timer comes back.
     fn offer_delayed(&mut self, draft: &mut Draft) {
         let due = self.deadlines.iter().take_while(|(at, _)| *at <= draft.at);
-        let mut groups: BTreeMap<(usize, u32), Ranges> = BTreeMap::new();
+        let mut groups: BTreeMap<(usize, u32), Vec<u32>> = BTreeMap::new();
         for (_, due) in due {
             let Due::Task(task) = *due else { continue };
             let Some(state) = self.tasks.get(task as usize) else {
@@ -162,14 +162,14 @@ impl Run {
                 continue;
             };
             if matches!(state.phase, Phase::Delayed { .. }) {
-                groups.entry((job, state.attempt + 1)).or_default().insert(task);
+                groups.entry((job, state.attempt + 1)).or_default().push(task);
             }
         }
         for ((job, attempt), tasks) in groups {
             if draft.is_full() {
                 return;
             }
-            self.offer_tasks(job, tasks, attempt, 1, draft);
+            self.offer_tasks(job, tasks.into_iter().collect(), attempt, 1, draft);
         }
     }
 

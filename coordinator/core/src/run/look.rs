@@ -42,7 +42,8 @@ impl Run {
     /// Open attempts whose deadline has come at `now`. What is found goes into the stream as a note before anything
     /// is concluded from it.
     pub fn looks(&self, now: Timestamp) -> Vec<Look> {
-        let mut groups: BTreeMap<Key, Ranges> = BTreeMap::new();
+        // By deadline, so in no order of their own.
+        let mut groups: BTreeMap<Key, Vec<u32>> = BTreeMap::new();
         for (_, due) in self.deadlines.iter().take_while(|(at, _)| *at <= now) {
             let Due::Task(task) = *due else { continue };
             let Some(state) = self.tasks.get(task as usize) else {
@@ -58,13 +59,13 @@ impl Run {
                 continue;
             };
             let key = Key { job, attempt: state.attempt, offer: state.offer, holder, patient };
-            groups.entry(key).or_default().insert(task);
+            groups.entry(key).or_default().push(task);
         }
-        groups.into_iter().flat_map(|(key, tasks)| self.parts(key, &tasks)).collect()
+        groups.into_iter().flat_map(|(key, tasks)| self.parts(key, tasks)).collect()
     }
 
-    fn parts(&self, key: Key, tasks: &Ranges) -> Vec<Look> {
-        let all: Vec<u32> = tasks.iter().collect();
+    fn parts(&self, key: Key, mut tasks: Vec<u32>) -> Vec<Look> {
+        tasks.sort_unstable();
         let look = |part: &[u32]| {
             let (planned, _) = self.job(key.job)?;
             Some(Look {
@@ -82,6 +83,6 @@ impl Run {
                 claimed: planned.job.on_lost.claimed(),
             })
         };
-        all.chunks(LOOK_TASKS_MAX).filter_map(look).collect()
+        tasks.chunks(LOOK_TASKS_MAX).filter_map(look).collect()
     }
 }

@@ -6,10 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rr_nats::{ConnectError, ConnectOptions, Error, PublishError, PullConfig, PullError, connect, ensure};
+use rr_nats::{
+    ConnectError, ConnectOptions, Error, PresenceError, PresenceWatch, PublishError, PullConfig, PullError, connect,
+    ensure,
+};
 use tokio::net::TcpListener;
 
-use super::{cancel, entity, name, options, quick, report, run, soon, worker, world};
+use super::{cancel, entity, name, options, presence::presence, quick, report, run, soon, until, worker, world};
 use crate::support;
 
 async fn failure(options: &ConnectOptions) -> ConnectError {
@@ -80,10 +83,8 @@ impl Custom {
             .spawn()
             .unwrap();
         let custom = Self { child, url: format!("nats://127.0.0.1:{port}") };
-        super::until("the server listens", || async {
-            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
-        })
-        .await;
+        until("the server listens", || async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() })
+            .await;
         custom
     }
 
@@ -161,4 +162,58 @@ async fn a_missing_permission_is_told_by_name_and_at_once() {
     let deaf = connect(&server.as_user("w1")).await.unwrap();
     assert!(matches!(deaf.mesh().await, Err(Error::Denied { .. })));
     assert!(since.elapsed() < Duration::from_secs(3), "it took {:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn who_may_show_itself_alone_cannot_make_others_disappear() {
+    let dir = tempfile::tempdir().unwrap();
+    let configuration = format!(
+        r#"
+        jetstream {{ store_dir: "{}" }}
+        authorization {{ users: [
+            {{ user: admin, password: p }}
+            {{ user: w1, password: p, permissions: {{
+                publish: {{ allow: ["$JS.API.STREAM.INFO.RR_EVENTS", "$KV.rr-workers.worker.w1"] }}
+                subscribe: {{ allow: ["_INBOX_w1.>"] }}
+            }} }}
+        ] }}
+        "#,
+        dir.path().join("js").display()
+    );
+    let server = Custom::start(dir.path(), &configuration).await;
+    let all = ensure(&connect(&server.as_user("admin")).await.unwrap(), &quick()).await.unwrap();
+    let minute = Duration::from_mins(1);
+    let other = all.present_worker(presence("w2", "i2"), minute).await.unwrap();
+    let watch = PresenceWatch::open(&all).await.unwrap();
+
+    let options = ConnectOptions { inbox_prefix: Some("_INBOX_w1".to_owned()), ..server.as_user("w1") };
+    let mesh = connect(&options).await.unwrap().mesh().await.unwrap();
+    let mut own = mesh.present_worker(presence("w1", "i1"), minute).await.unwrap();
+    own.renew().await.unwrap();
+    let error = mesh.present_worker(presence("w2", "i2"), minute).await.unwrap_err();
+    assert!(matches!(error, PresenceError::Publish(PublishError::Denied { .. })), "{error}");
+
+    let client = async_nats::ConnectOptions::with_user_and_password("w1".to_owned(), "p".to_owned())
+        .custom_inbox_prefix("_INBOX_w1")
+        .connect(&server.url)
+        .await
+        .unwrap();
+    for (header, value, refusal) in [
+        ("Nats-Rollup", "all", Some("rollup not permitted")),
+        ("Nats-Rollup", "sub", Some("rollup not permitted")),
+        ("Nats-Schedule", "@every 1s", Some("message schedules is disabled")),
+        // It erases its own key.
+        ("KV-Operation", "PURGE", None),
+    ] {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert(header, value);
+        let request = client.request_with_headers("$KV.rr-workers.worker.w1", headers, "{}".into());
+        let answer = String::from_utf8(soon(request).await.unwrap().payload.to_vec()).unwrap();
+        assert_eq!(answer.contains("error"), refusal.is_some(), "{header}: {value}: {answer}");
+        assert!(refusal.is_none_or(|refusal| answer.contains(refusal)), "{header}: {value}: {answer}");
+        assert_eq!(watch.worker(&worker("w2")).as_ref(), Some(other.value()), "{header}: {value}");
+        assert!(all.workers().await.unwrap().contains(other.value()), "{header}: {value}");
+    }
+    until("its own key has gone", || async { watch.worker(&worker("w1")).is_none() }).await;
+    assert_eq!(all.workers().await.unwrap(), std::slice::from_ref(other.value()));
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use rr_nats::{Error, PresenceError, PresenceWatch, Put, StatusWriter};
 use rr_schemas::{
@@ -86,6 +87,82 @@ async fn a_watch_sees_who_comes_and_goes() {
     other.renew().await.ok();
     shown.withdraw().await.unwrap();
     until("the coordinator has gone", || async { watch.coordinators().is_empty() }).await;
+}
+
+#[tokio::test]
+async fn a_key_that_runs_out_goes_without_a_message_and_is_seen_to_go() {
+    let world = world().await;
+    let mut watch = PresenceWatch::open(&world.mesh).await.unwrap();
+    let mut first = world.mesh.present_worker(presence("w1", "i1"), TTL).await.unwrap();
+    let here = |watch: &PresenceWatch| {
+        let (name, target) = (worker("w1"), host("db3"));
+        let seen = [
+            watch.serves(&target),
+            watch.serves(&queue("q")),
+            watch.instance_present(&name, &instance("i1")),
+            watch.worker(&name).is_some(),
+            !watch.workers().is_empty(),
+        ];
+        assert!(seen.iter().all(|is_seen| *is_seen == seen[0]), "{seen:?}");
+        seen[0]
+    };
+    for expected in [true, false] {
+        // Nothing but the change itself ends the waiting.
+        while here(&watch) != expected {
+            soon(watch.changed()).await;
+        }
+    }
+    until("the server has let it go", || async { world.mesh.workers().await.unwrap().is_empty() }).await;
+    assert_eq!(world.mesh.worker(&worker("w1")).await, Ok(None));
+    let stream = world.stranger().await.get_stream("KV_rr-workers").await.unwrap();
+    let subject = "$KV.rr-workers.worker.w1";
+    assert!(stream.get_last_raw_message_by_subject(subject).await.is_err(), "there is no marker");
+    // Its own process may come back behind nothing, and so may another.
+    first.renew().await.unwrap();
+    soon(async {
+        while !here(&watch) {
+            watch.changed().await;
+        }
+    })
+    .await;
+    first.withdraw().await.unwrap();
+    until("it has gone", || async { watch.worker(&worker("w1")).is_none() }).await;
+    let note = stream.get_last_raw_message_by_subject(subject).await.unwrap();
+    assert!(note.headers.get("Nats-TTL").is_some(), "the note of it goes too: {:?}", note.headers);
+    world.mesh.present_worker(presence("w1", "i2"), TTL).await.unwrap();
+}
+
+#[tokio::test]
+async fn other_clients_know_the_bucket() {
+    let world = world().await;
+    let kv = world.stranger().await.get_key_value("rr-workers").await.unwrap();
+    assert_eq!(kv.status().await.unwrap().history(), 1);
+    let mut changes = kv.watch_all().await.unwrap();
+    let shown = world.mesh.present_worker(presence("w1", "i1"), TTL).await.unwrap();
+    assert_eq!(soon(changes.next()).await.unwrap().unwrap().key, "worker.w1");
+    let keys: Vec<String> = kv.keys().await.unwrap().map(Result::unwrap).collect().await;
+    assert_eq!(keys, ["worker.w1"]);
+    let value = kv.get("worker.w1").await.unwrap().unwrap();
+    assert_eq!(serde_json::from_slice::<WorkerPresence>(&value).unwrap(), *shown.value());
+    shown.withdraw().await.unwrap();
+    assert_eq!(kv.get("worker.w1").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn silence_of_the_server_is_nobodys_absence_and_its_word_is() {
+    let mut world = world().await;
+    let short = world.mesh.present_worker(presence("w1", "i1"), TTL).await.unwrap();
+    let long = world.mesh.present_worker(presence("w2", "i2"), Duration::from_mins(1)).await.unwrap();
+    let watch = PresenceWatch::open(&world.mesh).await.unwrap();
+    let seen = || watch.workers().into_iter().map(|found| found.worker).collect::<Vec<_>>();
+    world.server.kill().await.unwrap();
+    tokio::time::sleep(TTL + Duration::from_millis(500)).await;
+    assert_eq!(seen(), [worker("w1"), worker("w2")]);
+    // What ran out while the server was down has run out.
+    world.server.restart().await.unwrap();
+    until("the first one has gone", || async { seen() == [worker("w2")] }).await;
+    assert_eq!(world.mesh.workers().await.unwrap(), [long.value().clone()]);
+    drop(short);
 }
 
 fn status(id: &str, n: u64, status: RunStatus) -> StatusEntry {

@@ -1,5 +1,7 @@
 //! Making a mesh.
 
+use std::time::Duration;
+
 use async_nats::jetstream::stream;
 use rr_nats::{Error, PublishError, Topology, connect, ensure, server::Embedded};
 
@@ -54,15 +56,41 @@ async fn what_guarantees_rest_on_must_be_as_we_want_it_and_the_rest_is_the_opera
     js.update_stream(narrow).await.unwrap();
     let drift = ensure(&world.link, &quick()).await.unwrap_err();
     assert_eq!(drift.to_string(), "the mesh differs: stream RR_EVENTS: allow_direct is false, must be true");
+    let whole = stream::Config { allow_direct: true, ..config("RR_EVENTS").await };
+    js.update_stream(whole).await.unwrap();
+
+    // What is told first is what turns the other on; an operator who corrects it can go on.
+    let made = config("KV_rr-workers").await;
+    let with_markers =
+        stream::Config { subject_delete_marker_ttl: Some(Duration::from_mins(1)), allow_rollup: true, ..made.clone() };
+    let with_rollup = stream::Config { allow_rollup: true, ..made.clone() };
+    let mortal = stream::Config { allow_message_ttl: false, ..made.clone() };
+    for (changed, expected) in [
+        (with_markers, "subject_delete_marker_ttl is Some(60s), must be None"),
+        (with_rollup, "allow_rollup is true, must be false"),
+    ] {
+        js.update_stream(changed).await.unwrap();
+        let drift = ensure(&world.link, &quick()).await.unwrap_err();
+        assert_eq!(drift.to_string(), format!("the mesh differs: stream KV_rr-workers: {expected}"));
+        js.update_stream(made.clone()).await.unwrap();
+        ensure(&world.link, &quick()).await.unwrap();
+    }
+    // The server never turns this one off; made without it, the bucket would keep everybody for ever.
+    js.delete_stream("KV_rr-workers").await.unwrap();
+    js.create_stream(mortal).await.unwrap();
+    let drift = ensure(&world.link, &quick()).await.unwrap_err();
+    let expected = "the mesh differs: stream KV_rr-workers: allow_message_ttl is false, must be true";
+    assert_eq!(drift.to_string(), expected);
 }
 
 #[tokio::test]
 async fn powers_that_nobody_needs_are_off() {
     let world = world_of(&Topology::default()).await;
     let js = world.stranger().await;
-    for name in ["RR_EVENTS", "RR_WORK", "RR_OUTPUT", "RR_QUARANTINE"] {
+    for name in ["RR_EVENTS", "RR_WORK", "RR_OUTPUT", "RR_QUARANTINE", "KV_rr-runs", "KV_rr-workers"] {
         let config = js.get_stream(name).await.unwrap().cached_info().config.clone();
-        assert!(!config.allow_atomic_publish && !config.allow_message_ttl, "{name}");
+        assert!(!config.allow_atomic_publish, "{name}");
+        assert_eq!(config.allow_message_ttl, name == "KV_rr-workers");
         // The server insists on it where there are schedules.
         assert_eq!(config.allow_rollup, name == "RR_EVENTS");
         assert!(!config.allow_message_counter && !config.allow_batch_publish, "{name}");
