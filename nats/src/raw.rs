@@ -141,6 +141,12 @@ pub(crate) fn number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
     text(headers, name)?.parse().ok()
 }
 
+/// The last value of a header: what the server itself says in a stored message. It leaves alone what the publisher has
+/// said under the same name and puts its own words behind.
+pub(crate) fn last_text<'h>(headers: &'h HeaderMap, name: &'static str) -> Option<&'h str> {
+    headers.get_all(name).last().map(async_nats::HeaderValue::as_str)
+}
+
 /// What the reply subject of a delivered message says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Receipt {
