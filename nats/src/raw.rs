@@ -34,6 +34,7 @@ enum ContentType {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Rare {
     scheduler: Option<String>,
+    schedule: Option<String>,
     out: Option<OutHeaders>,
     is_removed: bool,
 }
@@ -62,6 +63,11 @@ impl RawMessage {
         self.rare.as_ref()?.scheduler.as_deref()
     }
 
+    /// When the server is to publish it, where it is a schedule.
+    pub(crate) fn schedule(&self) -> Option<&str> {
+        self.rare.as_ref()?.schedule.as_deref()
+    }
+
     /// What its headers say of it as a chunk of output.
     pub(crate) fn out(&self) -> Option<&OutHeaders> {
         self.rare.as_ref()?.out.as_ref()
@@ -84,6 +90,7 @@ impl RawMessage {
             || headers.value(header::KV_OPERATION).is_some_and(|operation| operation != "PUT");
         let rare = Rare {
             scheduler: headers.value(header::SCHEDULER).map(str::to_owned),
+            schedule: headers.value(header::SCHEDULE).map(str::to_owned),
             out: OutHeaders::read(headers),
             is_removed,
         };
