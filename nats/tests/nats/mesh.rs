@@ -162,6 +162,7 @@ fn offer(run: &RunId, task: u32, target: Target) -> Offer {
         task,
         attempt: 1,
         offer: 1,
+        priority: rr_schemas::flow::Priority::default(),
         target,
         command: Command::Argv(vec!["true".to_owned()]),
         env: BTreeMap::new(),
