@@ -7,7 +7,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rr_nats::Armed;
 use tokio::time::Instant;
+
+use crate::timer::Known;
 
 /// A deadline nearer than this is armed at once: waiting for the end of the run would delay what is due.
 const SOON: Duration = Duration::from_secs(1);
@@ -15,8 +18,8 @@ const SOON: Duration = Duration::from_secs(1);
 /// What an entity owes.
 #[derive(Debug)]
 pub(crate) struct Debts {
-    /// What the timer is armed for, as far as is known.
-    armed: Option<Timestamp>,
+    /// What is known of its timer.
+    timer: Known,
     /// Number of the decision that the status in the bucket shows, 0 for none.
     shown: u64,
     /// When what is owed must be paid at the latest.
@@ -54,17 +57,17 @@ pub(crate) enum Due {
 impl Debts {
     /// Of an entity that has just begun.
     pub(crate) const fn of_new() -> Self {
-        Self { armed: None, shown: 0, due: None, urgent: false, awaits_note: false, put_off: None }
+        Self { timer: Known::Nothing, shown: 0, due: None, urgent: false, awaits_note: false, put_off: None }
     }
 
     /// Of an entity that was loaded: whatever was owed before is unknown and owed again, at once.
     pub(crate) const fn of_loaded() -> Self {
-        Self { armed: None, shown: 0, due: None, urgent: true, awaits_note: false, put_off: None }
+        Self { timer: Known::Unclear, shown: 0, due: None, urgent: true, awaits_note: false, put_off: None }
     }
 
     /// A fired timer voids every arming before it.
     pub(crate) const fn fired(&mut self) {
-        self.armed = None;
+        self.timer = self.timer.fired();
         self.urgent = true;
         self.awaits_note = false;
         self.put_off = None;
@@ -81,18 +84,24 @@ impl Debts {
         self.put_off = Some(until);
     }
 
-    pub(crate) const fn armed(&mut self, at: Timestamp) {
-        self.armed = Some(at);
+    /// It is woken by this timer.
+    pub(crate) const fn armed(&mut self, armed: Armed) {
+        self.timer = Known::Armed(armed);
+    }
+
+    /// What is known of its timer.
+    pub(crate) fn known(&self, clock: Timestamp) -> Known {
+        self.timer.at(clock)
     }
 
     pub(crate) const fn shown(&mut self, n: u64) {
         self.shown = n;
     }
 
-    /// The instant for which its timer must be armed anew.
-    pub(crate) fn timer(&self, standing: &Standing) -> Option<Timestamp> {
+    /// The instant by which its timer must fire, where it is not known that it does.
+    pub(crate) fn timer(&self, standing: &Standing, clock: Timestamp) -> Option<Timestamp> {
         let deadline = standing.deadline.map(|deadline| self.put_off.map_or(deadline, |until| until.max(deadline)));
-        deadline.filter(|deadline| self.armed.is_none_or(|armed| armed > *deadline))
+        deadline.filter(|deadline| !self.known(clock).fires_by(*deadline))
     }
 
     /// Whether its status must be written anew.
@@ -102,7 +111,7 @@ impl Debts {
 
     /// When its debts must be paid; `wait` is how long they may wait, `clock` the time of day.
     pub(crate) fn due(&mut self, standing: &Standing, wait: Duration, now: Instant, clock: Timestamp) -> Due {
-        let timer = self.timer(standing);
+        let timer = self.timer(standing, clock);
         let status = self.status(standing);
         if timer.is_none() && !status {
             self.paid();
@@ -144,6 +153,10 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + secs).unwrap()
     }
 
+    fn armed(secs: i64) -> Known {
+        Known::Armed(Armed { at: at(secs), seq: 7 })
+    }
+
     fn standing(deadline: Option<Timestamp>, n: u64, is_final: bool) -> Standing {
         Standing { deadline, n, is_final }
     }
@@ -163,7 +176,7 @@ mod tests {
         let mut debts = Debts::of_new();
         let ended = standing(None, 2, true);
         assert_eq!(debts.due(&ended, WAIT, Instant::now(), clock()), Due::Now);
-        assert_eq!(debts.timer(&ended), None);
+        assert_eq!(debts.timer(&ended, clock()), None);
         debts.shown(2);
         assert_eq!(debts.due(&ended, WAIT, Instant::now(), clock()), Due::Nothing);
     }
@@ -175,7 +188,7 @@ mod tests {
         let near = standing(Some(at(0)), 1, false);
         assert_eq!(Debts::of_loaded().due(&waiting, WAIT, now, clock()), Due::Now);
         let mut paid =
-            Debts { armed: Some(at(60)), shown: 1, due: None, urgent: false, awaits_note: false, put_off: None };
+            Debts { timer: armed(60), shown: 1, due: None, urgent: false, awaits_note: false, put_off: None };
         assert_eq!(paid.due(&waiting, WAIT, now, clock()), Due::Nothing);
         assert_eq!(paid.due(&near, WAIT, now, clock()), Due::Now, "an earlier deadline appeared");
         paid.fired();
@@ -184,12 +197,11 @@ mod tests {
 
     #[test]
     fn a_timer_is_armed_anew_only_for_an_earlier_deadline() {
-        let debts =
-            Debts { armed: Some(at(60)), shown: 1, due: None, urgent: false, awaits_note: false, put_off: None };
+        let debts = Debts { timer: armed(60), shown: 1, due: None, urgent: false, awaits_note: false, put_off: None };
         for (deadline, timer) in
             [(None, None), (Some(at(70)), None), (Some(at(60)), None), (Some(at(50)), Some(at(50)))]
         {
-            assert_eq!(debts.timer(&standing(deadline, 1, false)), timer, "{deadline:?}");
+            assert_eq!(debts.timer(&standing(deadline, 1, false), clock()), timer, "{deadline:?}");
         }
     }
 
@@ -199,14 +211,14 @@ mod tests {
         debts.fired();
         debts.put_off(at(2));
         for (deadline, timer) in [(None, None), (Some(at(-5)), Some(at(2))), (Some(at(3)), Some(at(3)))] {
-            assert_eq!(debts.timer(&standing(deadline, 1, false)), timer, "{deadline:?}");
+            assert_eq!(debts.timer(&standing(deadline, 1, false), clock()), timer, "{deadline:?}");
         }
     }
 
     #[test]
     fn a_deadline_that_a_note_will_move_is_not_armed_for_at_once() {
         let mut debts =
-            Debts { armed: Some(at(0)), shown: 1, due: None, urgent: false, awaits_note: false, put_off: None };
+            Debts { timer: armed(0), shown: 1, due: None, urgent: false, awaits_note: false, put_off: None };
         debts.fired();
         debts.awaits_note();
         let now = Instant::now();

@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`config`]; [`service`] (what a coordinator consists of), `partition` (which entities have their
 //! turn), `turn` (one turn of one entity: load, decide, store, perform, acknowledge), `load`, `append`, `perform`,
-//! `look` (what is seen of attempts whose deadline has come), `debts` (timer and status, which may wait a moment);
-//! beside them `join`, `preference`, `lanes` (who may be believed) and `retention`.
+//! `look` (what is seen of attempts whose deadline has come), `debts` (timer and status, which may wait a moment),
+//! `timer` (arming), `timers` (those that fire); beside them `join`, `preference`, `lanes` (who may be believed) and `retention`.
 //!
 //! Invariants: nothing is concluded here, that is the core's; every conclusion is stored with compare-and-set before
 //! anything follows from it; an input is acknowledged only when what follows from it is stored and done, so that a
@@ -27,6 +27,8 @@ mod presence;
 mod retention;
 pub mod service;
 mod shell;
+mod timer;
+mod timers;
 mod trouble;
 mod turn;
 

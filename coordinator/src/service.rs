@@ -17,6 +17,7 @@ use crate::{
     presence::{self, Presence},
     retention,
     shell::Shell,
+    timers,
 };
 
 /// Pause before a part is started again that has failed.
@@ -82,6 +83,7 @@ enum Part {
     Presence,
     Joins,
     Retention,
+    Timers,
 }
 
 async fn run(mesh: Mesh, options: Options, instance: InstanceId, stop: CancellationToken) {
@@ -100,7 +102,7 @@ async fn run(mesh: Mesh, options: Options, instance: InstanceId, stop: Cancellat
     tracing::info!(instance = %shell.instance, partitions = shell.mesh.partitions(), "coordinator started");
     let mut parts =
         Parts { shell: Arc::clone(&shell), stop: stop.clone(), tasks: JoinSet::new(), running: HashMap::new() };
-    for part in [Part::Presence, Part::Joins, Part::Retention] {
+    for part in [Part::Presence, Part::Joins, Part::Retention, Part::Timers] {
         parts.start(part);
     }
     for partition in shell.mesh.all_partitions() {
@@ -139,6 +141,7 @@ impl Parts {
             Part::Presence => Box::pin(presence::show(shell, stop)),
             Part::Joins => Box::pin(join::serve(shell, stop)),
             Part::Retention => Box::pin(retention::sweep(shell, stop)),
+            Part::Timers => Box::pin(timers::forward(shell, stop)),
         };
         let id = self.tasks.spawn(work).id();
         self.running.insert(id, part);

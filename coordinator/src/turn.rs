@@ -21,6 +21,7 @@ use crate::{
     look::{Looked, look},
     perform::{perform, still_wanted},
     shell::{Shell, clock},
+    timer,
     trouble::{Next, Trouble, TurnError},
 };
 
@@ -217,9 +218,9 @@ async fn pay(shell: &Shell, entity: &mut Entity, may_wait: bool) -> Result<(), T
         Due::Later(_) if may_wait => return Ok(()),
         Due::Later(_) | Due::Now => {}
     }
-    if let Some(at) = entity.debts.timer(&standing) {
-        shell.mesh.arm(&entity.id, at, entity.tip.seq).await?;
-        entity.debts.armed(at);
+    if let Some(at) = entity.debts.timer(&standing, clock()) {
+        let armed = timer::arm(shell, &entity.id, entity.debts.known(clock()), at).await?;
+        entity.debts.armed(armed);
     }
     if entity.debts.status(&standing) {
         match shell.show(entity).await {

@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     link::{DEADLINE, DEADLINE_LONG, Link},
     mux::Outgoing,
-    raw::{HeaderBlock, RawMessage, number, parse_time, text},
+    raw::{HeaderBlock, RawMessage, last_text, number, parse_time},
     subject::header,
 };
 
@@ -62,9 +62,9 @@ async fn read_batch(
         match answer.status {
             None => {
                 let bad = || Error::Answer(format!("{subject}: a message without its headers"));
-                let at = text(&headers, header::TIME_STAMP).and_then(parse_time).ok_or_else(bad)?;
-                let seq = number(&headers, header::SEQUENCE).ok_or_else(bad)?;
-                let subject = text(&headers, header::SUBJECT).ok_or_else(bad)?.to_owned();
+                let at = last_text(&headers, header::TIME_STAMP).and_then(parse_time).ok_or_else(bad)?;
+                let seq = last_text(&headers, header::SEQUENCE).and_then(|seq| seq.parse().ok()).ok_or_else(bad)?;
+                let subject = last_text(&headers, header::SUBJECT).ok_or_else(bad)?.to_owned();
                 found.push(RawMessage::new(subject, seq, at, &headers, answer.payload));
             }
             Some(status) if status.as_u16() == END => return Ok(number(&headers, header::NUM_PENDING).unwrap_or(0)),

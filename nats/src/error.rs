@@ -125,7 +125,10 @@ pub enum Error {
         what: String,
     },
     /// The mesh on the server was made differently.
-    #[error("the mesh differs: {what}")]
+    #[error(
+        "the mesh differs: {what}; another version of rr has made it, or somebody has changed it: change it back, or \
+         delete the streams RR_* and KV_rr-* with everything in them and start a coordinator, which makes them anew"
+    )]
     Drift {
         /// What, found and wanted.
         what: String,

@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`subject`] (names), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
-//! [`reports`], [`output`], [`status`], [`presence`] and [`roster`] (buckets), [`control`], [`watch`], [`retention`] and
-//! [`forget`];
+//! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`] and [`roster`] (buckets), [`control`], [`watch`],
+//! [`retention`] and [`forget`];
 //! [`server`] (nats-server itself: found, fetched, run as a child).
 //!
 //! Invariants: every wait for the network has a deadline; nothing read from the server is believed before its subject,
@@ -34,7 +34,7 @@ pub mod roster;
 pub mod server;
 pub mod status;
 pub mod subject;
-mod timer;
+pub mod timer;
 pub mod topology;
 pub mod watch;
 pub mod work;
@@ -58,6 +58,7 @@ pub use raw::RawMessage;
 pub use reports::{ClaimError, StoredClaim};
 pub use roster::PresenceWatch;
 pub use status::{Put, StatusWriter};
+pub use timer::{Armed, Fired, Timers};
 pub use topology::{Topology, ensure};
 pub use watch::{EventTail, Start, TailItem};
 pub use work::OfferMsg;

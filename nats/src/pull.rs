@@ -21,7 +21,7 @@ use crate::{
     error::Error,
     link::Link,
     mux::Outgoing,
-    raw::{RawMessage, Receipt, number, text},
+    raw::{RawMessage, Receipt, last_text, number},
     subject::{self, header},
 };
 
@@ -346,7 +346,7 @@ impl Puller {
             self.requests.clear();
         }
         let headers = message.headers.as_ref();
-        let pin = headers.and_then(|headers| text(headers, header::PIN_ID)).map(str::to_owned);
+        let pin = headers.and_then(|headers| last_text(headers, header::PIN_ID)).map(str::to_owned);
         if pin.is_some() && pin != self.pin {
             self.pin.clone_from(&pin);
         }

@@ -36,6 +36,7 @@ enum ContentType {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Rare {
     scheduler: Option<String>,
+    schedule: Option<String>,
     out: Option<OutHeaders>,
     is_removed: bool,
     ttl: Option<Duration>,
@@ -65,6 +66,11 @@ impl RawMessage {
         self.rare.as_ref()?.scheduler.as_deref()
     }
 
+    /// When the server is to publish it, where it is a schedule.
+    pub(crate) fn schedule(&self) -> Option<&str> {
+        self.rare.as_ref()?.schedule.as_deref()
+    }
+
     /// What its headers say of it as a chunk of output.
     pub(crate) fn out(&self) -> Option<&OutHeaders> {
         self.rare.as_ref()?.out.as_ref()
@@ -92,6 +98,7 @@ impl RawMessage {
             || headers.value(header::KV_OPERATION).is_some_and(|operation| operation != "PUT");
         let rare = Rare {
             scheduler: headers.value(header::SCHEDULER).map(str::to_owned),
+            schedule: headers.value(header::SCHEDULE).map(str::to_owned),
             out: OutHeaders::read(headers),
             is_removed,
             ttl: headers.value(header::TTL).and_then(parse_ttl),
@@ -148,6 +155,12 @@ pub(crate) fn text<'h>(headers: &'h HeaderMap, name: &'static str) -> Option<&'h
 /// The first value of a header as a number.
 pub(crate) fn number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
     text(headers, name)?.parse().ok()
+}
+
+/// The last value of a header: what the server itself says in a stored message. It leaves alone what the publisher has
+/// said under the same name and puts its own words behind.
+pub(crate) fn last_text<'h>(headers: &'h HeaderMap, name: &'static str) -> Option<&'h str> {
+    headers.get_all(name).last().map(async_nats::HeaderValue::as_str)
 }
 
 /// What the reply subject of a delivered message says.

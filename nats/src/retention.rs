@@ -79,15 +79,20 @@ impl Mesh {
     pub async fn purge_run(&self, run: &RunId) -> Result<(), Error> {
         self.withdraw_run(run).await?;
         purge(self.link(), subject::OUTPUT, &subject::outputs(run)).await?;
-        for filter in self.all_of(&EntityId::from(run)) {
+        let entity = EntityId::from(run);
+        let partition = self.partition_of(&entity);
+        for filter in [subject::armed(partition, &entity), subject::fired(partition, &entity)] {
+            purge(self.link(), subject::TIMERS, &filter).await?;
+        }
+        for filter in self.all_of(&entity) {
             purge(self.link(), subject::EVENTS, &filter).await?;
         }
         Ok(())
     }
 
     /// Everything that an entity has in the log, the decisions last.
-    fn all_of(&self, entity: &EntityId) -> [String; 3] {
+    fn all_of(&self, entity: &EntityId) -> [String; 2] {
         let partition = self.partition_of(entity);
-        [subject::armed(partition, entity), subject::inputs(partition, entity), subject::decisions(partition, entity)]
+        [subject::inputs(partition, entity), subject::decisions(partition, entity)]
     }
 }

@@ -16,6 +16,8 @@ use crate::input::Finder;
 
 /// The event log.
 pub const EVENTS: &str = "RR_EVENTS";
+/// The timers: armed ones, and those that have fired.
+pub const TIMERS: &str = "RR_TIMERS";
 /// The work queue.
 pub const WORK: &str = "RR_WORK";
 /// What attempts write.
@@ -69,7 +71,13 @@ pub fn partition_of(entity: &EntityId, partitions: u16) -> Partition {
 }
 
 /// Subjects of [`EVENTS`].
-pub(crate) const EVENTS_SUBJECTS: [&str; 3] = ["rr.in.>", "rr.ev.>", "rr.at.>"];
+pub(crate) const EVENTS_SUBJECTS: [&str; 2] = ["rr.in.>", "rr.ev.>"];
+/// Subjects of [`TIMERS`].
+pub(crate) const TIMERS_SUBJECTS: [&str; 2] = ["rr.at.>", "rr.fired.>"];
+/// Every timer that has fired: a consumer that saw the armed ones would take them away.
+pub(crate) const ALL_FIRED: &str = "rr.fired.>";
+/// The one durable of [`TIMERS`].
+pub(crate) const TIMERS_DURABLE: &str = "timers";
 /// Subjects of [`WORK`].
 pub(crate) const WORK_SUBJECTS: [&str; 1] = ["rr.work.>"];
 /// Subjects of [`OUTPUT`].
@@ -106,7 +114,7 @@ pub(crate) fn note(partition: Partition, entity: &EntityId) -> String {
     format!("rr.in.{partition}.{entity}.note")
 }
 
-/// Where an entity's timer fires.
+/// What tells an entity that its timer has fired.
 pub(crate) fn timer(partition: Partition, entity: &EntityId) -> String {
     format!("rr.in.{partition}.{entity}.timer")
 }
@@ -134,6 +142,11 @@ pub(crate) fn decisions(partition: Partition, entity: &EntityId) -> String {
 /// The armed timer of an entity.
 pub(crate) fn armed(partition: Partition, entity: &EntityId) -> String {
     format!("rr.at.{partition}.{entity}")
+}
+
+/// Where the timer of an entity fires.
+pub(crate) fn fired(partition: Partition, entity: &EntityId) -> String {
+    format!("rr.fired.{partition}.{entity}")
 }
 
 /// An offer.
@@ -289,7 +302,16 @@ impl InputSubject {
 
 /// Reads `rr.ev.<p>.<entity>`.
 pub(crate) fn parse_decisions(subject: &str) -> Option<(Partition, EntityId)> {
-    let (partition, entity) = subject.strip_prefix("rr.ev.")?.split_once('.')?;
+    parse_entity(subject.strip_prefix("rr.ev.")?)
+}
+
+/// Reads `rr.fired.<p>.<entity>`.
+pub(crate) fn parse_fired(subject: &str) -> Option<(Partition, EntityId)> {
+    parse_entity(subject.strip_prefix("rr.fired.")?)
+}
+
+fn parse_entity(tokens: &str) -> Option<(Partition, EntityId)> {
+    let (partition, entity) = tokens.split_once('.')?;
     Some((Partition(number(partition)?), entity.parse().ok()?))
 }
 
@@ -379,7 +401,8 @@ mod tests {
             let read = InputSubject::parse(&subject);
             assert_eq!(read, Some(InputSubject { partition, entity: entity.clone(), source }), "{subject}");
         }
-        assert_eq!(parse_decisions(&decisions(partition, &entity)), Some((partition, entity)));
+        assert_eq!(parse_decisions(&decisions(partition, &entity)), Some((partition, entity.clone())));
+        assert_eq!(parse_fired(&fired(partition, &entity)), Some((partition, entity)));
     }
 
     #[test]

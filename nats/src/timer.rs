@@ -1,31 +1,162 @@
-//! The one timer of an entity: a message schedule whose target is the entity's timer subject.
+//! The one timer of an entity: a message schedule in a stream that only coordinators publish to.
+//!
+//! It fires into that stream too, for schedules do not cross streams; whoever pulls [`Timers`] then tells the entity.
+//! Invariant: a timer is only ever put in place of a later one, and of the one that its author has seen. So whoever
+//! knows of one knows that the entity is told by then, whatever others do.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
-use rr_schemas::{codec::JSON, id::EntityId, input::Input};
+use rr_schemas::{codec::JSON, id::EntityId, input::Input, name::InstanceId, text::Echo};
 
 use crate::{
-    error::PublishError,
-    link::{expecting, typed},
+    ack::Ack,
+    direct::{Which, read_leader},
+    error::{Error, PublishError},
+    input,
+    link::{expecting, json_message, typed},
     mesh::Mesh,
-    subject::{self, header},
+    pull::{Pinned, PullConfig, PullError, Pulled, Puller},
+    raw::RawMessage,
+    subject,
+    subject::header,
 };
 
+/// How a schedule says that it fires once.
+const AT: &str = "@at ";
+
+/// A timer that is armed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Armed {
+    /// When it fires.
+    pub at: Timestamp,
+    /// Its sequence: what the next one expects.
+    pub seq: u64,
+}
+
+impl Armed {
+    /// What is no timer of ours never fires as far as we know.
+    fn read(raw: &RawMessage) -> Self {
+        let at = raw.schedule().and_then(|schedule| schedule.strip_prefix(AT)?.parse().ok());
+        Self { at: at.unwrap_or(Timestamp::MAX), seq: raw.seq }
+    }
+}
+
 impl Mesh {
-    /// Arms the entity's timer for `at`, in place of what was armed before. `decision_seq` is the sequence of the
-    /// decision that wants it.
-    ///
-    /// A timer fires up to 250 ms late. One that fires voids every arming before it, a newer one included: arm again
-    /// before the fired one is acknowledged.
+    /// The entity's timer, where one is armed.
     ///
     /// # Errors
-    /// [`PublishError::Conflict`] when that decision is not the entity's last: somebody else has gone on.
-    pub async fn arm(&self, entity: &EntityId, at: Timestamp, decision_seq: u64) -> Result<(), PublishError> {
+    /// [`Error`].
+    pub async fn armed(&self, entity: &EntityId) -> Result<Option<Armed>, Error> {
+        let subject = subject::armed(self.partition_of(entity), entity);
+        let last = read_leader(self.link(), subject::TIMERS, Which::Last { last_by_subj: &subject }).await?;
+        Ok(last.as_ref().map(Armed::read))
+    }
+
+    /// Arms the entity's timer for `at`, in place of the one that is there. Call it only with a later one there.
+    ///
+    /// A timer fires up to 250 ms late. One that fires voids what took its place at that moment: ask what is armed
+    /// before the fired one is answered.
+    ///
+    /// # Errors
+    /// [`PublishError::Conflict`] when another one is there: somebody has armed it, or it has fired.
+    pub async fn arm(&self, entity: &EntityId, at: Timestamp, there: Option<Armed>) -> Result<Armed, PublishError> {
         let partition = self.partition_of(entity);
         let mut headers = typed(JSON);
-        headers.insert(header::SCHEDULE, format!("@at {at}"));
-        headers.insert(header::SCHEDULE_TARGET, subject::timer(partition, entity));
-        expecting(&mut headers, decision_seq, Some(&subject::decisions(partition, entity)));
-        let armed = subject::armed(partition, entity);
-        self.put(armed, headers, "coordinator:timer", entity, &Input::Timer {}).await.map(|_| ())
+        headers.insert(header::SCHEDULE, format!("{AT}{at}"));
+        headers.insert(header::SCHEDULE_TARGET, subject::fired(partition, entity));
+        expecting(&mut headers, there.map_or(0, |there| there.seq), None);
+        let body =
+            input::wrap("coordinator:timer", entity, &Input::Timer {}).map_err(|error| input::unencodable(&error))?;
+        let message = json_message(subject::armed(partition, entity), headers, body);
+        self.link().publish(message).await.map(|stored| Armed { at, seq: stored.seq })
+    }
+
+    /// Tells an entity that its timer has fired. Doing so again is harmless.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn tell_fired(&self, entity: &EntityId, instance: &InstanceId) -> Result<(), PublishError> {
+        let subject = subject::timer(self.partition_of(entity), entity);
+        self.put(subject, typed(JSON), &input::from_coordinator(instance), entity, &Input::Timer {}).await.map(|_| ())
+    }
+}
+
+/// A timer that has fired.
+#[derive(Clone, Debug)]
+pub struct Fired {
+    /// Whose it is, or why it is nobody's: such a one goes to the quarantine and is acknowledged.
+    pub entity: Result<EntityId, String>,
+    /// Acknowledges it, after its entity was told.
+    pub ack: Ack,
+    /// The message.
+    pub raw: RawMessage,
+}
+
+impl Fired {
+    fn read(pulled: Pulled, mesh: &Mesh) -> Self {
+        let Pulled { raw, ack, .. } = pulled;
+        Self { entity: whose(&raw, mesh), ack, raw }
+    }
+}
+
+/// The subject says whose it is, and the server that it has fired.
+fn whose(raw: &RawMessage, mesh: &Mesh) -> Result<EntityId, String> {
+    let Some((partition, entity)) = subject::parse_fired(&raw.subject) else {
+        return Err("no timer fires to such a subject".to_owned());
+    };
+    if mesh.partition_of(&entity) != partition {
+        return Err("the entity lives in another partition".to_owned());
+    }
+    match raw.scheduler() {
+        Some(scheduler) if scheduler == subject::armed(partition, &entity) => Ok(entity),
+        Some(other) => Err(format!("fired by the schedule {}", Echo::new(other))),
+        None => Err("not fired by the server".to_owned()),
+    }
+}
+
+/// The timers that fire, of every entity. Any number of coordinators pull them; each comes to one of them, and again
+/// where that one does not acknowledge it.
+#[derive(Debug)]
+pub struct Timers {
+    mesh: Mesh,
+    puller: Puller,
+}
+
+impl Timers {
+    /// Prepares to pull; asks for nothing yet. `expires` is after which time an unfilled request comes back.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn open(mesh: &Mesh, expires: Duration) -> Result<Self, Error> {
+        let config = PullConfig { expires, heartbeat: expires / 3, pinned: Pinned::No };
+        let puller = Puller::open(mesh.link(), subject::TIMERS, subject::TIMERS_DURABLE, config).await?;
+        Ok(Self { mesh: mesh.clone(), puller })
+    }
+
+    /// Asks for `timers` more. See [`Puller::request`].
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub async fn request(&mut self, timers: usize) -> Result<(), PullError> {
+        self.puller.request(timers).await
+    }
+
+    /// Timers that were asked for, neither delivered nor given back yet.
+    pub const fn outstanding(&self) -> usize {
+        self.puller.outstanding()
+    }
+
+    /// Asks for nothing any more; what was sent already still comes. See [`Puller::close`].
+    pub async fn close(&mut self) {
+        self.puller.close().await;
+    }
+
+    /// The next one that has fired. See [`Puller::next`].
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub async fn next(&mut self) -> Result<Option<Fired>, PullError> {
+        Ok(self.puller.next().await?.map(|pulled| Fired::read(pulled, &self.mesh)))
     }
 }

@@ -33,6 +33,8 @@ const NO_WINDOW: Duration = Duration::from_millis(100);
 const PARTITION_ACK_PENDING: i64 = 20_000;
 /// Tails and readers on the event and output streams, besides the partitions.
 const READERS_MAX: i32 = 10_000;
+/// Fired timers that all coordinators together may have under way; each coordinator holds far fewer.
+const TIMERS_ACK_PENDING: i64 = 20_000;
 /// One durable for each worker and each queue.
 const LANES_MAX: i32 = 20_000;
 
@@ -45,7 +47,7 @@ pub struct Topology {
     pub replicas: usize,
     /// How long a worker may hold an offer without a sign of life. Default: 30 s.
     pub work_ack_wait: Duration,
-    /// How long a coordinator may hold an input. Default: 5 s.
+    /// How long a coordinator may hold an input, or a timer that has fired. Default: 5 s.
     pub partition_ack_wait: Duration,
     /// After which silence a partition goes to another coordinator. Default: 3 s.
     pub pin_timeout: Duration,
@@ -88,9 +90,17 @@ impl Default for Topology {
 /// [`Error::Drift`] where something exists and is not fit for us; those of the server otherwise.
 pub async fn ensure(link: &Link, topology: &Topology) -> Result<Mesh, Error> {
     let wanted = Settings { partitions: topology.partitions.max(1), work_ack_wait: topology.work_ack_wait };
+    // A mesh that another version has made is left alone as a whole.
+    if let Some(found) = find_stream(link, subject::EVENTS).await? {
+        differences(&topology.events(&wanted), &found)?;
+    }
     // The small ones first, for the server reserves their room; the event stream last, for it says that there is a mesh.
     for config in [topology.workers(), topology.quarantine(), topology.runs(), topology.work(), topology.output()] {
         ensure_stream(link, config).await?;
+    }
+    ensure_stream(link, topology.timers()).await?;
+    if consumer_names(link, subject::TIMERS).await?.is_empty() {
+        create_consumer(link, subject::TIMERS, topology.fired()).await?;
     }
     let events = ensure_stream(link, topology.events(&wanted)).await?;
     let settings = Settings::from_metadata(&events.metadata)?;
@@ -125,18 +135,44 @@ impl Topology {
         }
     }
 
-    /// The log has no limit of its own: a stream with message schedules cannot refuse new messages at a limit, and old
-    /// ones must never go by themselves. The limit is the server's `max_file_store`; publishes are refused there.
+    /// Many publish here, so whatever a header could do to what others have published is off: schedules, roll-ups,
+    /// batches, times to live. By default its only limit is the server's `max_file_store`; publishes are refused at a
+    /// limit, and old messages never go by themselves.
     fn events(&self, settings: &Settings) -> Config {
         Config {
-            description: Some("inputs, decisions and timers".to_owned()),
+            description: Some("inputs and decisions".to_owned()),
             metadata: settings.to_metadata(),
+            ..self.base(subject::EVENTS, &subject::EVENTS_SUBJECTS, None)
+        }
+    }
+
+    /// One armed timer an entity, and one that has fired. Only coordinators publish here: where there are schedules the
+    /// server insists on roll-ups, with which whoever publishes one message can remove all others, and on discarding
+    /// old messages at a limit, so there is none.
+    fn timers(&self) -> Config {
+        Config {
+            description: Some("timers".to_owned()),
+            retention: RetentionPolicy::WorkQueue,
+            max_messages_per_subject: 1,
             allow_message_schedules: true,
-            // The server turns this on with schedules and does not let it be turned off: whoever may publish an input
-            // may also make the server forget others. Only whom one trusts that far may publish here.
             allow_rollup: true,
             discard: DiscardPolicy::Old,
-            ..self.base(subject::EVENTS, &subject::EVENTS_SUBJECTS, None)
+            ..self.base(subject::TIMERS, &subject::TIMERS_SUBJECTS, None)
+        }
+    }
+
+    /// Every coordinator pulls from it.
+    fn fired(&self) -> ConsumerConfig {
+        ConsumerConfig {
+            durable_name: Some(subject::TIMERS_DURABLE.to_owned()),
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.partition_ack_wait,
+            max_deliver: -1,
+            max_ack_pending: TIMERS_ACK_PENDING,
+            replay_policy: ReplayPolicy::Instant,
+            filter_subject: subject::ALL_FIRED.to_owned(),
+            ..ConsumerConfig::default()
         }
     }
 
@@ -215,16 +251,21 @@ struct StreamInfo {
     config: Config,
 }
 
+async fn find_stream(link: &Link, name: &str) -> Result<Option<Config>, Error> {
+    match link.api::<StreamInfo>(&format!("STREAM.INFO.{name}"), &(), DEADLINE).await {
+        Ok(found) => Ok(Some(found.config)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes a stream, with less room where the server has less, or checks the one that is there.
 async fn ensure_stream(link: &Link, wanted: Config) -> Result<Config, Error> {
-    let info = format!("STREAM.INFO.{}", wanted.name);
     let create = format!("STREAM.CREATE.{}", wanted.name);
     let mut config = wanted.clone();
     loop {
-        match link.api::<StreamInfo>(&info, &(), DEADLINE).await {
-            Ok(found) => return differences(&wanted, &found.config).map(|()| found.config),
-            Err(Error::NotFound { .. }) => {}
-            Err(error) => return Err(error),
+        if let Some(found) = find_stream(link, &wanted.name).await? {
+            return differences(&wanted, &found).map(|()| found);
         }
         match link.api::<StreamInfo>(&create, &config, DEADLINE_LONG).await {
             Ok(made) => return Ok(made.config),
@@ -250,11 +291,12 @@ fn differences(wanted: &Config, found: &Config) -> Result<(), Error> {
             })+
         };
     }
-    // What is to be kept for ever must not have a limit at which it goes.
+    // What is to be kept for ever must not have a limit at which it goes; one at which new messages are refused is the
+    // operator's.
     if wanted.max_age.is_zero() {
         same!(max_age);
     }
-    if wanted.max_bytes < 0 {
+    if wanted.max_bytes < 0 && wanted.discard == DiscardPolicy::Old {
         same!(max_bytes);
     }
     same!(

@@ -113,7 +113,7 @@ pub enum Source {
         /// Who claims.
         worker: WorkerName,
     },
-    /// The server's message scheduler, on behalf of a coordinator.
+    /// A coordinator that passes on a timer which has fired.
     Timer,
     /// Coordinators.
     Note,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rr_coordinator::Options;
 use rr_core::Policy;
 use rr_schemas::{
@@ -13,7 +14,7 @@ use rr_schemas::{
 };
 use tokio::time::Instant;
 
-use crate::support::{PATIENCE, World, hasty, millis, one_job, options, policy};
+use crate::support::{PATIENCE, World, hasty, millis, one_job, options, policy, until};
 
 #[tokio::test]
 async fn a_retry_waits_its_delay() {
@@ -168,4 +169,36 @@ async fn an_attempt_whose_claim_is_in_wrong_hands_is_lost() {
         let lost = |event: &Event| matches!(event, Event::Ended { end, .. } if end.outcome == Outcome::Lost);
         assert!(world.events(&run).await.iter().any(lost), "stopped: {stop}");
     }
+}
+
+#[tokio::test]
+async fn a_timer_that_fires_too_early_is_armed_anew() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(policy(millis(60_000), millis(60_000))).await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let entity = EntityId::from(&run);
+    let armed = async || world.mesh.armed(&entity).await.unwrap();
+    let first = until("its timer is armed", &armed).await;
+    // As one does who has been overtaken and does not know it.
+    let stale = world.mesh.arm(&entity, Timestamp::UNIX_EPOCH, Some(first)).await.unwrap();
+    let second = until("it is armed anew", async || armed().await.filter(|armed| armed.seq > stale.seq)).await;
+    assert_eq!(second.at, first.at, "what it waits for is the same");
+}
+
+#[tokio::test]
+async fn a_timer_that_is_early_enough_stays() {
+    let world = World::new(hasty()).await;
+    let coordinator = world.coordinator(policy(millis(60_000), millis(60_000))).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.offer().await;
+    let entity = EntityId::from(&run);
+    let first = until("its timer is armed", async || world.mesh.armed(&entity).await.unwrap()).await;
+    drop(coordinator);
+    let _successor = world.coordinator(policy(millis(90_000), millis(90_000))).await;
+    worker.starts(&offer).await;
+    world.happens(&run, |event| matches!(event, Event::Started { .. })).await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    assert_eq!(world.mesh.armed(&entity).await.unwrap(), Some(first));
 }

@@ -1,5 +1,7 @@
 //! Whatever turns up on a subject is put into the quarantine: never executed, never fatal.
 
+mod headers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -72,15 +74,16 @@ fn planted(run: &EntityId, p: u16) -> Vec<Planted> {
         plain(inbox("w.w1"), good("worker:w1", &report_of(7, Outcome::Failed))),
         plain(inbox("w.w1"), good("worker:w1", &cancel)),
         plain(inbox("note"), good("api:evil", &Input::Seen(Seen::default()))),
-        plain(inbox("timer"), good("coordinator:evil", &Input::Timer {})),
+        plain(inbox("timer"), good("worker:w1", &Input::Timer {})),
         plain(inbox("nowhere"), good("api:evil", &cancel)),
         plain(format!("rr.in.{}.{run}.api", 1 - p), good("api:evil", &cancel)),
         plain(format!("rr.ev.{p}.{run}"), b"no decision".to_vec()),
         plain(format!("rr.ev.{p}.{run}"), good("coordinator:evil", &Input::Timer {})),
-        // The server itself as the messenger: somebody else's timer, and a decision.
-        schedule("another", inbox("timer"), good("coordinator:evil", &Input::Timer {})),
-        schedule("another2", format!("rr.ev.{p}.{run}"), ending(run)),
-        schedule("another3", inbox("api"), good("api:evil", &cancel)),
+        // Timers that nobody's timer is: not fired at all, somebody else's, of an entity that lives elsewhere.
+        plain(format!("rr.fired.{p}.{run}"), good("coordinator:evil", &Input::Timer {})),
+        schedule("another", format!("rr.fired.{p}.{run}"), good("coordinator:evil", &Input::Timer {})),
+        plain(format!("rr.fired.{}.{run}", 1 - p), vec![]),
+        plain(format!("rr.fired.{p}.{run}.more"), vec![]),
     ]
 }
 

@@ -1,9 +1,20 @@
 //! Who may be believed.
 
-use async_nats::HeaderMap;
-use rr_schemas::input::Source;
+use std::time::Duration;
 
-use super::{World, cancel, entity, report, run, take, worker, world};
+use async_nats::{
+    HeaderMap,
+    jetstream::stream::{Config, DiscardPolicy},
+};
+use jiff::Timestamp;
+use rr_nats::Timers;
+use rr_schemas::input::Source;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::{World, cancel, entity, report, run, soon, take, worker, world};
 
 type Headers<'a> = &'a [(&'static str, &'a str)];
 
@@ -41,23 +52,18 @@ async fn whatever_does_not_agree_with_its_subject_is_not_believed() {
     let one = entity("r1");
     let base = format!("rr.in.{}.r1", world.mesh.partition_of(&one));
     let (cancel, timer, seen) = (r#"{"cancel":{"by":"me"}}"#, r#"{"timer":{}}"#, r#"{"seen":{"attempts":[]}}"#);
-    // As somebody does who wants to cancel a timer with it.
-    let scheduled = [("Nats-Scheduler", "rr.at.0.r1"), ("Nats-Schedule-Next", "purge")];
-    let foreign = [("Nats-Scheduler", "rr.at.0.r2"), ("Nats-Schedule-Next", "purge")];
     let cases: &[(&str, Headers<'_>, String)] = &[
         ("api", &[], envelope("api:me", "r2", cancel)),
         ("api", &[], envelope("worker:w1", "r1", cancel)),
         ("api", &[], envelope("api:me", "r1", timer)),
         ("api", &[], envelope("api:me", "r1", seen)),
         ("api", &[("Content-Type", "text/plain")], envelope("api:me", "r1", cancel)),
-        ("api", &scheduled, envelope("api:me", "r1", cancel)),
         ("api", &[], "{".to_owned()),
         ("api", &[], r#"{"v":9,"kind":"rr.input","from":"api:me","to":"r1","body":{}}"#.to_owned()),
         ("w.w1", &[], envelope("worker:w2", "r1", cancel)),
         ("w.w1", &[], envelope("worker:w1", "r1", cancel)),
         ("note", &[], envelope("api:me", "r1", seen)),
-        ("timer", &[], envelope("coordinator:timer", "r1", timer)),
-        ("timer", &foreign, envelope("coordinator:timer", "r1", timer)),
+        ("timer", &[], envelope("worker:w1", "r1", timer)),
     ];
     for (tail, headers, body) in cases {
         forge(&world, &format!("{base}.{tail}"), headers, body).await;
@@ -69,6 +75,116 @@ async fn whatever_does_not_agree_with_its_subject_is_not_believed() {
     // A message without a content type is JSON.
     forge(&world, &format!("{base}.api"), &[], &envelope("api:me", "r1", cancel)).await;
     assert!(take(&mut feed, 1).await[0].input.is_ok());
+}
+
+/// The log has no schedules. Should somebody turn them on, nobody is believed for whom the server speaks.
+#[tokio::test]
+async fn what_the_server_publishes_for_somebody_is_not_believed() {
+    let world = world().await;
+    let (one, two) = (entity("r1"), entity("r2"));
+    let js = world.stranger().await;
+    let config = js.get_stream("RR_EVENTS").await.unwrap().cached_info().config.clone();
+    let discard = DiscardPolicy::Old;
+    js.update_stream(Config { allow_message_schedules: true, allow_rollup: true, discard, ..config }).await.unwrap();
+    let (partition, report) =
+        (world.mesh.partition_of(&one), format!("rr.in.{}.r2.w.w1", world.mesh.partition_of(&two)));
+    let inbox = |end: &str| format!("rr.in.{partition}.r1.{end}");
+    let decision = r#"{"v":1,"kind":"rr.decision","from":"coordinator:c1","to":"r1","body":{"n":1,"by":"c1","upto":0,"events":[]}}"#;
+    let targets = [
+        (inbox("timer"), envelope("coordinator:c1", "r1", r#"{"timer":{}}"#)),
+        (inbox("api"), envelope("api:me", "r1", r#"{"cancel":{"by":"me"}}"#)),
+        (format!("rr.ev.{partition}.r1"), decision.to_owned()),
+    ];
+    for (n, (target, body)) in targets.iter().enumerate() {
+        let at = [("Nats-Schedule", "@at 2020-01-01T00:00:00Z"), ("Nats-Schedule-Target", target)];
+        forge(&world, &format!("{report}{n}"), &at, body).await;
+    }
+    let inputs = async || world.mesh.inputs_after(&one, 0, 0).await.unwrap();
+    super::until("both inputs are there", || async { inputs().await.len() == 2 }).await;
+    for input in inputs().await {
+        let reason = input.input.unwrap_err();
+        assert!(reason.contains("published by the schedule"), "{}: {reason}", input.raw.subject);
+    }
+    super::until("the decision is there", || async { world.mesh.last_decision(&one).await.unwrap().is_some() }).await;
+    assert!(world.mesh.last_decision(&one).await.unwrap().unwrap().decision.is_err());
+}
+
+/// What a server says to a reader or a puller.
+const STATUSES: [&str; 7] =
+    ["100", "204 EOB", "404 No Messages", "408 Request Timeout", "409 Consumer Deleted", "423", "503"];
+
+/// Publishes as no client does: a message with a status of its own.
+async fn forge_status(world: &World, subject: &str, status: &str, body: &str) {
+    let mut stream = TcpStream::connect(("127.0.0.1", world.server.port())).await.unwrap();
+    let (user, password) = (world.server.user(), world.server.password());
+    let headers = format!("NATS/1.0 {status}\r\n\r\n");
+    let (head, all) = (headers.len(), headers.len() + body.len());
+    let text = format!(
+        "CONNECT {{\"user\":\"{user}\",\"pass\":\"{password}\",\"headers\":true,\"verbose\":false}}\r\n\
+         HPUB {subject} {head} {all}\r\n{headers}{body}\r\nPING\r\n"
+    );
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains("PONG") {
+        assert!(soon(stream.read_buf(&mut said)).await.unwrap() > 0, "{}", String::from_utf8_lossy(&said));
+    }
+    assert!(!String::from_utf8_lossy(&said).contains("-ERR"), "{}", String::from_utf8_lossy(&said));
+}
+
+/// A publisher may use every word that the server itself puts into the headers of a stored message.
+#[tokio::test]
+async fn nobody_speaks_in_the_servers_words() {
+    let world = world().await;
+    let (one, before) = (entity("r1"), Timestamp::now());
+    let partition = world.mesh.partition_of(&one);
+    let subject = format!("rr.in.{partition}.r1.w.w1");
+    let cancel = envelope("api:me", "r1", r#"{"cancel":{"by":"me"}}"#);
+    let forged = [
+        ("Nats-Subject", format!("rr.in.{partition}.r1.api")),
+        ("Nats-Sequence", "77".to_owned()),
+        ("Nats-Time-Stamp", "2020-01-01T00:00:00Z".to_owned()),
+        ("Nats-Num-Pending", "0".to_owned()),
+        ("Nats-Pin-Id", "mine".to_owned()),
+        ("Nats-Pending-Messages", "0".to_owned()),
+    ];
+    let all: Vec<(&'static str, &str)> = forged.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for header in &all {
+        forge(&world, &subject, std::slice::from_ref(header), &cancel).await;
+    }
+    forge(&world, &subject, &all, &cancel).await;
+    for status in STATUSES {
+        forge_status(&world, &subject, status, &cancel).await;
+    }
+    world.mesh.request(&one, "me", &super::cancel("me")).await.unwrap();
+    let count = forged.len() + 1 + STATUSES.len() + 1;
+    let read = world.mesh.inputs_after(&one, 0, count as u64).await.unwrap();
+    let delivered = take(&mut world.feed(&one).await, count).await;
+    for (how, inputs) in [("read", read), ("delivered", delivered)] {
+        assert_eq!(inputs.len(), count, "{how}");
+        for (input, seq) in inputs.iter().zip(1..) {
+            let is_honest = seq == count as u64;
+            assert_eq!((input.seq(), input.source == Source::Api), (seq, is_honest), "{how}");
+            assert_eq!(input.input.is_ok(), is_honest, "{how} {seq}: {:?}", input.input);
+            assert!(input.at() > before, "{how} {seq}");
+            let pin = input.delivery.as_ref().and_then(|delivery| delivery.pin.as_deref());
+            assert_ne!(pin, Some("mine"), "{how} {seq}");
+        }
+    }
+}
+
+/// What the server says to a puller has a status. One that somebody publishes does not arrive as such.
+#[tokio::test]
+async fn a_message_with_a_status_is_a_message() {
+    let world = world().await;
+    let mut timers = Timers::open(&world.mesh, Duration::from_secs(5)).await.unwrap();
+    timers.request(STATUSES.len()).await.unwrap();
+    for status in STATUSES {
+        forge_status(&world, "rr.fired.0.nobody", status, "").await;
+        let fired = soon(timers.next()).await.unwrap_or_else(|error| panic!("{status}: {error}"));
+        let fired = fired.unwrap_or_else(|| panic!("{status}: nothing came"));
+        assert!(fired.entity.is_err(), "{status}");
+        fired.ack.confirm().await.unwrap();
+    }
 }
 
 #[tokio::test]
