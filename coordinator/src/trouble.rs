@@ -53,9 +53,11 @@ pub(crate) enum TurnError {
 impl From<Error> for TurnError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Denied { .. } | Error::JetStreamOff | Error::TooOld { .. } | Error::Drift { .. } => {
-                Self::Forbidden(error.to_string())
-            }
+            Error::Denied { .. }
+            | Error::JetStreamOff
+            | Error::TooOld { .. }
+            | Error::Drift { .. }
+            | Error::Replicas { .. } => Self::Forbidden(error.to_string()),
             Error::Unreachable(_)
             | Error::Timeout { .. }
             | Error::NotFound { .. }

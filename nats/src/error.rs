@@ -29,6 +29,10 @@ pub(crate) mod code {
     pub(crate) const STREAM_FULL: u32 = 10077;
     /// Filters of two consumers of a work queue overlap.
     pub(crate) const FILTERS_OVERLAP: u32 = 10100;
+    /// The cluster has too few servers for so many copies, or these have too little room.
+    pub(crate) const NO_PEERS: u32 = 10005;
+    /// A server without a cluster keeps one copy.
+    pub(crate) const NOT_CLUSTERED: u32 = 10074;
     /// Resources of the account or the server are used up.
     pub(crate) const RESOURCES: [u32; 4] = [10002, 10023, 10028, 10047];
     /// No leader, or the server is not ready: the same as no answer at all.
@@ -133,6 +137,19 @@ pub enum Error {
         /// What, found and wanted.
         what: String,
     },
+    /// More copies are wanted than there are servers.
+    #[error(
+        "{wanted} copies of stream {stream} need {wanted} servers in one cluster ({text}): start them, or set \
+         mesh.replicas to what there is"
+    )]
+    Replicas {
+        /// Copies that were asked for.
+        wanted: usize,
+        /// The stream.
+        stream: String,
+        /// The server's text.
+        text: String,
+    },
     /// The server is too old.
     #[error("nats-server {found} is too old, 2.14 or newer is needed")]
     TooOld {
@@ -171,6 +188,7 @@ impl Error {
             Self::Denied { .. }
             | Self::NotFound { .. }
             | Self::Drift { .. }
+            | Self::Replicas { .. }
             | Self::TooOld { .. }
             | Self::JetStreamOff
             | Self::Refused { .. }

@@ -78,6 +78,11 @@ impl Link {
         self.inner.client.server_info().version
     }
 
+    /// Whether the server belongs to a cluster.
+    pub fn is_clustered(&self) -> bool {
+        self.inner.client.server_info().cluster.is_some_and(|name| !name.is_empty())
+    }
+
     /// Bytes of a message at most, headers included.
     pub fn max_payload(&self) -> usize {
         self.inner.client.max_payload()

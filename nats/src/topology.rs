@@ -35,6 +35,8 @@ const PARTITION_ACK_PENDING: i64 = 20_000;
 const READERS_MAX: i32 = 10_000;
 /// Fired timers that all coordinators together may have under way; each coordinator holds far fewer.
 const TIMERS_ACK_PENDING: i64 = 20_000;
+/// Copies of each stream in a cluster: any one server may be gone, and the others still agree.
+const COPIES: usize = 3;
 /// One durable for each worker and each queue.
 const LANES_MAX: i32 = 20_000;
 
@@ -43,8 +45,8 @@ const LANES_MAX: i32 = 20_000;
 pub struct Topology {
     /// Partitions. Default: 8. Fixed for the life of a mesh.
     pub partitions: u16,
-    /// Copies of each stream. Default: 1.
-    pub replicas: usize,
+    /// Copies of each stream. Default: 3 on a server that belongs to a cluster, else 1.
+    pub replicas: Option<usize>,
     /// How long a worker may hold an offer without a sign of life. Default: 30 s.
     pub work_ack_wait: Duration,
     /// How long a coordinator may hold an input, or a timer that has fired. Default: 5 s.
@@ -70,7 +72,7 @@ impl Default for Topology {
         const DAY: Duration = Duration::from_hours(24);
         Self {
             partitions: 8,
-            replicas: 1,
+            replicas: None,
             work_ack_wait: Duration::from_secs(30),
             partition_ack_wait: Duration::from_secs(5),
             pin_timeout: Duration::from_secs(3),
@@ -87,8 +89,11 @@ impl Default for Topology {
 /// Makes what is missing of a mesh and returns a handle to it. Any number of processes may do so at once.
 ///
 /// # Errors
-/// [`Error::Drift`] where something exists and is not fit for us; those of the server otherwise.
+/// [`Error::Drift`] where something exists and is not fit for us; [`Error::Replicas`] where the cluster has too few
+/// servers, perhaps because it is just starting; those of the server otherwise.
 pub async fn ensure(link: &Link, topology: &Topology) -> Result<Mesh, Error> {
+    let fitting = if link.is_clustered() { COPIES } else { 1 };
+    let topology = Topology { replicas: Some(topology.replicas.unwrap_or(fitting)), ..topology.clone() };
     let wanted = Settings { partitions: topology.partitions.max(1), work_ack_wait: topology.work_ack_wait };
     // A mesh that another version has made is left alone as a whole.
     if let Some(found) = find_stream(link, subject::EVENTS).await? {
@@ -128,7 +133,7 @@ impl Topology {
             retention: RetentionPolicy::Limits,
             storage: StorageType::File,
             discard: DiscardPolicy::New,
-            num_replicas: self.replicas,
+            num_replicas: self.replicas.unwrap_or(1),
             duplicate_window: NO_WINDOW,
             allow_direct: true,
             ..Config::default()
@@ -271,12 +276,30 @@ async fn ensure_stream(link: &Link, wanted: Config) -> Result<Config, Error> {
             Ok(made) => return Ok(made.config),
             // Somebody else was faster; look at what they made.
             Err(Error::Refused { code: code::STREAM_EXISTS, .. }) => {}
-            Err(Error::Refused { code, .. }) if code::RESOURCES.contains(&code) && config.max_bytes > SMALLEST => {
+            Err(Error::Refused { code, text }) if is_short_of_room(code, &text) && config.max_bytes > SMALLEST => {
                 config.max_bytes /= LESS_ROOM;
+            }
+            Err(Error::Refused { code: code::NO_PEERS | code::NOT_CLUSTERED, text }) => {
+                return Err(Error::Replicas { wanted: config.num_replicas, stream: config.name, text });
             }
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Whether the server has too little room for a stream. A cluster has one code for that and for too few servers; only its
+/// text tells them apart, and where the text is another one day, the error says too few servers.
+fn is_short_of_room(code: u32, text: &str) -> bool {
+    code::RESOURCES.contains(&code) || (code == code::NO_PEERS && text.contains("insufficient storage"))
+}
+
+/// Copies of the event stream that there is: the other streams were made with as many.
+///
+/// # Errors
+/// [`Error::NotFound`] as long as nobody has made the mesh.
+pub async fn copies(link: &Link) -> Result<usize, Error> {
+    let info: StreamInfo = link.api(&format!("STREAM.INFO.{}", subject::EVENTS), &(), DEADLINE).await?;
+    Ok(info.config.num_replicas)
 }
 
 /// Compares what our guarantees rest on.

@@ -5,7 +5,7 @@
 //! is passed over; one with a section must be right.
 
 use std::collections::BTreeMap;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,8 +82,8 @@ pub(crate) struct WorkerConfig {
 pub(crate) struct MeshConfig {
     /// Partitions, fixed for the life of the mesh. Default: 8.
     partitions: Option<NonZeroU16>,
-    /// Copies of each stream. Default: 1.
-    replicas: Option<usize>,
+    /// Copies of each stream, 1 to 5. Default: 3 on a server that belongs to a cluster, else 1.
+    replicas: Option<NonZeroU8>,
     /// How long a worker may hold an offer without a sign of life. Default: 30s.
     ack_wait: Option<Span>,
     /// How long a coordinator may hold an input. Default: 5s.
@@ -103,7 +103,7 @@ impl MeshConfig {
         let default = Topology::default();
         Topology {
             partitions: self.partitions.map_or(partitions, NonZeroU16::get),
-            replicas: self.replicas.unwrap_or(default.replicas),
+            replicas: self.replicas.map(|copies| usize::from(copies.get())),
             work_ack_wait: or(self.ack_wait, default.work_ack_wait),
             partition_ack_wait: or(self.partition_ack_wait, default.partition_ack_wait),
             pin_timeout: or(self.pin_timeout, default.pin_timeout),

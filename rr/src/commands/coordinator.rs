@@ -1,6 +1,10 @@
 //! `rr coordinator`: takes the decisions of a mesh.
 
+use std::time::Duration;
+
 use rr_coordinator::Coordinator;
+use rr_nats::{Link, Mesh, topology::Topology};
+use tokio::time::{Instant, sleep};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -11,15 +15,27 @@ use crate::signals::Signals;
 /// Partitions of a mesh that this makes.
 const PARTITIONS: u16 = 8;
 
+/// How long the servers of a cluster may take until they have found each other.
+const FORMING: Duration = Duration::from_secs(30);
+/// Pause between two looks at a cluster that is not ready.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// Runs until it is told to stop; a second signal ends it at once.
 pub(crate) async fn coordinator(ctx: &Context) -> Result<Exit, CliError> {
     let mut signals = Signals::new()?;
     let place = Place::need(ctx)?;
     let link = place.link("coordinator").await?;
-    let made = rr_nats::ensure(&link, &ctx.config.mesh.topology(PARTITIONS)).await;
-    let mesh = made.map_err(|error| mesh::told(&error))?;
+    let topology = ctx.config.mesh.topology(PARTITIONS);
+    let mesh = tokio::select! {
+        made = make(&link, &topology) => made?,
+        () = signals.next() => return Ok(Exit::Succeeded),
+    };
+    let copies = rr_nats::topology::copies(&link).await.map_err(|error| mesh::told(&error))?;
+    tracing::info!(server = place.shown(), copies, "connected");
+    if let Some(wanted) = topology.replicas.filter(|wanted| *wanted != copies) {
+        tracing::warn!(copies, wanted, "the mesh was made with other copies and stays so: see mesh.replicas");
+    }
     let mut handle = Coordinator::start(mesh.clone(), ctx.config.coordinator.clone());
-    tracing::info!(server = place.shown(), "connected");
     tokio::select! {
         () = signals.next() => {}
         () = handle.ended() => return Err(CliError::bug("the coordinator ended by itself")),
@@ -32,4 +48,24 @@ pub(crate) async fn coordinator(ctx: &Context) -> Result<Exit, CliError> {
     }
     mesh.drain().await;
     Ok(Exit::Succeeded)
+}
+
+/// Makes the mesh. A cluster that is just starting is waited for.
+async fn make(link: &Link, topology: &Topology) -> Result<Mesh, CliError> {
+    let deadline = Instant::now() + FORMING;
+    let mut is_told = false;
+    loop {
+        let error = match rr_nats::ensure(link, topology).await {
+            Ok(mesh) => return Ok(mesh),
+            Err(error) => error,
+        };
+        let may_pass = error.is_retryable() || matches!(error, rr_nats::Error::Replicas { .. }) && link.is_clustered();
+        if !may_pass || Instant::now() >= deadline {
+            return Err(mesh::told(&error));
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::warn!(%error, "waiting for the servers");
+        }
+        sleep(LOOK_AGAIN).await;
+    }
 }
