@@ -34,7 +34,7 @@ impl Mesh {
     /// [`Error::Unreachable`] when no coordinator listens: ask again later.
     pub async fn join(&self, join: &Join) -> Result<JoinAnswer, Error> {
         let message = Outgoing::plain(subject::join(&join.worker), encoded(join)?);
-        let answer = self.link().request(message, DEADLINE_LONG).await?;
+        let answer = self.link().ask(message, DEADLINE_LONG).await?;
         serde_json::from_slice(&answer.payload).map_err(|error| Error::Answer(error.to_string()))
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    link::{DEADLINE, DEADLINE_LONG, Link},
+    link::{DEADLINE, Link},
     mux::Outgoing,
     raw::{HeaderBlock, RawMessage, last_text, number, parse_time},
     subject::header,
@@ -55,7 +55,7 @@ async fn read_batch(
     let body = serde_json::to_vec(&request).map_err(|error| Error::Answer(error.to_string()))?;
     let subject = format!("$JS.API.DIRECT.GET.{stream}");
     let message = Outgoing::plain(subject.clone(), body);
-    let mut answers = link.request_many(message, BATCH + 1, DEADLINE_LONG).await?;
+    let mut answers = link.request_many(message, BATCH + 1, DEADLINE).await?;
     loop {
         let answer = answers.next().await.map_err(|failure| failure.into_error(&subject.as_str().into()))?;
         let headers = answer.headers.unwrap_or_default();

@@ -7,8 +7,13 @@ use std::{
 
 use async_nats::{Client, HeaderMap, Message, Subject, Subscriber, connection::State};
 use bytes::Bytes;
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 
 use crate::{
     error::{Error, PublishError},
@@ -21,6 +26,10 @@ use crate::{
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 /// The same for requests that make the server create files or walk through a stream.
 pub(crate) const DEADLINE_LONG: Duration = Duration::from_secs(15);
+
+/// After which time a request that may be repeated is repeated. A server of a cluster that dies takes requests with it, and
+/// one of two requests to make the same consumer at the same time is never answered.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// A connection to a server. Cheap to clone; the connection closes when the last clone is gone. It reconnects for ever.
 #[derive(Clone, Debug)]
@@ -93,7 +102,7 @@ impl Link {
     /// # Errors
     /// [`Error::Timeout`] or [`Error::Unreachable`].
     pub async fn flush(&self) -> Result<(), Error> {
-        match tokio::time::timeout(DEADLINE, self.inner.client.flush()).await {
+        match timeout(DEADLINE, self.inner.client.flush()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Error::Unreachable(error.to_string())),
             Err(_) => Err(Error::Timeout { what: "flush".to_owned() }),
@@ -121,7 +130,7 @@ impl Link {
                 None => client.publish(subject.clone(), payload).await,
             }
         };
-        match tokio::time::timeout(DEADLINE, publish).await {
+        match timeout(DEADLINE, publish).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(crate::mux::refused(client, &error, bytes).into_error(&subject)),
             Err(_) => Err(Error::Timeout { what: subject.into_string() }),
@@ -132,7 +141,7 @@ impl Link {
     pub(crate) async fn send_with_reply(&self, message: Outgoing, reply: Subject) -> Result<(), Error> {
         let Outgoing { subject, headers: _, payload } = message;
         let publish = self.inner.client.publish_with_reply(subject.clone(), reply, payload);
-        match tokio::time::timeout(DEADLINE, publish).await {
+        match timeout(DEADLINE, publish).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Error::Unreachable(error.to_string())),
             Err(_) => Err(Error::Timeout { what: subject.into_string() }),
@@ -148,7 +157,7 @@ impl Link {
                 None => client.subscribe(subject.clone()).await,
             }
         };
-        match tokio::time::timeout(DEADLINE, subscribe).await {
+        match timeout(DEADLINE, subscribe).await {
             Ok(Ok(subscriber)) => Ok(subscriber),
             Ok(Err(error)) => Err(Error::Unreachable(error.to_string())),
             Err(_) => Err(Error::Timeout { what: subject }),
@@ -159,6 +168,30 @@ impl Link {
     pub(crate) async fn request(&self, message: Outgoing, deadline: Duration) -> Result<Message, Error> {
         let subject = message.subject.clone();
         self.inner.mux.request(message, deadline).await.map_err(|failure| failure.into_error(&subject))
+    }
+
+    /// Sends a request that does no harm when it is repeated, again and again until one of them is answered. An answer that
+    /// takes long is still waited for.
+    pub(crate) async fn ask(&self, message: Outgoing, deadline: Duration) -> Result<Message, Error> {
+        let until = Instant::now() + deadline;
+        let mut first = Box::pin(self.request(message.clone(), deadline));
+        if let Ok(answer) = timeout(ASK_AGAIN.min(deadline), &mut first).await {
+            return answer;
+        }
+        let mut asked = FuturesUnordered::from_iter([first]);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                asked.push(Box::pin(self.request(message.clone(), left)));
+            }
+            // Those that are left all end at their common deadline, a moment later at most.
+            match timeout(ASK_AGAIN, asked.next()).await {
+                Ok(Some(Err(Error::Timeout { .. }))) if !asked.is_empty() => {}
+                Ok(Some(answer)) => return answer,
+                Ok(None) => return Err(Error::Timeout { what: message.subject.into_string() }),
+                Err(_) => {}
+            }
+        }
     }
 
     /// Sends a request that has many answers.
@@ -173,24 +206,26 @@ impl Link {
         answers.map_err(|failure| failure.into_error(&subject))
     }
 
-    /// Asks JetStream's API: `operation` follows `$JS.API.`.
+    /// Asks JetStream's API: `operation` follows `$JS.API.`. For what may be done twice: reading, and making what may be there.
     pub(crate) async fn api<A: DeserializeOwned>(
         &self,
         operation: &str,
         request: &impl Serialize,
         deadline: Duration,
     ) -> Result<A, Error> {
-        let body = match serde_json::to_vec(request).map_err(|error| Error::Answer(error.to_string()))? {
-            // `()`: a request without a body.
-            body if body == b"null" => Vec::new(),
-            body => body,
-        };
-        let message = Outgoing::plain(format!("$JS.API.{operation}"), body);
-        let answer = self.request(message, deadline).await?;
-        if let Some(refusal) = refusal(&answer.payload)? {
-            return Err(Error::classify(refusal.code(), &refusal.description, operation));
-        }
-        serde_json::from_slice(&answer.payload).map_err(|error| Error::Answer(format!("{operation}: {error}")))
+        let answer = self.ask(api_request(operation, request)?, deadline).await?;
+        api_answer(operation, &answer)
+    }
+
+    /// The same for what must not be done once more when its answer has come: removing.
+    pub(crate) async fn api_once<A: DeserializeOwned>(
+        &self,
+        operation: &str,
+        request: &impl Serialize,
+        deadline: Duration,
+    ) -> Result<A, Error> {
+        let answer = self.request(api_request(operation, request)?, deadline).await?;
+        api_answer(operation, &answer)
     }
 
     /// Publishes to a stream and waits for the acknowledgement.
@@ -239,6 +274,22 @@ impl Refusal {
     pub(crate) fn code(&self) -> u32 {
         self.err_code.unwrap_or(self.code)
     }
+}
+
+fn api_request(operation: &str, request: &impl Serialize) -> Result<Outgoing, Error> {
+    let body = match serde_json::to_vec(request).map_err(|error| Error::Answer(error.to_string()))? {
+        // `()`: a request without a body.
+        body if body == b"null" => Vec::new(),
+        body => body,
+    };
+    Ok(Outgoing::plain(format!("$JS.API.{operation}"), body))
+}
+
+fn api_answer<A: DeserializeOwned>(operation: &str, answer: &Message) -> Result<A, Error> {
+    if let Some(refusal) = refusal(&answer.payload)? {
+        return Err(Error::classify(refusal.code(), &refusal.description, operation));
+    }
+    serde_json::from_slice(&answer.payload).map_err(|error| Error::Answer(format!("{operation}: {error}")))
 }
 
 fn refusal(payload: &[u8]) -> Result<Option<Refusal>, Error> {

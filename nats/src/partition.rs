@@ -135,7 +135,7 @@ impl PartitionFeed {
         let durable = subject::partition_durable(self.partition);
         let operation = format!("CONSUMER.UNPIN.{}.{durable}", subject::EVENTS);
         let request = Group { group: subject::PIN_GROUP };
-        self.mesh.link().api::<Unpinned>(&operation, &request, DEADLINE).await.map(|Unpinned {}| ())
+        self.mesh.link().api_once::<Unpinned>(&operation, &request, DEADLINE).await.map(|Unpinned {}| ())
     }
 
     /// Pulls again.

@@ -32,7 +32,7 @@ impl Mesh {
             return Ok(0);
         }
         let operation = format!("STREAM.PURGE.{}", subject::EVENTS);
-        let purged: Purged = self.link().api(&operation, &Request { seq }, DEADLINE_LONG).await?;
+        let purged: Purged = self.link().api_once(&operation, &Request { seq }, DEADLINE_LONG).await?;
         Ok(purged.purged)
     }
 

@@ -401,7 +401,7 @@ pub(crate) async fn consumer_info(link: &Link, stream: &str, consumer: &str) -> 
 pub(crate) async fn delete_consumer(link: &Link, stream: &str, consumer: &str) -> Result<(), Error> {
     #[derive(Deserialize)]
     struct Deleted {}
-    match link.api::<Deleted>(&format!("CONSUMER.DELETE.{stream}.{consumer}"), &(), DEADLINE).await {
+    match link.api_once::<Deleted>(&format!("CONSUMER.DELETE.{stream}.{consumer}"), &(), DEADLINE).await {
         Ok(Deleted {}) | Err(Error::NotFound { .. }) => Ok(()),
         Err(error) => Err(error),
     }

@@ -161,6 +161,6 @@ pub(crate) async fn purge(link: &Link, stream: &str, filter: &str) -> Result<u64
         purged: u64,
     }
     let operation = format!("STREAM.PURGE.{stream}");
-    let purged: Purged = link.api(&operation, &Request { filter }, DEADLINE_LONG).await?;
+    let purged: Purged = link.api_once(&operation, &Request { filter }, DEADLINE_LONG).await?;
     Ok(purged.purged)
 }
