@@ -56,6 +56,18 @@ async fn each_cause_of_a_failed_connection_has_its_own_text() {
     assert!(matches!(failure(&missing).await, ConnectError::Auth(_)));
 }
 
+#[tokio::test]
+async fn a_silent_server_and_a_dead_one_do_not_keep_from_the_next() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let world = world().await;
+    let server = format!("{},{dead},{}", silent.local_addr().unwrap(), world.server.url());
+    // The client tries them in any order; ten times, each was the first.
+    for _ in 0..10 {
+        connect(&ConnectOptions { server: server.clone(), ..options(&world.server) }).await.unwrap();
+    }
+}
+
 /// A server with a configuration of the test's own; killed with it.
 struct Custom {
     child: Child,

@@ -142,3 +142,20 @@ async fn a_full_store_refuses_and_forgets_nothing() {
     assert!(matches!(full, PublishError::Full(_)), "{full}");
     assert_eq!(mesh.inputs_after(&entity("r1"), 0, 0).await.unwrap().len(), stored);
 }
+
+#[tokio::test]
+async fn more_copies_than_servers_are_refused_by_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = support::start(dir.path()).await;
+    let link = connect(&options(&server)).await.unwrap();
+    assert!(!link.is_clustered());
+    let error = ensure(&link, &Topology { replicas: Some(3), ..quick() }).await.unwrap_err();
+    assert!(matches!(error, Error::Replicas { wanted: 3, .. }), "{error}");
+    let text = error.to_string();
+    for part in ["3 copies of stream KV_rr-workers", "3 servers in one cluster", "mesh.replicas"] {
+        assert!(text.contains(part), "{text}");
+    }
+    // Nobody asked for any number: one copy is what such a server can do.
+    ensure(&link, &quick()).await.unwrap();
+    assert_eq!(rr_nats::topology::copies(&link).await, Ok(1));
+}
