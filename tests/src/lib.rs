@@ -2,21 +2,28 @@
 //!
 //! Reading order: [`program`] (the `rr` under test, built once), [`sandbox`] (a user of their own: home, state,
 //! configuration), [`process`] (what a sandbox starts), [`mesh`] (a server, coordinators and workers, to be killed),
-//! [`verdict`] (a run's stored history, judged), [`wait`] (for a condition, never for a time).
+//! [`cluster`] (the same with three servers), [`proxy`] (a bad network), [`verdict`] (a run's stored history, judged), [`wait`] (for a condition, never for a time).
 //!
 //! Invariants: each test has its own directories, server and ports; everything that a test starts is gone when it ends,
 //! however it ends; what cannot be started fails the test.
 #![expect(clippy::expect_used, clippy::panic, reason = "a harness fails by panicking")]
 
+pub mod cluster;
+pub mod dice;
+pub mod http;
 pub mod mesh;
+pub mod ports;
 pub mod process;
 pub mod procfs;
 pub mod program;
+pub mod proxy;
 pub mod sandbox;
 pub mod verdict;
 pub mod wait;
 
+pub use dice::Dice;
 pub use mesh::{TestMesh, Timing};
 pub use process::{Output, Running};
+pub use proxy::{Proxy, Way};
 pub use sandbox::{Call, Sandbox};
 pub use wait::eventually;

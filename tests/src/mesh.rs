@@ -11,6 +11,7 @@ use rr_schemas::view::RunView;
 
 use crate::process::Running;
 use crate::program;
+use crate::proxy::Proxy;
 use crate::sandbox::Sandbox;
 use crate::wait::eventually;
 
@@ -27,6 +28,8 @@ pub enum Timing {
     Default,
     /// As short as the server allows: what was killed is missed after two or three seconds.
     Short,
+    /// As short, but hosts that nobody serves are waited for: those who serve them are away for seconds.
+    ShortPatient,
 }
 
 impl Timing {
@@ -34,28 +37,37 @@ impl Timing {
     pub fn policy(self) -> Policy {
         match self {
             Self::Default => Policy::default(),
-            Self::Short => Policy { losses_max: LOSSES_MAX, ..Policy::default() },
+            Self::Short | Self::ShortPatient => Policy { losses_max: LOSSES_MAX, ..Policy::default() },
         }
     }
 
-    const fn configuration(self) -> &'static str {
-        match self {
-            Self::Default => "",
-            Self::Short => {
-                "mesh: { partitions: 2, ack-wait: 2s, partition-ack-wait: 1s, pin-timeout: 1s }\n\
-                 coordinator:\n  presence-ttl: 3s\n  hesitation: 100ms\n  \
-                 policy: { lease: 2s, offer-expiry: 3s, losses-max: 1000, look-max: 3s }\n\
-                 worker: { times: { presence-ttl: 3s, presence-renew: 1s } }\n"
-            }
-        }
+    /// A user's configuration: this server, and these times.
+    pub(crate) fn configured(self, url: &str) -> String {
+        format!("server: {url}\n{}", self.configuration())
+    }
+
+    fn configuration(self) -> String {
+        let offer_expiry = match self {
+            Self::Default => return String::new(),
+            Self::Short => "3s",
+            Self::ShortPatient => "20s",
+        };
+        format!(
+            "mesh: {{ partitions: 2, ack-wait: 2s, partition-ack-wait: 1s, pin-timeout: 1s }}\n\
+             coordinator:\n  presence-ttl: 3s\n  hesitation: 100ms\n  \
+             policy: {{ lease: 2s, offer-expiry: {offer_expiry}, losses-max: 1000, look-max: 3s }}\n\
+             worker: {{ times: {{ presence-ttl: 3s, presence-renew: 1s }} }}\n"
+        )
     }
 }
 
-/// A server with the sandbox of the user whose configuration names it.
+/// A server, or several, with the sandbox of the user whose configuration names it.
 #[derive(Debug)]
-pub struct TestMesh {
-    sandbox: Sandbox,
-    server: Embedded,
+pub struct TestMesh<S = Embedded> {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) server: S,
+    /// Where it is, with user and password.
+    pub(crate) url: String,
 }
 
 impl TestMesh {
@@ -69,9 +81,9 @@ impl TestMesh {
         let server = Embedded::start(&program::nats_server().await, Config::new(store, run)).await;
         let server = server.expect("a nats-server");
         let (user, password, port) = (server.user(), server.password(), server.port());
-        let url = format!("server: nats://{user}:{password}@127.0.0.1:{port}\n");
-        sandbox.configure(&(url + timing.configuration()));
-        Self { sandbox, server }
+        let url = format!("nats://{user}:{password}@127.0.0.1:{port}");
+        sandbox.configure(&timing.configured(&url));
+        Self { sandbox, server, url }
     }
 
     /// A server with a coordinator, and a worker that serves all hosts and the queue `default`.
@@ -87,6 +99,18 @@ impl TestMesh {
         (mesh, coordinator, worker)
     }
 
+    /// The server.
+    pub const fn server(&mut self) -> &mut Embedded {
+        &mut self.server
+    }
+
+    /// Its address and credentials.
+    pub const fn address(&self) -> &Embedded {
+        &self.server
+    }
+}
+
+impl<S> TestMesh<S> {
     /// Starts a coordinator.
     pub fn coordinator(&self) -> Running {
         self.rr(["coordinator"]).start()
@@ -95,6 +119,23 @@ impl TestMesh {
     /// Starts a worker; its state is kept under its name, so that the next one of this name takes it over.
     pub fn worker(&self, name: &str, args: &[&str]) -> Running {
         self.rr(["worker", "--name", name, "--capacity", "8"].iter().chain(args).copied()).start()
+    }
+
+    /// A worker that reaches the server through a proxy.
+    pub fn worker_via(&self, proxy: &Proxy, name: &str, args: &[&str]) -> Running {
+        let url = self.url_via(proxy);
+        let first = ["worker", "--server", &url, "--name", name, "--capacity", "8"];
+        self.rr(first.iter().chain(args).copied()).start()
+    }
+
+    /// A coordinator that reaches the server through a proxy.
+    pub fn coordinator_via(&self, proxy: &Proxy) -> Running {
+        self.rr(["coordinator", "--server", &self.url_via(proxy)]).start()
+    }
+
+    fn url_via(&self, proxy: &Proxy) -> String {
+        let (login, _) = self.url.rsplit_once('@').expect("a user in the URL");
+        format!("{login}@127.0.0.1:{}", proxy.port())
     }
 
     /// Waits until a coordinator has made the mesh.
@@ -123,13 +164,7 @@ impl TestMesh {
     /// # Errors
     /// There is none now.
     pub async fn link(&self) -> Result<Link, String> {
-        let options = ConnectOptions {
-            server: self.server.url(),
-            user: Some(self.server.user().to_owned()),
-            password: Some(self.server.password().to_owned()),
-            name: "test".to_owned(),
-            ..ConnectOptions::default()
-        };
+        let options = ConnectOptions { server: self.url.clone(), name: "test".to_owned(), ..ConnectOptions::default() };
         connect(&options).await.map_err(|error| error.to_string())
     }
 
@@ -156,18 +191,13 @@ impl TestMesh {
         .await
     }
 
-    /// The server.
-    pub const fn server(&mut self) -> &mut Embedded {
-        &mut self.server
-    }
-
-    /// Its address and credentials.
-    pub const fn address(&self) -> &Embedded {
-        &self.server
+    /// Where the server is, with user and password.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 }
 
-impl Deref for TestMesh {
+impl<S> Deref for TestMesh<S> {
     type Target = Sandbox;
 
     fn deref(&self) -> &Sandbox {
@@ -175,7 +205,7 @@ impl Deref for TestMesh {
     }
 }
 
-impl DerefMut for TestMesh {
+impl<S> DerefMut for TestMesh<S> {
     fn deref_mut(&mut self) -> &mut Sandbox {
         &mut self.sandbox
     }

@@ -144,6 +144,22 @@ impl Running {
         self.child.wait().await.expect("an end");
     }
 
+    /// Stops it in its tracks, as a machine that sleeps does; it knows nothing of that.
+    ///
+    /// # Panics
+    /// It cannot be signalled.
+    pub fn pause(&self) {
+        kill_process_group(pid(self.pid), Signal::STOP).expect("a process group to pause");
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// It cannot be signalled.
+    pub fn go_on(&self) {
+        kill_process_group(pid(self.pid), Signal::CONT).expect("a process group to go on");
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

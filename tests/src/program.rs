@@ -19,8 +19,8 @@ pub fn rr() -> &'static Path {
 #[expect(clippy::disallowed_methods, reason = "the one place that calls cargo")]
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
-    // target/<profile>/deps/e2e-…
-    let dir = test.ancestors().nth(2).expect("a directory of a profile");
+    // target/<profile>/deps/e2e-…, or target/<profile>/takeover
+    let dir = test.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).expect("a directory of a profile");
     let profile = match dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(other) => other,

@@ -3,7 +3,6 @@
 //!
 //! `RR_TEST_SEED` repeats a sequence of moments; a failing test prints its own.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use rr_schemas::{
@@ -11,7 +10,7 @@ use rr_schemas::{
     id::RunId,
     report::Outcome,
 };
-use rr_tests::{Running, TestMesh, Timing, eventually, verdict::Verdict};
+use rr_tests::{Dice, Running, TestMesh, Timing, eventually, verdict::Verdict};
 use tokio::time::sleep;
 
 /// Kills in each test.
@@ -40,29 +39,6 @@ enum Victim {
     Server,
 }
 
-/// Numbers drawn from a seed that is told when the test fails.
-struct Dice(fastrand::Rng, u64);
-
-impl Dice {
-    fn new() -> Self {
-        let given = std::env::var_os("RR_TEST_SEED").and_then(|seed| seed.to_str()?.parse().ok());
-        let seed = given.unwrap_or_else(|| fastrand::u64(..));
-        Self(fastrand::Rng::with_seed(seed), seed)
-    }
-
-    fn pause(&mut self, longest_ms: u64) -> Duration {
-        Duration::from_millis(self.0.u64(0..longest_ms))
-    }
-}
-
-impl Drop for Dice {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            drop(writeln!(std::io::stderr(), "repeat this with RR_TEST_SEED={}", self.1));
-        }
-    }
-}
-
 fn worker(mesh: &TestMesh) -> Running {
     mesh.worker("w1", &["--all-hosts", "--queues", "default"])
 }
@@ -79,21 +55,21 @@ async fn torture(victim: Victim) {
             let _id = mesh.rr(["publish", "mixed.yaml", "--id", &id]).run().await.exits(0);
             runs.push(id.parse().unwrap());
         }
-        sleep(dice.pause(600)).await;
+        sleep(dice.pause(0..600)).await;
         match victim {
             Victim::Coordinator => {
                 coordinator.kill().await;
-                sleep(dice.pause(200)).await;
+                sleep(dice.pause(0..200)).await;
                 coordinator = mesh.coordinator();
             }
             Victim::Worker => {
                 worker_process.kill().await;
-                sleep(dice.pause(200)).await;
+                sleep(dice.pause(0..200)).await;
                 worker_process = worker(&mesh);
             }
             Victim::Server => {
                 mesh.server().kill().await.unwrap();
-                sleep(dice.pause(200)).await;
+                sleep(dice.pause(0..200)).await;
                 mesh.server().restart().await.unwrap();
             }
         }
@@ -141,7 +117,7 @@ async fn a_worker_that_dies_while_it_starts_can_be_started_again() {
     for _ in 0..5 {
         worker_process.kill().await;
         worker_process = worker(&mesh);
-        sleep(dice.pause(60)).await;
+        sleep(dice.pause(0..60)).await;
     }
     worker_process.kill().await;
     worker_process = worker(&mesh);

@@ -10,10 +10,15 @@
 
 mod bad_input;
 mod cli;
+mod cluster;
 mod compat;
+mod compose;
 mod examples;
 mod faults;
 mod hostile;
 mod interrupt;
+mod links;
 mod output;
+mod proxy;
+mod replicas;
 mod wire;

@@ -1,0 +1,183 @@
+//! A bad network between one process and a server: it delays, is silent in one direction or both, cuts, and heals.
+//!
+//! A process of `rr` has one connection, so a proxy of its own per process lets each be treated by itself. Silence is what a
+//! link is that drops packets: nothing is lost, for TCP sends it again, but nothing comes through before it heals. A cut is
+//! a reset, and refuses until it heals.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+/// Bytes that are taken at once.
+const CHUNK: usize = 16 * 1024;
+
+/// Pieces that are on their way in one direction at most; whoever sends more must wait, as for a full window.
+const PIECES_MAX: usize = 1_024;
+
+/// A direction.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    /// From the process to the server.
+    ToServer,
+    /// From the server to the process.
+    FromServer,
+}
+
+/// How the network is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weather {
+    /// How long each piece is on its way.
+    delay: Duration,
+    to_server_silent: bool,
+    from_server_silent: bool,
+    is_cut: bool,
+    /// Connections that were made before are silent for ever: how many times that was said.
+    forgotten: u32,
+}
+
+impl Weather {
+    const fn is_silent(&self, way: Way, since: u32) -> bool {
+        if since < self.forgotten {
+            return true;
+        }
+        match way {
+            Way::ToServer => self.to_server_silent,
+            Way::FromServer => self.from_server_silent,
+        }
+    }
+}
+
+/// A network of one process. It is gone when this is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    weather: watch::Sender<Weather>,
+    _tasks: JoinSet<()>,
+}
+
+impl Proxy {
+    /// A good network, to a server on this port of this machine.
+    ///
+    /// # Panics
+    /// There is no port for it.
+    pub async fn to(server: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port for a proxy");
+        let port = listener.local_addr().expect("the address of a proxy").port();
+        let (weather, seen) = watch::channel(Weather::default());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, server, seen));
+        Self { port, weather, _tasks: tasks }
+    }
+
+    /// Where the process is to connect.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Everything takes this long from now on, in each direction.
+    pub fn delay(&self, delay: Duration) {
+        self.weather.send_modify(|weather| weather.delay = delay);
+    }
+
+    /// Nothing comes through in this direction.
+    pub fn silence(&self, way: Way) {
+        self.weather.send_modify(|weather| match way {
+            Way::ToServer => weather.to_server_silent = true,
+            Way::FromServer => weather.from_server_silent = true,
+        });
+    }
+
+    /// Nothing comes through, and nobody is told.
+    pub fn silence_both(&self) {
+        self.silence(Way::ToServer);
+        self.silence(Way::FromServer);
+    }
+
+    /// The connections that there are stay silent for ever, as behind a router that was restarted. New ones are good.
+    pub fn forget(&self) {
+        self.weather.send_modify(|weather| weather.forgotten += 1);
+    }
+
+    /// Every connection is reset, and so is every new one.
+    pub fn cut(&self) {
+        self.weather.send_modify(|weather| weather.is_cut = true);
+    }
+
+    /// The network is good again.
+    pub fn heal(&self) {
+        self.weather.send_modify(|weather| *weather = Weather { forgotten: weather.forgotten, ..Weather::default() });
+    }
+}
+
+async fn serve(listener: TcpListener, server: u16, weather: watch::Receiver<Weather>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (client, _) = listener.accept().await.expect("a connection to a proxy");
+        connections.spawn(connection(client, server, weather.clone()));
+    }
+}
+
+async fn connection(mut client: TcpStream, server: u16, mut weather: watch::Receiver<Weather>) {
+    let mut cut = weather.clone();
+    let since = weather.borrow().forgotten;
+    // Without a server the process sees a connection that breaks, as it would without a proxy.
+    let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await else { return };
+    for stream in [&client, &server] {
+        stream.set_nodelay(true).expect("a socket without delay");
+    }
+    let is_cut = {
+        let (client_read, client_write) = client.split();
+        let (server_read, server_write) = server.split();
+        tokio::select! {
+            biased;
+            _ = cut.wait_for(|weather| weather.is_cut) => true,
+            () = pump(client_read, server_write, Way::ToServer, since, weather.clone()) => false,
+            () = pump(server_read, client_write, Way::FromServer, since, weather.clone()) => false,
+        }
+    };
+    if is_cut {
+        for stream in [&client, &server] {
+            stream.set_zero_linger().expect("a socket to reset");
+        }
+    } else {
+        // One side has closed in silence; the other one is not told before it can be heard.
+        let _healed = weather.wait_for(|weather| !weather.to_server_silent && !weather.from_server_silent).await;
+    }
+}
+
+/// Carries one direction until its end.
+async fn pump(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    way: Way,
+    since: u32,
+    mut weather: watch::Receiver<Weather>,
+) {
+    let (sender, mut pieces) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_MAX);
+    let seen = weather.clone();
+    let read = async move {
+        let mut chunk = vec![0; CHUNK];
+        while let Ok(n @ 1..) = from.read(&mut chunk).await {
+            let due = Instant::now() + seen.borrow().delay;
+            if sender.send((due, chunk.get(..n).unwrap_or_default().to_vec())).await.is_err() {
+                return;
+            }
+        }
+    };
+    let write = async move {
+        while let Some((due, piece)) = pieces.recv().await {
+            sleep_until(due).await;
+            let can_pass = weather.wait_for(|weather| !weather.is_silent(way, since)).await.is_ok();
+            if !can_pass || to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(read, write);
+}

@@ -1,0 +1,115 @@
+//! Three servers from the configurations in `nats/cluster`: everything is there three times, and no death of one of them
+//! is noticed by more than a delay.
+
+use std::time::Duration;
+
+use rr_schemas::{decision::RunStatus, id::RunId};
+use rr_tests::{TestMesh, Timing, cluster::SERVERS, cluster::Servers, eventually, verdict::Verdict};
+
+/// How long runs of a few seconds may take when a server dies meanwhile. An election takes 5 to 8 s; what was delivered
+/// and not acknowledged comes again after 5 s, and what was on its way to a worker after 30 s.
+const END: Duration = Duration::from_mins(2);
+
+/// A fan, a chain and a claimed job; about three seconds.
+const MIXED: &str = r#"
+name: mixed
+slots:
+  - - { name: fan, run: [sleep, "0.3"], hosts: "h[1-12]", parallelism: 3 }
+    - { name: claimed, run: [sleep, "1"], hosts: "c[1-2]", on_lost: hold }
+    - { name: retried, shell: '[ "$RR_ATTEMPT" -ge 2 ]', hosts: "r[1-2]", retry: { attempts: 3, delay: 1s } }
+  - - { name: second, run: [sleep, "0.5"], hosts: "h[1-4]" }
+  - - { name: last, run: [sleep, "0.5"] }
+"#;
+
+async fn served() -> (TestMesh<Servers>, Vec<rr_tests::Running>) {
+    let mesh = TestMesh::cluster(Timing::Default).await;
+    let mut processes = vec![mesh.coordinator(), mesh.coordinator()];
+    mesh.is_made().await;
+    for name in ["w1", "w2"] {
+        let args: &[&str] =
+            if name == "w1" { &["--all-hosts", "--queues", "default"] } else { &["--queues", "default"] };
+        processes.push(mesh.worker(name, args));
+    }
+    mesh.has_workers(2).await;
+    mesh.write("mixed.yaml", MIXED);
+    (mesh, processes)
+}
+
+async fn publish(mesh: &TestMesh<Servers>, id: &str) -> RunId {
+    let _id = mesh.rr(["publish", "mixed.yaml", "--id", id]).run().await.exits(0);
+    id.parse().unwrap()
+}
+
+/// Waits until the first tasks of a run are under way.
+async fn begun(mesh: &TestMesh<Servers>, run: &RunId) {
+    eventually("beginning of the run", END, async || {
+        let handle = mesh.mesh().await?;
+        let status = handle.status(run).await.map_err(|error| error.to_string())?;
+        status.map(|_| ()).ok_or("no status")?;
+        Ok::<(), String>(())
+    })
+    .await;
+}
+
+async fn ends_right(mesh: &TestMesh<Servers>, run: &RunId) {
+    let view = mesh.ended(run, END).await;
+    assert_eq!(view.status, RunStatus::Succeeded, "{run}");
+    let handle = eventually("connection", END, async || mesh.mesh().await).await;
+    let _verdict = Verdict::of(&handle, run, Timing::Default).await;
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_three_copies_of_everything() {
+    let mesh = TestMesh::cluster(Timing::Default).await;
+    let mut coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    coordinator.has_written("copies=3", END).await;
+    let _worker = mesh.worker("w1", &["--all-hosts", "--queues", "default"]);
+    mesh.has_workers(1).await;
+    eventually("copies", END, async || {
+        for server in 0..SERVERS {
+            let streams = mesh.streams(server).await?;
+            let names: Vec<&str> = streams.iter().filter_map(|stream| stream["name"].as_str()).collect();
+            for name in ["RR_EVENTS", "RR_WORK", "RR_OUTPUT", "RR_QUARANTINE", "KV_rr-runs", "KV_rr-workers"] {
+                if !names.contains(&name) {
+                    return Err(format!("server {server} has only {names:?}"));
+                }
+            }
+            for stream in &streams {
+                assert_eq!(stream["config"]["num_replicas"], 3, "{stream}");
+            }
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn runs_survive_the_death_of_every_leader() {
+    let (mut mesh, mut processes) = served().await;
+    let partition = Some("p0");
+    let leaders = [
+        ("RR_EVENTS", None),
+        ("RR_WORK", None),
+        ("RR_EVENTS", partition),
+        ("RR_WORK", Some("w-w1")),
+        ("KV_rr-runs", None),
+    ];
+    for (n, (stream, consumer)) in leaders.into_iter().enumerate() {
+        let mut runs = Vec::new();
+        for part in 0..3 {
+            runs.push(publish(&mesh, &format!("r{n}{part}")).await);
+        }
+        begun(&mesh, &runs[0]).await;
+        let victim = mesh.leader(stream, consumer).await;
+        mesh.kill_server(victim).await;
+        for run in &runs {
+            ends_right(&mesh, run).await;
+        }
+        mesh.start_server(victim).await;
+        mesh.is_healthy(victim).await;
+    }
+    for process in &mut processes {
+        assert!(process.runs(), "{}", process.stderr());
+    }
+}

@@ -1,0 +1,179 @@
+//! Links that break: for a moment or for long, with a word or without one, in one direction or both, and slow ones. Nobody
+//! is called lost who is only cut off from the one who would say so, and what ended meanwhile is reported.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rr_schemas::{
+    decision::{Event, RunStatus},
+    id::RunId,
+    report::Outcome,
+};
+use rr_tests::{Proxy, Running, TestMesh, Timing, Way, eventually, verdict::Verdict};
+use tokio::time::sleep;
+
+/// How long anything here may take.
+const END: Duration = Duration::from_mins(2);
+
+/// Each attempt notes that it starts, lasts until somebody says so, and notes that it ends.
+const NOTED: &str = r#"
+name: noted
+slots:
+  - - name: noted
+      shell: 'echo "$RR_HOST" >> "$RR_PARAM_DIR/starts"; while [ ! -e "$RR_PARAM_DIR/enough" ]; do sleep 0.05; done; echo "$RR_HOST" >> "$RR_PARAM_DIR/ends"'
+      hosts: "h[1-4]"
+      on_lost: LOST
+params: { dir: { type: string } }
+"#;
+
+async fn publish(mesh: &TestMesh, id: &str, on_lost: &str) -> RunId {
+    mesh.write("noted.yaml", NOTED.replace("LOST", on_lost));
+    let dir = format!("dir={}", mesh.path("").display());
+    let _id = mesh.rr(["publish", "noted.yaml", "--id", id, "--set", &dir]).run().await.exits(0);
+    id.parse().unwrap()
+}
+
+/// The lines of a file that attempts write.
+fn noted(mesh: &TestMesh, name: &str) -> Vec<String> {
+    mesh.read(name).lines().map(str::to_owned).collect()
+}
+
+async fn all_have(mesh: &TestMesh, name: &str) {
+    eventually(&format!("all {name}"), END, async || {
+        let found = noted(mesh, name);
+        if found.len() >= 4 { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+}
+
+/// The run succeeds, by its history as well, each attempt has started once, and nobody was called lost.
+async fn succeeds_without_a_loss(mesh: &TestMesh, run: &RunId, timing: Timing) {
+    assert_eq!(mesh.ended(run, END).await.status, RunStatus::Succeeded);
+    let starts = noted(mesh, "starts");
+    assert_eq!((starts.len(), starts.iter().collect::<BTreeSet<_>>().len()), (4, 4), "{starts:?}");
+    let handle = mesh.mesh().await.unwrap();
+    let verdict = Verdict::of(&handle, run, timing).await;
+    let lost = |event: &&Event| matches!(event, Event::Ended { end, .. } if end.outcome == Outcome::Lost);
+    assert_eq!(verdict.events().filter(lost).count(), 0);
+}
+
+/// One worker for each host, each behind a network of its own.
+async fn four_workers(mesh: &TestMesh) -> (Vec<Proxy>, Vec<Running>) {
+    let (mut proxies, mut workers) = (Vec::new(), Vec::new());
+    for n in 1..=4 {
+        let proxy = Proxy::to(mesh.address().port()).await;
+        workers.push(mesh.worker_via(&proxy, &format!("w{n}"), &["--hosts", &format!("h{n}")]));
+        proxies.push(proxy);
+    }
+    mesh.has_workers(4).await;
+    for worker in &mut workers {
+        worker.has_written("worker ready", END).await;
+    }
+    (proxies, workers)
+}
+
+fn break_each(proxies: &[Proxy]) {
+    proxies[0].cut();
+    proxies[1].silence_both();
+    proxies[2].silence(Way::ToServer);
+    proxies[3].silence(Way::FromServer);
+}
+
+#[tokio::test]
+async fn what_ends_while_the_link_is_broken_is_reported_when_it_is_back() {
+    let mesh = TestMesh::bare(Timing::Default).await;
+    let _coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let (proxies, _workers) = four_workers(&mesh).await;
+    let run = publish(&mesh, "broken", "retry").await;
+    all_have(&mesh, "starts").await;
+    break_each(&proxies);
+    mesh.write("enough", "");
+    all_have(&mesh, "ends").await;
+    for proxy in &proxies {
+        proxy.heal();
+    }
+    succeeds_without_a_loss(&mesh, &run, Timing::Default).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_away_longer_than_its_presence_goes_on_with_what_it_holds() {
+    let mesh = TestMesh::bare(Timing::Short).await;
+    let _coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let (proxies, mut workers) = four_workers(&mesh).await;
+    let run = publish(&mesh, "away", "hold").await;
+    all_have(&mesh, "starts").await;
+    break_each(&proxies);
+    mesh.has_workers(0).await;
+    mesh.write("enough", "");
+    all_have(&mesh, "ends").await;
+    assert!(!mesh.mesh().await.unwrap().status(&run).await.unwrap().unwrap().view.status.is_final());
+    for proxy in &proxies {
+        proxy.heal();
+    }
+    assert_eq!(mesh.ended(&run, END).await.status, RunStatus::Succeeded);
+    assert_eq!(noted(&mesh, "starts").len(), 4);
+    let _verdict = Verdict::of(&mesh.mesh().await.unwrap(), &run, Timing::Short).await;
+    mesh.has_workers(4).await;
+    for worker in &mut workers {
+        assert!(worker.runs(), "{}", worker.stderr());
+    }
+}
+
+#[tokio::test]
+async fn a_coordinator_that_is_cut_off_calls_nobody_lost() {
+    let mesh = TestMesh::bare(Timing::Short).await;
+    let proxy = Proxy::to(mesh.address().port()).await;
+    let mut coordinator = mesh.coordinator_via(&proxy);
+    mesh.is_made().await;
+    let (_good, _workers) = four_workers(&mesh).await;
+    let run = publish(&mesh, "alone", "fail").await;
+    all_have(&mesh, "starts").await;
+    let breaks: [fn(&Proxy); 4] =
+        [Proxy::cut, Proxy::silence_both, |proxy| proxy.silence(Way::ToServer), |proxy| proxy.silence(Way::FromServer)];
+    for broken in breaks {
+        broken(&proxy);
+        // Longer than presence, leases and everything else that could run out meanwhile.
+        sleep(Duration::from_secs(5)).await;
+        proxy.heal();
+        // It works again, and looks after the run.
+        sleep(Duration::from_secs(4)).await;
+        assert!(coordinator.runs(), "{}", coordinator.stderr());
+    }
+    mesh.write("enough", "");
+    succeeds_without_a_loss(&mesh, &run, Timing::Short).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_the_network_forgot_is_made_anew_before_anybody_is_missed() {
+    let mesh = TestMesh::bare(Timing::Default).await;
+    let proxy = Proxy::to(mesh.address().port()).await;
+    let _coordinator = mesh.coordinator_via(&proxy);
+    mesh.is_made().await;
+    let (proxies, _workers) = four_workers(&mesh).await;
+    for proxy in proxies.iter().chain([&proxy]) {
+        proxy.forget();
+    }
+    let run = publish(&mesh, "forgotten", "fail").await;
+    all_have(&mesh, "starts").await;
+    mesh.write("enough", "");
+    succeeds_without_a_loss(&mesh, &run, Timing::Default).await;
+}
+
+#[tokio::test]
+async fn a_slow_network_is_only_slow() {
+    let mesh = TestMesh::bare(Timing::Default).await;
+    let (near, far) = (Proxy::to(mesh.address().port()).await, Proxy::to(mesh.address().port()).await);
+    for proxy in [&near, &far] {
+        proxy.delay(Duration::from_millis(300));
+    }
+    let _coordinators = [mesh.coordinator_via(&near), mesh.coordinator()];
+    mesh.is_made().await;
+    let _worker = mesh.worker_via(&far, "w1", &["--hosts", "h[1-4]", "--queues", "default"]);
+    mesh.has_workers(1).await;
+    let run = publish(&mesh, "slow", "fail").await;
+    all_have(&mesh, "starts").await;
+    mesh.write("enough", "");
+    succeeds_without_a_loss(&mesh, &run, Timing::Default).await;
+}

@@ -1,0 +1,127 @@
+//! The bad network of the other tests, by itself, in front of a server that says everything back.
+
+use std::time::Duration;
+
+use rr_tests::{Proxy, Way, eventually};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+const LIMIT: Duration = Duration::from_secs(10);
+/// How long nothing must come before it counts as nothing.
+const NOTHING: Duration = Duration::from_millis(200);
+
+/// A network with an echo behind it, and a connection through it.
+async fn echo() -> (Proxy, TcpStream, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut served = JoinSet::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            served.spawn(async move {
+                let (mut read, mut write) = stream.split();
+                let _copied = tokio::io::copy(&mut read, &mut write).await;
+            });
+        }
+    });
+    let proxy = Proxy::to(port).await;
+    let stream = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+    (proxy, stream, tasks)
+}
+
+async fn says_back(stream: &mut TcpStream, text: &[u8]) {
+    stream.write_all(text).await.unwrap();
+    hears(stream, text).await;
+}
+
+async fn hears(stream: &mut TcpStream, text: &[u8]) {
+    let mut heard = vec![0; text.len()];
+    timeout(LIMIT, stream.read_exact(&mut heard)).await.unwrap().unwrap();
+    assert_eq!(heard, text);
+}
+
+async fn hears_nothing(stream: &mut TcpStream) {
+    let mut heard = [0; 1];
+    assert!(timeout(NOTHING, stream.read(&mut heard)).await.is_err(), "something came through");
+}
+
+#[tokio::test]
+async fn what_is_said_comes_through_whole_and_in_order() {
+    let (_proxy, mut stream, _tasks) = echo().await;
+    let text: Vec<u8> = (0..1_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    let (mut read, mut write) = stream.split();
+    let (said, heard) = (text.clone(), async {
+        let mut heard = vec![0; text.len()];
+        read.read_exact(&mut heard).await.unwrap();
+        heard
+    });
+    let (written, heard) = tokio::join!(write.write_all(&said), heard);
+    written.unwrap();
+    assert_eq!(heard, text);
+}
+
+#[tokio::test]
+async fn a_delay_counts_in_each_direction() {
+    let (proxy, mut stream, _tasks) = echo().await;
+    proxy.delay(Duration::from_millis(100));
+    let asked = Instant::now();
+    says_back(&mut stream, b"slow").await;
+    assert!(asked.elapsed() >= Duration::from_millis(200), "{:?}", asked.elapsed());
+    proxy.heal();
+    says_back(&mut stream, b"fast").await;
+}
+
+#[tokio::test]
+async fn silence_keeps_everything_until_it_heals() {
+    for ways in [&[Way::ToServer][..], &[Way::FromServer], &[Way::ToServer, Way::FromServer]] {
+        let (proxy, mut stream, _tasks) = echo().await;
+        says_back(&mut stream, b"before").await;
+        for way in ways {
+            proxy.silence(*way);
+        }
+        stream.write_all(b"meanwhile").await.unwrap();
+        hears_nothing(&mut stream).await;
+        // Whoever connects now gets a connection on which nothing is heard.
+        let mut other = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+        other.write_all(b"hello?").await.unwrap();
+        hears_nothing(&mut other).await;
+        proxy.heal();
+        hears(&mut stream, b"meanwhile").await;
+        hears(&mut other, b"hello?").await;
+    }
+}
+
+#[tokio::test]
+async fn a_cut_resets_what_there_is_and_what_comes_until_it_heals() {
+    let (proxy, mut stream, _tasks) = echo().await;
+    says_back(&mut stream, b"before").await;
+    proxy.cut();
+    let reset = timeout(LIMIT, stream.read_u8()).await.unwrap();
+    assert_eq!(reset.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    if let Ok(mut other) = TcpStream::connect(("127.0.0.1", proxy.port())).await {
+        assert!(timeout(LIMIT, other.read_u8()).await.unwrap().is_err());
+    }
+    proxy.heal();
+    eventually("connection", LIMIT, async || {
+        let mut again = TcpStream::connect(("127.0.0.1", proxy.port())).await?;
+        again.write_all(b"x").await?;
+        again.read_u8().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_forgotten_connection_stays_silent_and_a_new_one_is_good() {
+    let (proxy, mut stream, _tasks) = echo().await;
+    says_back(&mut stream, b"before").await;
+    proxy.forget();
+    stream.write_all(b"hello?").await.unwrap();
+    hears_nothing(&mut stream).await;
+    let mut other = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+    says_back(&mut other, b"hello").await;
+    proxy.heal();
+    hears_nothing(&mut stream).await;
+}
