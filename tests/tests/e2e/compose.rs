@@ -107,8 +107,9 @@ fn filled(text: &str) -> String {
     let mut parts = text.split("${");
     let mut filled = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let (variable, rest) = part.split_once('}').expect("an end of the variable");
-        let (_name, default) = variable.split_once(":-").expect("a default, so that it works from a clean clone");
+        let (variable, rest) = part.split_once('}').unwrap();
+        // Without a default it would not work from a clean clone.
+        let (_name, default) = variable.split_once(":-").unwrap();
         filled += &format!("{default}{rest}");
     }
     filled
@@ -151,7 +152,7 @@ async fn start(places: &mut Places<'_>, all: &Compose, name: &str) -> Running {
 
 async fn is_healthy(places: &mut Places<'_>, all: &Compose, name: &str) {
     let service = &all.services[name];
-    let test = &service.healthcheck.as_ref().expect("a check of health").test;
+    let test = &service.healthcheck.as_ref().unwrap().test;
     let url = places.local(name, service, test.last().unwrap());
     eventually(&format!("health of {name}"), READY, async || http::get(&url).await).await;
 }
