@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use rr_core::{Plan, plan::Targets};
-use rr_nats::LANE_HOSTS_MAX;
+use rr_nats::{LANE_HOSTS_MAX, PresenceError};
 use rr_schemas::{
     flow::select::Labels,
     host::HostSet,
@@ -185,8 +185,11 @@ pub(crate) fn worker_told(error: &StartError) -> CliError {
         StartError::Taken { .. } | StartError::Join(JoinError::Refused { .. }) => {
             CliError::new(Exit::Taken, chain(error))
         }
-        StartError::Mesh(error) | StartError::Join(JoinError::Mesh(error)) => mesh::told(error),
-        StartError::Ledger(_) | StartError::Workdir(..) | StartError::Presence(_) => {
+        StartError::Mesh(error)
+        | StartError::Join(JoinError::Mesh(error))
+        | StartError::Presence(PresenceError::Read(error)) => mesh::told(error),
+        StartError::Presence(PresenceError::Publish(error)) => mesh::publish_told(error),
+        StartError::Ledger(_) | StartError::Workdir(..) | StartError::Presence(PresenceError::Taken { .. }) => {
             CliError::new(Exit::Config, chain(error))
         }
         StartError::Bug(_) => CliError::bug(chain(error)),

@@ -41,7 +41,7 @@ struct Listed {
 /// Lists runs.
 pub(crate) async fn ls(ctx: &Context, args: &LsArgs) -> Result<Exit, CliError> {
     let mut listed = Vec::new();
-    if let Some(place) = Place::find(ctx) {
+    if let Some(place) = Place::find(ctx)? {
         let mesh = place.connect("ls").await?;
         let statuses = mesh.statuses().await.map_err(|error| mesh::told(&error))?;
         listed.extend(statuses.into_iter().map(|entry| Listed {

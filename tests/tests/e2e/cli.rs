@@ -191,8 +191,8 @@ async fn what_is_wrong_with_a_mesh_is_told_apart_within_seconds() {
         (format!("tls://127.0.0.1:{port}"), None, 69, "127.0.0.1"),
         (format!("nats://127.0.0.1:{port}"), None, 77, "login"),
         (format!("nats://rr:wrong@127.0.0.1:{port}"), None, 77, "login"),
-        (format!("nats://127.0.0.1:{port}"), Some("gone.creds"), 66, "gone.creds"),
-        (format!("nats://127.0.0.1:{port}"), Some("open.creds"), 77, "chmod 600"),
+        (format!("nats://127.0.0.1:{port}"), Some("gone.creds"), 78, "gone.creds"),
+        (format!("nats://127.0.0.1:{port}"), Some("open.creds"), 78, "chmod 600"),
         (format!("nats://127.0.0.1:{port}"), Some("wrong.creds"), 78, "wrong.creds"),
     ] {
         let creds = creds.into_iter().flat_map(|path| ["--creds", path]);

@@ -11,6 +11,7 @@
 mod bad_input;
 mod cli;
 mod compat;
+mod connect;
 mod examples;
 mod faults;
 mod hostile;
