@@ -291,7 +291,13 @@ mod tests {
 
     #[test]
     fn what_no_worker_can_be_told_is_refused() {
-        let args = |args: ServeArgs| WorkerArgs { name: None, serve: args, labels: Vec::new(), state_dir: None };
+        let args = |args: ServeArgs| WorkerArgs {
+            name: None,
+            serve: args,
+            labels: Vec::new(),
+            state_dir: None,
+            print_unit: false,
+        };
         let all = || ServeArgs { all_hosts: true, ..ServeArgs::default() };
         let hosts = ServeArgs { hosts: Some("db[1-".to_owned()), ..ServeArgs::default() };
         let queues = ServeArgs { queues: Some("a::b".to_owned()), ..ServeArgs::default() };
@@ -317,6 +323,7 @@ mod tests {
             serve: ServeArgs { all_hosts: true, ..ServeArgs::default() },
             labels: vec!["zone=a=b".to_owned()],
             state_dir: None,
+            print_unit: false,
         };
         let options = of_worker(&context(&[]), &args).unwrap();
         assert_eq!(options.state_dir, PathBuf::from("/h/.local/state/rr/worker-w1"));

@@ -2,6 +2,8 @@
 
 use rr_coordinator::Coordinator;
 
+use super::unit;
+use crate::cli::CoordinatorArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -12,7 +14,10 @@ use crate::signals::Signals;
 const PARTITIONS: u16 = 8;
 
 /// Runs until it is told to stop; a second signal ends it at once.
-pub(crate) async fn coordinator(ctx: &Context) -> Result<Exit, CliError> {
+pub(crate) async fn coordinator(ctx: &Context, args: &CoordinatorArgs) -> Result<Exit, CliError> {
+    if args.print_unit {
+        return unit::print_coordinator(ctx);
+    }
     let mut signals = Signals::new()?;
     let place = Place::need(ctx)?;
     let link = place.link("coordinator").await?;

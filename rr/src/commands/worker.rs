@@ -6,6 +6,7 @@ use rr_nats::{Link, Mesh};
 use rr_worker::{Handlers, Options, Worker};
 use tokio::time::sleep;
 
+use super::unit;
 use crate::cli::WorkerArgs;
 use crate::context::Context;
 use crate::error::{CliError, chain};
@@ -44,6 +45,9 @@ async fn made(link: &Link) -> Result<Mesh, CliError> {
 pub(crate) async fn worker(ctx: &Context, args: &WorkerArgs) -> Result<Exit, CliError> {
     let mut signals = Signals::new()?;
     let options = roles::of_worker(ctx, args)?;
+    if args.print_unit {
+        return unit::print_worker(ctx, args, &options);
+    }
     files::make_dir(&options.state_dir)?;
     let place = Place::need(ctx)?;
     let name = format!("worker {}", options.name);

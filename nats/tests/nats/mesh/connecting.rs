@@ -9,7 +9,7 @@ use rr_nats::{
 use tokio::net::TcpListener;
 
 use super::{
-    cancel, custom::Custom, entity, name, options, presence::presence, quick, report, run, soon, worker, world,
+    cancel, custom::Custom, entity, name, options, presence::presence, quick, report, run, soon, until, worker, world,
 };
 
 pub(super) async fn failure(options: &ConnectOptions) -> ConnectError {
