@@ -72,7 +72,7 @@ fn worker_unit(ctx: &Context, args: &WorkerArgs, options: &Options) -> Result<Un
     if args.serve.capacity.is_some() || ctx.config.worker.capacity.is_some() {
         words.extend(["--capacity".to_owned(), options.capacity.to_string()]);
     }
-    for (key, value) in &options.labels {
+    for (key, value) in options.labels.iter() {
         words.extend(["--label".to_owned(), format!("{key}={value}")]);
     }
     let own_dir = args.state_dir.as_ref().or(ctx.config.worker.state_dir.as_ref());
