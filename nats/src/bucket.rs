@@ -57,7 +57,7 @@ impl Bucket {
         let mut headers = HeaderMap::new();
         expecting(&mut headers, expected, None);
         set_ttl(&mut headers, ttl);
-        link.publish(json_message(subject::bucket_key(self.name, key), headers, body)).await
+        link.publish(json_message(self.written(link, key), headers, body)).await
     }
 
     /// Removes a key if its newest message is `expected`. The note of it stays for `ttl`, or for good.
@@ -72,8 +72,12 @@ impl Bucket {
         set_ttl(&mut headers, ttl);
         headers.insert(header::KV_OPERATION, "DEL");
         expecting(&mut headers, expected, None);
-        let message = json_message(subject::bucket_key(self.name, key), headers, Vec::new());
+        let message = json_message(self.written(link, key), headers, Vec::new());
         link.publish(message).await.map(|_| ())
+    }
+
+    fn written(self, link: &Link, key: &str) -> String {
+        link.key_subject(subject::bucket_key(self.name, key))
     }
 
     /// A reader of every key under `filter`, newest values first of all.

@@ -3,7 +3,12 @@
 //! Invariant: a first connection that cannot be made is reported within seconds and by its cause; one that was made once
 //! is made again for ever.
 
+mod address;
+mod explain;
+mod login;
+
 use std::{
+    fmt,
     path::PathBuf,
     sync::{
         Arc,
@@ -12,13 +17,13 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{ConnectErrorKind, Event, ServerAddr, ServerError};
+use async_nats::{Client, Event, ServerAddr, ServerError};
 use serde::Deserialize;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     error::Error,
-    link::{DEADLINE, Link},
+    link::{DEADLINE, Link, Parts},
     mux::{self, Mux, Waiters},
 };
 
@@ -38,32 +43,110 @@ const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Messages that may wait for the connection; more than the publishes that a process has in flight.
 const SEND_QUEUE: usize = 8_192;
 
-/// How to connect.
-#[derive(Clone, Debug)]
+/// Tries of a first connection that breaks while it is made: what the server said before it closed can be lost.
+const TRIES: u32 = 3;
+
+/// How to connect. Of several ways to log in the first one counts, in the order in which they stand here.
+#[derive(Clone)]
 pub struct ConnectOptions {
-    /// `nats://host:port` or `tls://host:port`, several with commas between; may hold `user:password@`.
+    /// `nats://host:port` or `tls://host:port`, several with commas between; may hold `user:password@` or `token@`.
     pub server: String,
-    /// User, where the URL holds none.
+    /// A credentials file: a user's JWT and seed.
+    pub creds: Option<PathBuf>,
+    /// The same without a file.
+    pub jwt: Option<UserJwt>,
+    /// A file with the seed of a user's nkey.
+    pub nkey: Option<PathBuf>,
+    /// User; before whom the URL names.
     pub user: Option<String>,
     /// Password of the user.
     pub password: Option<String>,
-    /// A credentials file.
-    pub creds: Option<PathBuf>,
+    /// A token.
+    pub token: Option<String>,
+    /// What is asked of TLS.
+    pub tls: TlsOptions,
     /// Name of the connection, for people: `rr worker w1`.
     pub name: String,
     /// Where answers come, `_INBOX` unless permissions give each process its own.
     pub inbox_prefix: Option<String>,
+    /// Where `JetStream`'s API is, for a mesh behind a leaf node or in another account; `$JS.API` by default.
+    pub api_prefix: Option<String>,
+}
+
+/// What is asked of TLS. Whoever names any of it never talks without TLS.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TlsOptions {
+    /// Certificates of the authorities that are trusted, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// The certificate that is shown.
+    pub client: Option<ClientCertificate>,
+    /// Whether the server speaks TLS from the first byte.
+    pub first: TlsFirst,
+}
+
+/// Who begins.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TlsFirst {
+    /// The server says in plain text who it is, then TLS begins, if it has it.
+    #[default]
+    No,
+    /// TLS begins at once.
+    Yes,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientCertificate {
+    /// The file of the certificate.
+    pub cert: PathBuf,
+    /// The file of its key.
+    pub key: PathBuf,
+}
+
+/// A user's JWT with the seed that signs for it.
+#[derive(Clone, Eq, PartialEq)]
+pub struct UserJwt {
+    /// The JWT.
+    pub jwt: String,
+    /// The seed; a JWT of a bearer needs none.
+    pub seed: Option<String>,
+}
+
+impl fmt::Debug for UserJwt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserJwt").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectOptions")
+            .field("server", &address::without_password(&self.server))
+            .field("creds", &self.creds)
+            .field("nkey", &self.nkey)
+            .field("user", &self.user)
+            .field("tls", &self.tls)
+            .field("name", &self.name)
+            .field("inbox_prefix", &self.inbox_prefix)
+            .field("api_prefix", &self.api_prefix)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
         Self {
             server: DEFAULT_SERVER.to_owned(),
+            creds: None,
+            jwt: None,
+            nkey: None,
             user: None,
             password: None,
-            creds: None,
+            token: None,
+            tls: TlsOptions::default(),
             name: "rr".to_owned(),
             inbox_prefix: None,
+            api_prefix: None,
         }
     }
 }
@@ -77,9 +160,38 @@ pub enum ConnectError {
     /// No server there.
     #[error("cannot reach a NATS server at {0}")]
     Unreachable(String),
+    /// The server's certificate is not to be trusted.
+    #[error("the server cannot be trusted: {0}")]
+    Untrusted(String),
     /// The server refuses us.
     #[error("the server refuses the login: {0}")]
     Auth(String),
+    /// The account may not read its own answers.
+    #[error("permission denied: subscribe to {subject}, where answers come")]
+    InboxDenied {
+        /// The subject.
+        subject: String,
+    },
+    /// A file that the login needs cannot be used.
+    #[error("cannot use the {what} {path}: {why}", path = .path.display())]
+    BadFile {
+        /// What it is: `credentials`.
+        what: &'static str,
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file with a secret in it that others than its owner can read.
+    #[error("{what} {path}: permissions {mode:04o} are too open", path = .path.display())]
+    OpenFile {
+        /// What it is: `credentials`.
+        what: &'static str,
+        /// Its path.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// The server is too old.
     #[error("nats-server {found} is too old, 2.14 or newer is needed")]
     TooOld {
@@ -96,7 +208,7 @@ pub enum ConnectError {
 /// # Errors
 /// [`ConnectError`], within about five seconds; where several servers are named, two for each.
 pub async fn connect(options: &ConnectOptions) -> Result<Link, ConnectError> {
-    let addresses = addresses(&options.server)?;
+    let addresses = address::parse(&options.server)?;
     let waiters = Arc::new(Waiters::default());
     let (connected_sender, connected) = watch::channel(true);
     let prefix = inbox(options.inbox_prefix.as_deref());
@@ -109,29 +221,47 @@ pub async fn connect(options: &ConnectOptions) -> Result<Link, ConnectError> {
     };
     let each = if addresses.len() > 1 { CONNECT_DEADLINE_EACH } else { CONNECT_DEADLINE };
     let all = each * u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-    let client_options = client_options(options, login(options, &addresses), handler).await?.connection_timeout(each);
-    let place = shown(&addresses);
-    let attempt = tokio::time::timeout(all, client_options.connect(addresses)).await;
+    let client_options = client_options(options, handler).connection_timeout(each);
+    let client_options = login::apply(client_options, options, &addresses).await?;
+    let place = address::shown(&addresses);
+    let attempt = tokio::time::timeout(all, first(client_options, &addresses)).await;
     let client = match attempt {
         Ok(Ok(client)) => client,
-        Ok(Err(error)) => return Err(explain(&error, &place)),
+        Ok(Err(error)) => return Err(login::with_validity(explain::explain(&error, &place), options).await),
         Err(_) => return Err(ConnectError::Unreachable(format!("{place}: no answer"))),
     };
     established.store(true, Ordering::Relaxed);
+    let subject = format!("{prefix}*");
     let inbox = client
-        .subscribe(format!("{prefix}*"))
+        .subscribe(subject.clone())
         .await
         .map_err(|error| ConnectError::Unreachable(format!("{place}: {error}")))?;
     let mut tasks = JoinSet::new();
     tasks.spawn(mux::serve(inbox, prefix.len(), Arc::clone(&waiters)));
     let mux = Mux::new(client.clone(), prefix, Arc::clone(&waiters));
-    let link = Link::new(client, mux, waiters, connected, tasks);
-    check(&link).await?;
+    let api_prefix = options.api_prefix.clone();
+    let link = Link::new(Parts { client, mux, waiters, connected, tasks, api_prefix });
+    check(&link, subject).await?;
     Ok(link)
 }
 
+/// Makes the first connection; one that breaks at once is tried again, for its cause.
+async fn first(
+    options: async_nats::ConnectOptions,
+    addresses: &[ServerAddr],
+) -> Result<Client, async_nats::ConnectError> {
+    let mut left = TRIES;
+    loop {
+        left -= 1;
+        match options.clone().connect(addresses).await {
+            Err(error) if left > 0 && explain::is_broken(&error) => {}
+            attempt => return attempt,
+        }
+    }
+}
+
 /// Refuses a server that cannot carry a mesh.
-async fn check(link: &Link) -> Result<(), ConnectError> {
+async fn check(link: &Link, inbox: String) -> Result<(), ConnectError> {
     #[derive(Deserialize)]
     struct Account {}
 
@@ -145,6 +275,7 @@ async fn check(link: &Link) -> Result<(), ConnectError> {
         // A cluster without a leader for the moment: whoever asks for more tries again.
         Err(Error::Unreachable(_)) if link.is_clustered() => Ok(()),
         Err(Error::JetStreamOff | Error::Unreachable(_)) => Err(ConnectError::JetStreamOff),
+        Err(Error::Denied { .. }) if link.is_inbox_denied() => Err(ConnectError::InboxDenied { subject: inbox }),
         // A worker's account may well not ask for this; what it may not do shows when it does it.
         Ok(Account {}) | Err(_) => Ok(()),
     }
@@ -161,6 +292,7 @@ impl Handler {
     fn handle(&self, event: Event) {
         match event {
             Event::Connected => {
+                self.waiters.connected();
                 self.connected.send_replace(true);
             }
             Event::Closed => {
@@ -181,41 +313,18 @@ impl Handler {
             }
             Event::LameDuckMode => tracing::info!("the server is about to stop"),
             Event::Draining => tracing::debug!("the connection is being closed"),
+            // The server is there and does not want us any more: nobody finds out from its silence.
+            Event::ClientError(error) if error.to_string().contains("authorization") => {
+                tracing::warn!(%error, "the server refuses the login; trying again");
+            }
             Event::ClientError(error) => tracing::debug!(%error, "connecting again failed"),
         }
     }
 }
 
-/// User and password: those that are given, else those in the first address that has some.
-fn login(options: &ConnectOptions, addresses: &[ServerAddr]) -> Option<(String, String)> {
-    if let Some(user) = &options.user {
-        return Some((user.clone(), options.password.clone().unwrap_or_default()));
-    }
-    // The client reads them from an address and then does not use them.
-    let address = addresses.iter().find(|address| address.has_user_pass())?;
-    Some((decoded(address.username()?), decoded(address.password().unwrap_or_default())))
-}
-
-/// A part of a URL with its `%40` made `@`; what is no such code stays as it is.
-fn decoded(part: &str) -> String {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        let byte = code.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| *first == b'%');
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-async fn client_options(
-    options: &ConnectOptions,
-    login: Option<(String, String)>,
-    handler: Handler,
-) -> Result<async_nats::ConnectOptions, ConnectError> {
+fn client_options(options: &ConnectOptions, handler: Handler) -> async_nats::ConnectOptions {
     let handler = Arc::new(handler);
-    let mut client = async_nats::ConnectOptions::new()
+    let client = async_nats::ConnectOptions::new()
         .name(&options.name)
         .ping_interval(PING_EVERY)
         .max_reconnects(None)
@@ -225,19 +334,10 @@ async fn client_options(
             handler.handle(event);
             std::future::ready(())
         });
-    if let Some(prefix) = &options.inbox_prefix {
-        client = client.custom_inbox_prefix(prefix);
+    match &options.inbox_prefix {
+        Some(prefix) => client.custom_inbox_prefix(prefix),
+        None => client,
     }
-    if let Some((user, password)) = login {
-        client = client.user_and_password(user, password);
-    }
-    if let Some(path) = &options.creds {
-        client = client
-            .credentials_file(path)
-            .await
-            .map_err(|error| ConnectError::Auth(format!("credentials file {}: {error}", path.display())))?;
-    }
-    Ok(client)
 }
 
 /// The pause before the n-th try: none at first, then doubling, spread out so that a thousand workers do not come back
@@ -249,58 +349,6 @@ fn pause(attempt: usize) -> Duration {
     let doublings = u32::try_from(attempt.min(8)).unwrap_or(8);
     let longest = (Duration::from_millis(25) * 2_u32.pow(doublings)).min(RECONNECT_PAUSE_MAX);
     longest.mul_f64(0.5 + fastrand::f64() / 2.0)
-}
-
-fn addresses(text: &str) -> Result<Vec<ServerAddr>, ConnectError> {
-    let bad = |one: &str, why: &dyn std::fmt::Display| {
-        ConnectError::BadUrl(format!("{}: {why}", rr_schemas::text::Echo::new(&without_password(one))))
-    };
-    let mut found = Vec::new();
-    for one in text.split(',').map(str::trim) {
-        let address: ServerAddr = one.parse().map_err(|error| bad(one, &error))?;
-        match address.scheme() {
-            "nats" | "tls" if address.host().is_empty() => return Err(bad(one, &"no host")),
-            "nats" | "tls" => found.push(address),
-            _ => return Err(bad(one, &"begin it with nats:// or tls://")),
-        }
-    }
-    Ok(found)
-}
-
-/// The text of an address without what must not be shown.
-fn without_password(text: &str) -> String {
-    match (text.find("://"), text.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => {
-            format!("{}://…{}", text.get(..scheme).unwrap_or_default(), text.get(at..).unwrap_or_default())
-        }
-        _ => text.to_owned(),
-    }
-}
-
-fn shown(addresses: &[ServerAddr]) -> String {
-    let each = addresses.iter().map(|address| format!("{}:{}", address.host(), address.port()));
-    each.collect::<Vec<_>>().join(", ")
-}
-
-fn explain(error: &async_nats::ConnectError, place: &str) -> ConnectError {
-    let source = std::error::Error::source(error);
-    let cause = source.map_or_else(|| error.to_string(), ToString::to_string);
-    let is_garbled = source
-        .and_then(|source| source.downcast_ref::<std::io::Error>())
-        .is_some_and(|source| source.kind() == std::io::ErrorKind::InvalidData);
-    match error.kind() {
-        ConnectErrorKind::Io if is_garbled => {
-            ConnectError::Unreachable(format!("{place}: TLS failed, does the server speak it? {cause}"))
-        }
-        ConnectErrorKind::ServerParse => ConnectError::BadUrl(cause),
-        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => ConnectError::Auth(cause),
-        ConnectErrorKind::Tls => ConnectError::Unreachable(format!("{place}: TLS failed: {cause}")),
-        ConnectErrorKind::Dns => ConnectError::Unreachable(format!("{place}: the name has no address: {cause}")),
-        ConnectErrorKind::TimedOut => ConnectError::Unreachable(format!("{place}: no answer")),
-        ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {
-            ConnectError::Unreachable(format!("{place}: {cause}"))
-        }
-    }
 }
 
 /// A reply inbox of our own: `<prefix>.<random>.`.

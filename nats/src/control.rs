@@ -41,9 +41,10 @@ impl Mesh {
     /// Answers workers that want to join, in turn with the other coordinators.
     ///
     /// # Errors
-    /// [`Error`].
+    /// [`Error`]; [`Error::Denied`] when the account may not listen there.
     pub async fn serve_joins(&self) -> Result<JoinServer, Error> {
         let requests = self.link().subscribe(subject::JOINS.to_owned(), Some(GROUP)).await?;
+        self.link().subscribed(subject::JOINS).await?;
         Ok(JoinServer { link: self.link().clone(), requests })
     }
 
@@ -74,9 +75,11 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn controls(&self, worker: &WorkerName) -> Result<ControlFeed, Error> {
-        let messages = self.link().subscribe(subject::control(worker), None).await?;
-        // Whoever was told of the worker after this may talk to it.
+        let subject = subject::control(worker);
+        let messages = self.link().subscribe(subject.clone(), None).await?;
+        // Whoever was told of the worker after this may talk to it. One that cannot be told to stop must not work.
         self.link().flush().await?;
+        self.link().subscribed(&subject).await?;
         Ok(ControlFeed { link: self.link().clone(), messages })
     }
 }

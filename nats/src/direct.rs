@@ -53,7 +53,7 @@ async fn read_batch(
     }
     let request = Request { seq, next_by_subj: filter, batch: BATCH, max_bytes: BATCH_BYTES };
     let body = serde_json::to_vec(&request).map_err(|error| Error::Answer(error.to_string()))?;
-    let subject = format!("$JS.API.DIRECT.GET.{stream}");
+    let subject = link.api_subject(&format!("DIRECT.GET.{stream}"));
     let message = Outgoing::plain(subject.clone(), body);
     let mut answers = link.request_many(message, BATCH + 1, DEADLINE).await?;
     loop {

@@ -41,7 +41,7 @@ pub mod work;
 pub mod yardstick;
 
 pub use ack::Ack;
-pub use connect::{ConnectError, ConnectOptions, connect};
+pub use connect::{ClientCertificate, ConnectError, ConnectOptions, TlsFirst, TlsOptions, UserJwt, connect};
 pub use control::{ControlFeed, JoinRequest, JoinServer};
 pub use error::{Error, PublishError};
 pub use events::{EncodedDecision, First, StoredDecision, encode_decision, hash};

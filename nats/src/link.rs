@@ -8,7 +8,10 @@ use std::{
 use async_nats::{Client, HeaderMap, Message, Subject, Subscriber, connection::State};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -26,6 +29,11 @@ use crate::{
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 /// The same for requests that make the server create files or walk through a stream.
 pub(crate) const DEADLINE_LONG: Duration = Duration::from_secs(15);
+/// How long the client may take to tell us of a refusal that it has read.
+const REFUSAL_DELAY: Duration = Duration::from_millis(20);
+
+/// Where `JetStream`'s API is, unless somebody says otherwise.
+pub(crate) const API_PREFIX: &str = "$JS.API";
 
 /// After which time a request that may be repeated is repeated. A server of a cluster that dies takes requests with it, and
 /// one of two requests to make the same consumer at the same time is never answered.
@@ -43,19 +51,41 @@ struct Inner {
     mux: Mux,
     waiters: Arc<Waiters>,
     connected: watch::Receiver<bool>,
+    /// Where the API is, if not at its usual place.
+    api_prefix: Option<String>,
     /// Dropped with the last handle, which ends the task that reads the inbox.
     _tasks: JoinSet<()>,
 }
 
+/// What a connection is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) client: Client,
+    pub(crate) mux: Mux,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) connected: watch::Receiver<bool>,
+    pub(crate) tasks: JoinSet<()>,
+    pub(crate) api_prefix: Option<String>,
+}
+
 impl Link {
-    pub(crate) fn new(
-        client: Client,
-        mux: Mux,
-        waiters: Arc<Waiters>,
-        connected: watch::Receiver<bool>,
-        tasks: JoinSet<()>,
-    ) -> Self {
-        Self { inner: Arc::new(Inner { client, mux, waiters, connected, _tasks: tasks }) }
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { client, mux, waiters, connected, tasks, api_prefix } = parts;
+        let api_prefix = api_prefix.filter(|prefix| prefix != API_PREFIX);
+        Self { inner: Arc::new(Inner { client, mux, waiters, connected, api_prefix, _tasks: tasks }) }
+    }
+
+    /// The subject of an operation of `JetStream`'s API.
+    pub(crate) fn api_subject(&self, operation: &str) -> String {
+        format!("{}.{operation}", self.inner.api_prefix.as_deref().unwrap_or(API_PREFIX))
+    }
+
+    /// Where a key of a bucket is written: behind a leaf node only what the API's prefix covers reaches the mesh.
+    pub(crate) fn key_subject(&self, subject: String) -> String {
+        match &self.inner.api_prefix {
+            Some(prefix) => format!("{prefix}.{subject}"),
+            None => subject,
+        }
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -75,6 +105,29 @@ impl Link {
     /// How many times the connection has been made; a change means that the server forgot our pull requests.
     pub(crate) fn generation(&self) -> u64 {
         self.inner.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server refuses to let us read our answers.
+    pub(crate) fn is_inbox_denied(&self) -> bool {
+        self.inner.waiters.is_inbox_denied()
+    }
+
+    /// Makes sure that the server has not refused a subscription that was just made: it says so only on the side.
+    ///
+    /// # Errors
+    /// [`Error::Denied`].
+    pub(crate) async fn subscribed(&self, subject: &str) -> Result<(), Error> {
+        let settled = async {
+            // The server answers in order, so that any answer comes after its refusal. One that does not come says nothing.
+            drop(self.api::<IgnoredAny>("INFO", &(), DEADLINE).await);
+            // The refusal comes through a task of the client's.
+            tokio::time::sleep(REFUSAL_DELAY).await;
+        };
+        tokio::select! {
+            biased;
+            () = self.inner.waiters.denied_on(subject) => Err(Error::Denied { subject: subject.to_owned() }),
+            () = settled => Ok(()),
+        }
     }
 
     /// Whether the server refused something on this subject before.
@@ -206,14 +259,14 @@ impl Link {
         answers.map_err(|failure| failure.into_error(&subject))
     }
 
-    /// Asks JetStream's API: `operation` follows `$JS.API.`. For what may be done twice: reading, and making what may be there.
+    /// Asks `JetStream`'s API. For what may be done twice: reading, and making what may be there.
     pub(crate) async fn api<A: DeserializeOwned>(
         &self,
         operation: &str,
         request: &impl Serialize,
         deadline: Duration,
     ) -> Result<A, Error> {
-        let answer = self.ask(api_request(operation, request)?, deadline).await?;
+        let answer = self.ask(self.api_request(operation, request)?, deadline).await?;
         api_answer(operation, &answer)
     }
 
@@ -224,8 +277,17 @@ impl Link {
         request: &impl Serialize,
         deadline: Duration,
     ) -> Result<A, Error> {
-        let answer = self.request(api_request(operation, request)?, deadline).await?;
+        let answer = self.request(self.api_request(operation, request)?, deadline).await?;
         api_answer(operation, &answer)
+    }
+
+    fn api_request(&self, operation: &str, request: &impl Serialize) -> Result<Outgoing, Error> {
+        let body = match serde_json::to_vec(request).map_err(|error| Error::Answer(error.to_string()))? {
+            // `()`: a request without a body.
+            body if body == b"null" => Vec::new(),
+            body => body,
+        };
+        Ok(Outgoing::plain(self.api_subject(operation), body))
     }
 
     /// Publishes to a stream and waits for the acknowledgement.
@@ -274,15 +336,6 @@ impl Refusal {
     pub(crate) fn code(&self) -> u32 {
         self.err_code.unwrap_or(self.code)
     }
-}
-
-fn api_request(operation: &str, request: &impl Serialize) -> Result<Outgoing, Error> {
-    let body = match serde_json::to_vec(request).map_err(|error| Error::Answer(error.to_string()))? {
-        // `()`: a request without a body.
-        body if body == b"null" => Vec::new(),
-        body => body,
-    };
-    Ok(Outgoing::plain(format!("$JS.API.{operation}"), body))
 }
 
 fn api_answer<A: DeserializeOwned>(operation: &str, answer: &Message) -> Result<A, Error> {

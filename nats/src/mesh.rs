@@ -3,10 +3,11 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use rr_schemas::id::{EntityId, Partition};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use tokio::sync::watch;
 
 use crate::{
+    bucket::WORKERS,
     error::Error,
     link::{DEADLINE, Link},
     subject,
@@ -78,6 +79,15 @@ impl Mesh {
     /// The connection.
     pub const fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Makes sure that every part of it has been made: the bucket of presence is the last.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] as long as it has not.
+    pub async fn is_whole(&self) -> Result<(), Error> {
+        let operation = format!("STREAM.INFO.{}", WORKERS.stream);
+        self.link.api::<IgnoredAny>(&operation, &(), DEADLINE).await.map(|_| ())
     }
 
     /// Number of partitions.

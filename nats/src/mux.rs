@@ -17,7 +17,7 @@ use async_nats::{Client, HeaderMap, Message, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
@@ -69,6 +69,8 @@ pub(crate) struct Waiters {
     pending: Mutex<HashMap<u64, Pending>>,
     next: AtomicU64,
     denied: Mutex<Vec<String>>,
+    /// Tells whoever waits for it that a subject was refused.
+    refusals: watch::Sender<()>,
     inbox_denied: AtomicBool,
     closed: AtomicBool,
 }
@@ -122,6 +124,12 @@ impl Waiters {
         }
     }
 
+    /// The connection was made, perhaps anew: what was refused on the one before may be allowed now.
+    pub(crate) fn connected(&self) {
+        self.denied().clear();
+        self.inbox_denied.store(false, Ordering::Relaxed);
+    }
+
     /// The connection broke: whatever was under way has no known outcome.
     pub(crate) fn disconnected(&self) {
         self.fail_where(Failure::Disconnected, |_| true);
@@ -137,6 +145,7 @@ impl Waiters {
             denied.push(subject.to_owned());
         }
         drop(denied);
+        self.refusals.send_replace(());
         self.fail_where(Failure::Denied, |waiting| waiting.subject.as_str() == subject);
     }
 
@@ -144,6 +153,22 @@ impl Waiters {
     fn deny_inbox(&self) {
         self.inbox_denied.store(true, Ordering::Relaxed);
         self.fail_where(Failure::Denied, |_| true);
+    }
+
+    /// Whether the server refused the reply inbox.
+    pub(crate) fn is_inbox_denied(&self) -> bool {
+        self.inbox_denied.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the server has refused something on this subject.
+    pub(crate) async fn denied_on(&self, subject: &str) {
+        let mut refusals = self.refusals.subscribe();
+        while !self.is_denied(subject) {
+            if refusals.changed().await.is_err() {
+                // The sender lives as long as `self`.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Whether the server refused something on this subject before.

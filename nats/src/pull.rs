@@ -155,7 +155,7 @@ impl Puller {
         let inbox = link.subscribe(format!("{prefix}*"), None).await?;
         Ok(Self {
             config,
-            next: Subject::from(format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")),
+            next: Subject::from(link.api_subject(&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}"))),
             inbox,
             prefix,
             connected: link.connected(),

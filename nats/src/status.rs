@@ -9,8 +9,10 @@ use std::{
 };
 
 use rr_schemas::{
+    decision::RunStatus,
     id::{EntityId, RunId},
-    view::StatusEntry,
+    input::{Input, Source},
+    view::{RunView, StatusEntry},
 };
 
 use crate::{
@@ -24,6 +26,8 @@ use crate::{
 
 /// How often a write is tried against others; each of them has written a larger number or comes to an end.
 const TRIES: usize = 8;
+/// Runs without a state that are read: each costs a request, and a list of more is about the missing coordinator.
+const QUEUED_MAX: usize = 200;
 
 /// What a write came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -131,6 +135,37 @@ impl Mesh {
         let mut entries: Vec<StatusEntry> = messages.iter().filter_map(|message| value(message).ok()).collect();
         entries.sort_by_key(|entry| Reverse(entry.view.started_at));
         Ok(entries)
+    }
+
+    /// Runs that were asked for and have no state yet, as queued ones: a state is written when a run has lived for a
+    /// moment, and no coordinator may be up. At most [`QUEUED_MAX`] of them.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn queued(&self, known: &[StatusEntry]) -> Result<Vec<StatusEntry>, Error> {
+        let known: BTreeSet<&RunId> = known.iter().map(|entry| &entry.view.run).collect();
+        let asked = subjects(self.link(), subject::EVENTS, subject::ALL_REQUESTS).await?;
+        let entities = asked.iter().filter_map(|text| InputSubject::parse(text)).map(|input| input.entity);
+        let mut queued = Vec::new();
+        for entity in entities.filter(|entity| !known.contains(&RunId::from(entity.clone()))).take(QUEUED_MAX) {
+            // What is left of a run that was removed, a cancel that came late, is no run.
+            let first = self.inputs_after(&entity, 0, 0).await?.into_iter().find(|said| said.source == Source::Api);
+            let Some(said) = first else { continue };
+            let at = said.at();
+            if let Ok(Input::Submit(submit)) = said.input {
+                let view = RunView {
+                    run: entity.into(),
+                    flow: Some(submit.flow.name),
+                    status: RunStatus::Queued,
+                    started_at: Some(at),
+                    ended_at: None,
+                    jobs: Vec::new(),
+                    problems: Vec::new(),
+                };
+                queued.push(StatusEntry::new(0, view));
+            }
+        }
+        Ok(queued)
     }
 
     /// Whether there is a run with exactly this id: it has a state or anything in the log.

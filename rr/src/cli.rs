@@ -1,5 +1,6 @@
 //! What can be typed: types for clap and their help, nothing else.
 
+mod connect;
 mod flow;
 mod roles;
 mod runs;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use connect::MeshArgs;
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
 pub(crate) use roles::{BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, WorkerArgs};
 pub(crate) use runs::{CancelArgs, LogsArgs, LsArgs, ShowArgs, WatchArgs, WhyArgs};
@@ -38,12 +40,9 @@ pub(crate) struct Cli {
 /// Flags that every verb takes.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct GlobalArgs {
-    /// Mesh to talk to, as `nats://[user:password@]host:port` or `tls://…`
-    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
-    pub(crate) server: Option<String>,
-    /// Credentials file of the mesh, readable by its owner only
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
-    pub(crate) creds: Option<PathBuf>,
+    /// Which mesh, and who logs in there.
+    #[command(flatten)]
+    pub(crate) mesh: MeshArgs,
     #[arg(
         long,
         global = true,

@@ -12,6 +12,7 @@ mod plan;
 mod publish;
 mod run;
 mod show;
+mod unit;
 mod up;
 mod watch;
 mod why;

@@ -19,7 +19,8 @@ use rr_schemas::span::Span;
 use serde::Deserialize;
 use serde_saphyr::figment::Yaml;
 
-use crate::cli::{ColorWhen, GlobalArgs, LogFormat};
+use crate::cli::{ColorWhen, GlobalArgs, LogFormat, MeshArgs};
+use crate::connection::Said;
 use crate::environment::Environment;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -28,10 +29,9 @@ use crate::exit::Exit;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Config {
-    /// URL of the mesh. Default: a running `rr up`, else none.
-    pub(crate) server: Option<String>,
-    /// Credentials file of the mesh. Default: none.
-    pub(crate) creds: Option<PathBuf>,
+    /// What each source says of the mesh and the login, the farthest first.
+    #[serde(skip)]
+    pub(crate) connection: Vec<Said>,
     /// Whether to use colours. Default: on a terminal.
     pub(crate) color: ColorWhen,
     /// What to log, as `tracing` filters: `info`, `rr_worker=debug`. Default: `warn`; roles: `info`.
@@ -127,13 +127,21 @@ fn lenient_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opt
     })
 }
 
-/// Keys of the top level that a variable may set.
-const PLAIN_KEYS: [&str; 7] = ["server", "creds", "color", "log", "log-format", "nats-server", "state-dir"];
+/// The one key of the top level that is no text.
+const TLS_FIRST: &str = "tls-first";
+
+/// Keys of the top level that a variable may set, beside those of the connection.
+const PLAIN_KEYS: [&str; 5] = ["color", "log", "log-format", "nats-server", "state-dir"];
 
 /// The section on variables at the end of `rr --help`.
 pub(crate) fn help() -> &'static str {
     "Variables, each like a key of the configuration file; a flag wins:\n  \
-     RR_SERVER, RR_CREDS, RR_COLOR, RR_LOG_FORMAT  as the flags\n  \
+     RR_SERVER, RR_CONTEXT, RR_CREDS, RR_NKEY, RR_TLS_CA, RR_TLS_CERT,\n  \
+     RR_TLS_KEY, RR_TLS_FIRST, RR_INBOX_PREFIX, RR_JS_DOMAIN, RR_COLOR,\n  \
+     RR_LOG_FORMAT        as the flags\n  \
+     RR_USER, RR_PASSWORD, RR_TOKEN\n                       \
+                          a login that has no flag: arguments are no secret\n  \
+     NATS_CONTEXT         as --context, if nothing else names a mesh\n  \
      RR_CONFIG            configuration file, as --config\n  \
      RR_LOG               what to log: info, or rr_worker=debug,warn\n  \
      RR_NATS_SERVER       the nats-server program for private meshes\n  \
@@ -163,13 +171,25 @@ impl Config {
     }
 
     fn layered(file: Option<&Path>, environment: &Environment, flags: &GlobalArgs) -> Result<Self, CliError> {
-        let figment = file.map_or_else(Figment::new, |path| Figment::from(Yaml::file_exact(path)));
-        let figment = figment.merge(Layer { name: "RR_* variables", values: variables(environment) });
-        let figment = figment.merge(Layer { name: "flags", values: of_flags(flags) });
-        figment.extract().map_err(|error| {
-            let all: Vec<String> = error.into_iter().map(|error| explain(&error)).collect();
-            CliError::new(Exit::Config, format_args!("wrong configuration: {}", all.join("; ")))
-        })
+        let mut layers = Vec::new();
+        if let Some(path) = file {
+            let metadata = Metadata::from("YAML file", path);
+            let read = Yaml::file_exact(path).data().map_err(|mut error| {
+                error.metadata = Some(metadata.clone());
+                wrong(error)
+            })?;
+            layers.push(Layer { metadata, values: read.into_values().next().unwrap_or_default() });
+        }
+        layers.push(Layer { metadata: Metadata::named("RR_* variables"), values: variables(environment) });
+        layers.push(Layer { metadata: Metadata::named("flags"), values: of_flags(flags) });
+        let mut connection = Vec::new();
+        let mut figment = Figment::new();
+        for layer in layers {
+            let (said, rest) = layer.split();
+            connection.push(Figment::from(said).extract::<Said>().map_err(wrong)?);
+            figment = figment.merge(rest);
+        }
+        Ok(Self { connection, ..figment.extract().map_err(wrong)? })
     }
 
     /// Where private meshes and their runs are kept.
@@ -182,6 +202,11 @@ impl Config {
                 .hint("set RR_STATE_DIR to a directory that may be written")
         })
     }
+}
+
+fn wrong(error: figment::Error) -> CliError {
+    let all: Vec<String> = error.into_iter().map(|error| explain(&error)).collect();
+    CliError::new(Exit::Config, format_args!("wrong configuration: {}", all.join("; ")))
 }
 
 /// What is wrong, where, and in which source.
@@ -197,13 +222,21 @@ fn explain(error: &figment::Error) -> String {
 
 /// One source of values, already read.
 struct Layer {
-    name: &'static str,
+    metadata: Metadata,
     values: Dict,
+}
+
+impl Layer {
+    /// What it says of the connection, which is put together differently, and the rest.
+    fn split(self) -> (Self, Self) {
+        let (said, rest) = self.values.into_iter().partition(|(key, _)| Said::KEYS.contains(&key.as_str()));
+        (Self { metadata: self.metadata.clone(), values: said }, Self { metadata: self.metadata, values: rest })
+    }
 }
 
 impl Provider for Layer {
     fn metadata(&self) -> Metadata {
-        Metadata::named(self.name)
+        self.metadata.clone()
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
@@ -217,14 +250,19 @@ fn variables(environment: &Environment) -> Dict {
         let Some(key) = name.strip_prefix("RR_").map(str::to_ascii_lowercase) else { continue };
         let path: Vec<String> = key.split("__").map(|part| part.replace('_', "-")).collect();
         match path.as_slice() {
-            [plain] if PLAIN_KEYS.contains(&plain.as_str()) && !value.is_empty() => {
-                dict.insert(plain.clone(), Value::from(value));
-            }
+            [plain] if value.is_empty() || !is_key(plain) => {}
+            [plain] if plain == TLS_FIRST => drop(dict.insert(plain.clone(), scalar(value))),
+            [plain] => drop(dict.insert(plain.clone(), Value::from(value))),
             [_, _, ..] => insert(&mut dict, &path, scalar(value)),
-            [] | [_] => {}
+            [] => {}
         }
     }
     dict
+}
+
+/// Whether a variable without a section is one of ours.
+fn is_key(key: &str) -> bool {
+    PLAIN_KEYS.contains(&key) || Said::KEYS.contains(&key)
 }
 
 /// Whole numbers and truths as such, everything else as text.
@@ -250,10 +288,19 @@ fn insert(dict: &mut Dict, path: &[String], value: Value) {
 }
 
 fn of_flags(flags: &GlobalArgs) -> Dict {
-    let GlobalArgs { server, creds, config: _, json: _, color, verbose, log_format } = flags;
+    let GlobalArgs { mesh, config: _, json: _, color, verbose, log_format } = flags;
+    let MeshArgs { server, context, creds, nkey, tls_ca, tls_cert, tls_key, tls_first, inbox_prefix, js_domain } = mesh;
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
     let texts = [
         ("server", server.clone()),
-        ("creds", creds.as_ref().map(|path| path.to_string_lossy().into_owned())),
+        ("context", context.clone()),
+        ("creds", path(creds)),
+        ("nkey", path(nkey)),
+        ("tls-ca", path(tls_ca)),
+        ("tls-cert", path(tls_cert)),
+        ("tls-key", path(tls_key)),
+        ("inbox-prefix", inbox_prefix.clone()),
+        ("js-domain", js_domain.clone()),
         ("log", log_of(*verbose).map(str::to_owned)),
         (
             "color",
@@ -271,7 +318,8 @@ fn of_flags(flags: &GlobalArgs) -> Dict {
             }),
         ),
     ];
-    texts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?)))).collect()
+    let texts = texts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?))));
+    texts.chain(tls_first.then(|| (TLS_FIRST.to_owned(), Value::from(true)))).collect()
 }
 
 /// What `-v`, `-vv` and more log.
@@ -287,6 +335,7 @@ const fn log_of(verbose: u8) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::Connection;
 
     fn load(file: Option<&str>, variables: &[(&str, &str)], flags: &GlobalArgs) -> Result<Config, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -302,7 +351,8 @@ mod tests {
     #[test]
     fn flags_win_over_variables_and_variables_over_the_file() {
         let none = GlobalArgs::default();
-        let flag = GlobalArgs { server: Some("nats://flag".to_owned()), ..GlobalArgs::default() };
+        let mesh = MeshArgs { server: Some("nats://flag".to_owned()), ..MeshArgs::default() };
+        let flag = GlobalArgs { mesh, ..GlobalArgs::default() };
         let file = Some("server: nats://file\n");
         let variable = [("RR_SERVER", "nats://variable")];
         for (file, variables, flags, server) in [
@@ -312,7 +362,9 @@ mod tests {
             (file, &variable[..], &flag, Some("nats://flag")),
             (None, &[("RR_SERVER", "")][..], &none, None),
         ] {
-            assert_eq!(load(file, variables, flags).unwrap().server.as_deref(), server, "{file:?} {variables:?}");
+            let connection = Connection::of(&load(file, variables, flags).unwrap().connection, &Environment::default());
+            let shown = connection.unwrap().map(|connection| connection.shown());
+            assert_eq!(shown.as_deref(), server, "{file:?} {variables:?}");
         }
     }
 
@@ -351,6 +403,8 @@ mod tests {
             (Some("a: [\n"), &[][..]),
             (None, &[("RR_WORKER__CAPACTY", "3")][..]),
             (None, &[("RR_COLOR", "pink")][..]),
+            (None, &[("RR_TLS_FIRST", "perhaps")][..]),
+            (Some("password: 5\n"), &[][..]),
         ] {
             let error = load(file, variables, &none).unwrap_err();
             let source = if file.is_some() { "DIR/config.yaml" } else { "RR_* variables" };
@@ -360,7 +414,7 @@ mod tests {
 
     #[test]
     fn the_help_names_every_variable() {
-        for key in PLAIN_KEYS {
+        for key in PLAIN_KEYS.iter().chain(&Said::KEYS) {
             let variable = format!("RR_{}", key.to_ascii_uppercase().replace('-', "_"));
             assert!(help().contains(&variable), "{variable}");
         }

@@ -16,6 +16,8 @@ pub(crate) struct Context {
     pub(crate) environment: Environment,
     /// File, variables and flags together.
     pub(crate) config: Config,
+    /// The configuration file that was named as a flag.
+    pub(crate) config_file: Option<PathBuf>,
     /// The way to stdout and stderr.
     pub(crate) printer: Printer,
 }
@@ -28,7 +30,7 @@ impl Context {
     pub(crate) fn new(environment: Environment, flags: &GlobalArgs) -> Result<Self, CliError> {
         let config = Config::load(&environment, flags)?;
         let printer = Printer::new(config.color, flags.json);
-        Ok(Self { environment, config, printer })
+        Ok(Self { environment, config, config_file: flags.config.clone(), printer })
     }
 
     /// Where private meshes and their runs are kept.

@@ -38,10 +38,24 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
             perform(&ctx, cli.verb)
         })
     };
+    let done = match done {
+        Ok(exit) if Printer::has_lost_output() => Err(lost(exit)),
+        done => done,
+    };
     done.unwrap_or_else(|error| {
         error.show(printer);
         error.exit()
     })
+}
+
+/// What was asked for was done, but whoever reads stdout does not learn of it.
+fn lost(exit: Exit) -> CliError {
+    let meant = format_args!(
+        "output was lost, since stdout could not be written; the exit code would have been {}",
+        exit.code()
+    )
+    .to_string();
+    CliError::new(Exit::Bug, meant).hint("make room where stdout goes")
 }
 
 /// Reads no configuration: what is wrong with that, or becomes wrong while a run goes on, must not leave it unguarded.
@@ -106,7 +120,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Plan(args) => commands::plan(ctx, &args),
         Verb::Hosts(args) => commands::hosts(ctx, args),
         Verb::Worker(args) => on_threads(commands::worker(ctx, &args)),
-        Verb::Coordinator(_) => on_threads(commands::coordinator(ctx)),
+        Verb::Coordinator(args) => on_threads(commands::coordinator(ctx, &args)),
         Verb::Bench(args) => commands::bench(ctx, &args),
         Verb::Guard => on_one_thread(commands::guard()),
     }

@@ -35,12 +35,17 @@ impl Environment {
 
     /// `$XDG_STATE_HOME/rr`, else `~/.local/state/rr`.
     pub(crate) fn state_dir(&self) -> Option<PathBuf> {
-        self.xdg("XDG_STATE_HOME", ".local/state")
+        self.xdg("XDG_STATE_HOME", ".local/state").map(|dir| dir.join("rr"))
     }
 
     /// `$XDG_CONFIG_HOME/rr`, else `~/.config/rr`.
     pub(crate) fn config_dir(&self) -> Option<PathBuf> {
-        self.xdg("XDG_CONFIG_HOME", ".config")
+        self.xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("rr"))
+    }
+
+    /// The same of the NATS CLI.
+    pub(crate) fn nats_config_dir(&self) -> Option<PathBuf> {
+        self.xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("nats"))
     }
 
     /// The user's name, for people who look at a run.
@@ -52,7 +57,7 @@ impl Environment {
     /// A relative path in an XDG variable is to be ignored, says its specification.
     fn xdg(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
         let given = self.get(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-        given.or_else(|| self.get("HOME").map(|home| PathBuf::from(home).join(below_home))).map(|dir| dir.join("rr"))
+        given.or_else(|| self.get("HOME").map(|home| PathBuf::from(home).join(below_home)))
     }
 }
 

@@ -56,6 +56,7 @@ pub(crate) fn read(printer: Printer, name: &str, format: FlowFormat) -> Result<R
         FlowFormat::Auto => Format::Auto,
         FlowFormat::Yaml => Format::Yaml,
         FlowFormat::Json => Format::Json,
+        FlowFormat::Toml => Format::Toml,
         FlowFormat::Roadrunner => Format::Roadrunner,
     };
     let loaded = rr_loader::load(&source, format);

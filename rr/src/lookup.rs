@@ -64,7 +64,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Unknown (66), ambiguous or no id (65), or the mesh cannot be read.
 pub(crate) async fn find(ctx: &Context, typed: &str) -> Result<Found, CliError> {
     let typed = ids::parse(typed)?;
-    let mesh = match Place::find(ctx) {
+    let mesh = match Place::find(ctx)? {
         Some(place) => Some(place.connect("cli").await?),
         None => None,
     };

@@ -8,6 +8,7 @@ mod archive;
 mod cli;
 mod commands;
 mod config;
+mod connection;
 mod context;
 mod dispatch;
 mod environment;

@@ -1,28 +1,24 @@
 //! Which mesh a call of `rr` talks to, and how it gets there.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rr_nats::{ConnectError, ConnectOptions, Link, Mesh, PublishError};
+use tokio::time::sleep;
 
+use crate::connection::Connection;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::local::{self, Address};
 
-/// Beginnings of the URLs that a mesh can have.
-const SCHEMES: [&str; 2] = ["nats://", "tls://"];
+/// Pause between two looks whether a server is there.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The mesh that is meant when nobody names another.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     /// By flag, variable or file.
-    Configured {
-        /// Its URL.
-        server: String,
-        /// Its credentials.
-        creds: Option<PathBuf>,
-    },
+    Configured(Box<Connection>),
     /// The `rr up` of this user.
     Up(Address),
     /// A private run of this user.
@@ -31,24 +27,33 @@ pub(crate) enum Place {
 
 impl Place {
     /// The configured mesh.
-    pub(crate) fn configured(ctx: &Context) -> Option<Self> {
-        let server = ctx.config.server.clone()?;
-        Some(Self::Configured { server, creds: ctx.config.creds.clone() })
+    ///
+    /// # Errors
+    /// What is configured cannot be meant (78).
+    pub(crate) fn configured(ctx: &Context) -> Result<Option<Self>, CliError> {
+        let connection = Connection::of(&ctx.config.connection, &ctx.environment)?;
+        Ok(connection.map(|connection| Self::Configured(Box::new(connection))))
     }
 
     /// The configured mesh, else a running `rr up`.
-    pub(crate) fn find(ctx: &Context) -> Option<Self> {
-        Self::configured(ctx).or_else(|| local::running(&local::up_dir(&ctx.state_dir().ok()?)).map(Self::Up))
+    ///
+    /// # Errors
+    /// As [`Place::configured`].
+    pub(crate) fn find(ctx: &Context) -> Result<Option<Self>, CliError> {
+        if let Some(place) = Self::configured(ctx)? {
+            return Ok(Some(place));
+        }
+        Ok(ctx.state_dir().ok().and_then(|dir| local::running(&local::up_dir(&dir))).map(Self::Up))
     }
 
     /// The same for verbs that need one.
     ///
     /// # Errors
-    /// There is none (69).
+    /// There is none (69), or as [`Place::configured`].
     pub(crate) fn need(ctx: &Context) -> Result<Self, CliError> {
-        Self::find(ctx).ok_or_else(|| {
+        Self::find(ctx)?.ok_or_else(|| {
             CliError::new(Exit::Unreachable, "no mesh: none is configured and no rr up is running")
-                .hint("name one with --server or RR_SERVER, or start one with: rr up")
+                .hint("name one with --server, --context or RR_SERVER, or start one with: rr up")
         })
     }
 
@@ -72,90 +77,76 @@ impl Place {
     /// # Errors
     /// Nobody there (69), not allowed (77), wrong address or server (78).
     pub(crate) async fn link(&self, role: &str) -> Result<Link, CliError> {
-        let options = self.options(role)?;
-        rr_nats::connect(&options).await.map_err(|error| match error {
-            ConnectError::BadUrl(_) | ConnectError::TooOld { .. } | ConnectError::JetStreamOff => {
-                CliError::new(Exit::Config, error)
-            }
-            ConnectError::Unreachable(_) => CliError::new(Exit::Unreachable, error)
-                .hint("is it running, and is the address right? rr up starts a mesh on this machine"),
-            ConnectError::Auth(_) => CliError::new(Exit::Denied, error).hint("see --creds and the user in the URL"),
-        })
+        self.try_link(role).await.map_err(|error| not_connected(&error))
     }
 
-    fn options(&self, role: &str) -> Result<ConnectOptions, CliError> {
-        let name = format!("rr {role}");
-        match self {
-            Self::Configured { server, creds } => {
-                if let Some(creds) = creds {
-                    check_creds(creds)?;
+    /// The same for those who wait for a server: machines start in any order. Says once what it waits for.
+    ///
+    /// # Errors
+    /// As [`Place::link`], but for a server that cannot be reached.
+    pub(crate) async fn link_patiently(&self, role: &str) -> Result<Link, CliError> {
+        let mut has_said = false;
+        loop {
+            match self.try_link(role).await {
+                Err(ConnectError::Unreachable(cause)) => {
+                    if !has_said {
+                        tracing::warn!("cannot reach a NATS server at {cause}; waiting for it");
+                        has_said = true;
+                    }
+                    sleep(LOOK_EVERY).await;
                 }
-                Ok(ConnectOptions {
-                    server: with_scheme(server)?,
-                    creds: creds.clone(),
-                    name,
-                    ..ConnectOptions::default()
-                })
+                linked => return linked.map_err(|error| not_connected(&error)),
             }
-            Self::Up(address) | Self::Private(address) => Ok(ConnectOptions {
+        }
+    }
+
+    async fn try_link(&self, role: &str) -> Result<Link, ConnectError> {
+        rr_nats::connect(&self.options(format!("rr {role}"))).await
+    }
+
+    fn options(&self, name: String) -> ConnectOptions {
+        match self {
+            Self::Configured(connection) => connection.options(name),
+            Self::Up(address) | Self::Private(address) => ConnectOptions {
                 server: address.url.clone(),
                 user: Some(address.user.clone()),
                 password: Some(address.password.clone()),
                 name,
                 ..ConnectOptions::default()
-            }),
+            },
         }
     }
 
     /// Where it is, without credentials.
     pub(crate) fn shown(&self) -> String {
         match self {
-            Self::Configured { server, .. } => without_user(server),
+            Self::Configured(connection) => connection.shown(),
             Self::Up(address) | Self::Private(address) => address.url.clone(),
         }
     }
 }
 
-/// `host:port` is meant as `nats://host:port`; any other scheme is no mesh.
-fn with_scheme(server: &str) -> Result<String, CliError> {
-    let all: Result<Vec<String>, CliError> = server
-        .split(',')
-        .map(|one| match one.split_once("://") {
-            None => Ok(format!("nats://{one}")),
-            Some(_) if SCHEMES.iter().any(|scheme| one.starts_with(scheme)) => Ok(one.to_owned()),
-            Some((scheme, _)) => {
-                let text = format!("bad server address: {scheme}:// is no scheme of NATS");
-                Err(CliError::new(Exit::Config, text).hint("write nats://host:port or tls://host:port"))
-            }
-        })
-        .collect();
-    all.map(|all| all.join(","))
-}
-
-fn without_user(server: &str) -> String {
-    let one = |url: &str| match url.split_once("://") {
-        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
-        None => url.rsplit_once('@').map_or(url, |(_, host)| host).to_owned(),
-    };
-    server.split(',').map(one).collect::<Vec<_>>().join(",")
-}
-
-/// A credentials file that others can read is no secret.
-fn check_creds(path: &Path) -> Result<(), CliError> {
-    let shown = path.display();
-    let metadata = std::fs::metadata(path)
-        .map_err(|error| CliError::new(Exit::Unknown, format_args!("cannot read the credentials {shown}: {error}")))?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(CliError::new(Exit::Denied, format_args!("credentials {shown}: permissions {mode:04o} too open"))
-            .hint(format_args!("chmod 600 {shown}")));
+fn not_connected(error: &ConnectError) -> CliError {
+    let told = |exit| CliError::new(exit, error);
+    match error {
+        ConnectError::BadUrl(_)
+        | ConnectError::BadFile { .. }
+        | ConnectError::TooOld { .. }
+        | ConnectError::JetStreamOff => told(Exit::Config),
+        ConnectError::OpenFile { path, .. } => told(Exit::Config).hint(format_args!("chmod 600 {}", path.display())),
+        ConnectError::Unreachable(_) => {
+            told(Exit::Unreachable).hint("is it running, and is the address right? rr up starts a mesh on this machine")
+        }
+        ConnectError::Untrusted(_) => {
+            told(Exit::Unreachable).hint("--tls-ca names the certificates of the authorities to trust")
+        }
+        ConnectError::Auth(_) => {
+            told(Exit::Denied).hint("see --creds, --nkey, --tls-cert, --context, and the user in RR_SERVER or RR_USER")
+        }
+        ConnectError::InboxDenied { .. } => {
+            told(Exit::Denied).hint("--inbox-prefix says where this user may read its answers")
+        }
     }
-    let bytes = std::fs::read(path)
-        .map_err(|error| CliError::new(Exit::Unknown, format_args!("cannot read the credentials {shown}: {error}")))?;
-    if !String::from_utf8_lossy(&bytes).contains("-----BEGIN NATS USER JWT-----") {
-        return Err(CliError::new(Exit::Config, format_args!("{shown} is not a credentials file of NATS")));
-    }
-    Ok(())
 }
 
 /// A request to the mesh that failed.
@@ -191,44 +182,30 @@ pub(crate) fn publish_told(error: &PublishError) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::Permissions;
 
     #[test]
-    fn addresses_are_shown_without_credentials() {
-        for (server, shown) in [
-            ("nats://u:p@h:1", "nats://h:1"),
-            ("nats://h:1", "nats://h:1"),
-            ("u:p@h", "h"),
-            ("nats://u:p@a:1,tls://u:p@b:2", "nats://a:1,tls://b:2"),
+    fn every_cause_of_a_failed_connection_has_its_exit_code_and_advice() {
+        let text = || "x".to_owned();
+        let path = || "/c.creds".into();
+        for (error, exit, advice) in [
+            (ConnectError::BadUrl(text()), Exit::Config, ""),
+            (ConnectError::Unreachable(text()), Exit::Unreachable, "rr up"),
+            (ConnectError::Untrusted(text()), Exit::Unreachable, "--tls-ca"),
+            (ConnectError::Auth(text()), Exit::Denied, "--creds"),
+            (ConnectError::InboxDenied { subject: text() }, Exit::Denied, "--inbox-prefix"),
+            (ConnectError::BadFile { what: "credentials", path: path(), why: text() }, Exit::Config, ""),
+            (
+                ConnectError::OpenFile { what: "credentials", path: path(), mode: 0o644 },
+                Exit::Config,
+                "chmod 600 /c.creds",
+            ),
+            (ConnectError::TooOld { found: text() }, Exit::Config, ""),
+            (ConnectError::JetStreamOff, Exit::Config, ""),
         ] {
-            assert_eq!(without_user(server), shown);
+            let told = not_connected(&error);
+            assert_eq!(told.exit(), exit, "{error}");
+            let CliError::Told { hint, .. } = told else { unreachable!() };
+            assert!(hint.unwrap_or_default().contains(advice), "{error}");
         }
-    }
-
-    #[test]
-    fn only_schemes_of_nats_are_taken() {
-        assert_eq!(with_scheme("h:4222").unwrap(), "nats://h:4222");
-        assert_eq!(with_scheme("tls://h,nats://i").unwrap(), "tls://h,nats://i");
-        for server in ["http://h", "ws://h", "nats://a,ftp://b", "nats:///x://y"] {
-            if let Err(error) = with_scheme(server) {
-                assert_eq!(error.exit(), Exit::Config, "{server}");
-            }
-        }
-        assert!(with_scheme("http://h").is_err());
-    }
-
-    #[test]
-    fn credentials_must_be_private_and_credentials() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("c.creds");
-        assert_eq!(check_creds(&path).unwrap_err().exit(), Exit::Unknown);
-        std::fs::write(&path, "nonsense").unwrap();
-        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let open = check_creds(&path).unwrap_err();
-        assert_eq!((open.exit(), open.to_string().contains("0644")), (Exit::Denied, true));
-        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(check_creds(&path).unwrap_err().exit(), Exit::Config);
-        std::fs::write(&path, "-----BEGIN NATS USER JWT-----\n").unwrap();
-        check_creds(&path).unwrap();
     }
 }

@@ -1,10 +1,12 @@
 //! The only way to stdout and stderr: data goes to stdout, everything else to stderr.
 //!
 //! Invariants: a reader that goes away (`rr watch | head`) ends the call quietly with exit code 0, but never a call that
-//! carries or waits for a run: that goes on without printing; nothing is printed by colour alone.
+//! carries or waits for a run: that goes on without printing; nothing is printed by colour alone. A stdout that cannot be
+//! written, a full disk, is told once, and the exit code says at the end that output was lost.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -17,6 +19,9 @@ use crate::error::CliError;
 const WIDTH_DEFAULT: usize = 80;
 /// Height where the terminal does not say its own.
 const HEIGHT_DEFAULT: usize = 24;
+
+/// Whether something could not be written to stdout, of which a process has one.
+static LOST: AtomicBool = AtomicBool::new(false);
 
 /// What becomes of a call when nobody reads its stdout any more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,8 +78,16 @@ impl Printer {
     /// # Errors
     /// [`CliError::StdoutClosed`] when nobody reads any more, or another failure of stdout.
     pub(crate) fn line(self, line: impl Display) -> Result<(), CliError> {
+        if Self::has_lost_output() {
+            return Ok(());
+        }
         let mut out = AutoStream::new(io::stdout().lock(), self.out);
         self.written(writeln!(out, "{line}").and_then(|()| out.flush()))
+    }
+
+    /// Whether output was lost though the call went on. Nothing is printed any more then: half a document helps nobody.
+    pub(crate) fn has_lost_output() -> bool {
+        LOST.load(Ordering::Relaxed)
     }
 
     /// Prints bytes as they are.
@@ -82,6 +95,9 @@ impl Printer {
     /// # Errors
     /// As [`Printer::line`].
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), CliError> {
+        if Self::has_lost_output() {
+            return Ok(());
+        }
         let mut out = io::stdout().lock();
         self.written(out.write_all(bytes).and_then(|()| out.flush()))
     }
@@ -89,6 +105,12 @@ impl Printer {
     fn written(self, written: io::Result<()>) -> Result<(), CliError> {
         match (written.map_err(CliError::from), self.unread) {
             (Err(CliError::StdoutClosed), Unread::GoesOn) => Ok(()),
+            (Err(error), Unread::GoesOn) => {
+                if !LOST.swap(true, Ordering::Relaxed) {
+                    self.warn(format_args!("{error}; the run goes on, what it would print is lost"));
+                }
+                Ok(())
+            }
             (written, Unread::Ends | Unread::GoesOn) => written,
         }
     }
@@ -179,7 +201,7 @@ mod tests {
             (io::ErrorKind::BrokenPipe, Unread::Ends, Err(0)),
             (io::ErrorKind::BrokenPipe, Unread::GoesOn, Ok(())),
             (io::ErrorKind::StorageFull, Unread::Ends, Err(70)),
-            (io::ErrorKind::StorageFull, Unread::GoesOn, Err(70)),
+            (io::ErrorKind::StorageFull, Unread::GoesOn, Ok(())),
         ] {
             let written = printer.when_unread(unread).written(Err(kind.into()));
             assert_eq!(written.map_err(|error| error.exit().code()), expected, "{kind:?} {unread:?}");

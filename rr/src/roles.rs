@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use rr_core::{Plan, plan::Targets};
-use rr_nats::LANE_HOSTS_MAX;
+use rr_nats::{LANE_HOSTS_MAX, PresenceError};
 use rr_schemas::{
     flow::select::Labels,
     host::HostSet,
@@ -185,8 +185,11 @@ pub(crate) fn worker_told(error: &StartError) -> CliError {
         StartError::Taken { .. } | StartError::Join(JoinError::Refused { .. }) => {
             CliError::new(Exit::Taken, chain(error))
         }
-        StartError::Mesh(error) | StartError::Join(JoinError::Mesh(error)) => mesh::told(error),
-        StartError::Ledger(_) | StartError::Workdir(..) | StartError::Presence(_) => {
+        StartError::Mesh(error)
+        | StartError::Join(JoinError::Mesh(error))
+        | StartError::Presence(PresenceError::Read(error)) => mesh::told(error),
+        StartError::Presence(PresenceError::Publish(error)) => mesh::publish_told(error),
+        StartError::Ledger(_) | StartError::Workdir(..) | StartError::Presence(PresenceError::Taken { .. }) => {
             CliError::new(Exit::Config, chain(error))
         }
         StartError::Bug(_) => CliError::bug(chain(error)),
@@ -288,7 +291,13 @@ mod tests {
 
     #[test]
     fn what_no_worker_can_be_told_is_refused() {
-        let args = |args: ServeArgs| WorkerArgs { name: None, serve: args, labels: Vec::new(), state_dir: None };
+        let args = |args: ServeArgs| WorkerArgs {
+            name: None,
+            serve: args,
+            labels: Vec::new(),
+            state_dir: None,
+            print_unit: false,
+        };
         let all = || ServeArgs { all_hosts: true, ..ServeArgs::default() };
         let hosts = ServeArgs { hosts: Some("db[1-".to_owned()), ..ServeArgs::default() };
         let queues = ServeArgs { queues: Some("a::b".to_owned()), ..ServeArgs::default() };
@@ -314,6 +323,7 @@ mod tests {
             serve: ServeArgs { all_hosts: true, ..ServeArgs::default() },
             labels: vec!["zone=a=b".to_owned()],
             state_dir: None,
+            print_unit: false,
         };
         let options = of_worker(&context(&[]), &args).unwrap();
         assert_eq!(options.state_dir, PathBuf::from("/h/.local/state/rr/worker-w1"));

@@ -2,8 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare fails")]
 
 mod connecting;
+mod custom;
+mod domain;
 mod events;
 mod inputs;
+mod login;
 mod output;
 mod partition;
 mod presence;

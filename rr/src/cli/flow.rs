@@ -27,6 +27,8 @@ pub(crate) enum FlowFormat {
     Yaml,
     /// JSON.
     Json,
+    /// TOML.
+    Toml,
     /// The JSON of the original Roadrunner.
     Roadrunner,
 }

@@ -30,7 +30,8 @@ pub(crate) struct UpArgs {
         running attempts end; a second one kills them. What it has done is kept in its state directory, so that a \
         restart reports it and starts nothing twice.",
     after_long_help = "Examples:\n  rr worker --server nats://mesh:4222 --hosts db7\n  \
-        rr worker --queues build:build:default --capacity 4 --label zone=a"
+        rr worker --queues build:build:default --capacity 4 --label zone=a\n  \
+        rr worker --context prod --hosts db7 --print-unit > /etc/systemd/system/rr-worker.service"
 )]
 pub(crate) struct WorkerArgs {
     /// Name of the worker; by default the name of this machine
@@ -45,6 +46,9 @@ pub(crate) struct WorkerArgs {
     /// Where it keeps what it has done
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// Print a unit for systemd that starts this worker, and start nothing
+    #[arg(long)]
+    pub(crate) print_unit: bool,
 }
 
 /// What a worker serves.
@@ -73,7 +77,11 @@ pub(crate) struct ServeArgs {
         streams and buckets of the mesh.",
     after_long_help = "Examples:\n  rr coordinator --server nats://mesh:4222\n  RR_COORDINATOR__POLICY__LEASE=10s rr coordinator"
 )]
-pub(crate) struct CoordinatorArgs {}
+pub(crate) struct CoordinatorArgs {
+    /// Print a unit for systemd that starts this coordinator, and start nothing
+    #[arg(long)]
+    pub(crate) print_unit: bool,
+}
 
 /// Arguments of `rr hosts`.
 #[derive(Args, Clone, Debug)]

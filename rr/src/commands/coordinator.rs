@@ -6,6 +6,8 @@ use rr_coordinator::Coordinator;
 use rr_nats::{Link, Mesh, topology::Topology};
 use tokio::time::{Instant, sleep};
 
+use super::unit;
+use crate::cli::CoordinatorArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -21,7 +23,10 @@ const FORMING: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Runs until it is told to stop; a second signal ends it at once.
-pub(crate) async fn coordinator(ctx: &Context) -> Result<Exit, CliError> {
+pub(crate) async fn coordinator(ctx: &Context, args: &CoordinatorArgs) -> Result<Exit, CliError> {
+    if args.print_unit {
+        return unit::print_coordinator(ctx);
+    }
     let mut signals = Signals::new()?;
     let place = Place::need(ctx)?;
     let link = place.link("coordinator").await?;

@@ -1,5 +1,7 @@
 //! `rr ls`: the runs of the mesh, and those kept on this machine.
 
+use std::cmp::Reverse;
+
 use anstyle::Style;
 use rr_schemas::{
     decision::RunStatus,
@@ -41,9 +43,11 @@ struct Listed {
 /// Lists runs.
 pub(crate) async fn ls(ctx: &Context, args: &LsArgs) -> Result<Exit, CliError> {
     let mut listed = Vec::new();
-    if let Some(place) = Place::find(ctx) {
+    if let Some(place) = Place::find(ctx)? {
         let mesh = place.connect("ls").await?;
-        let statuses = mesh.statuses().await.map_err(|error| mesh::told(&error))?;
+        let mut statuses = mesh.statuses().await.map_err(|error| mesh::told(&error))?;
+        statuses.extend(mesh.queued(&statuses).await.map_err(|error| mesh::told(&error))?);
+        statuses.sort_by_key(|entry| Reverse(entry.view.started_at));
         listed.extend(statuses.into_iter().map(|entry| Listed {
             view: entry.view,
             tasks: entry.tasks,

@@ -13,6 +13,7 @@ use crate::flowfile;
 use crate::follow::{Follower, Show};
 use crate::mesh::Place;
 use crate::output;
+use crate::printer::Printer;
 use crate::progress::{Story, Tails, summary};
 use crate::signals::Signals;
 use crate::submit;
@@ -97,6 +98,9 @@ pub(crate) fn print(ctx: &Context, view: &RunView, tails: &Tails) -> Result<Exit
         ctx.printer.json_document(view)?;
     } else {
         summary(view, tails).iter().try_for_each(|line| ctx.printer.line(line))?;
+    }
+    if Printer::has_lost_output() {
+        ctx.printer.note(format_args!("run {} {}", view.run, view.status.word()));
     }
     Ok(Exit::of_run(view.status))
 }

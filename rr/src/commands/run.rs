@@ -30,7 +30,7 @@ pub(crate) async fn run(ctx: &Context, args: &RunArgs) -> Result<Exit, CliError>
     let checked = flowfile::checked(ctx.printer, &args.flow, &args.set)?;
     let run = submit::id_or_drawn(args.id.as_ref())?;
     let signals = Signals::new()?;
-    match Place::configured(ctx) {
+    match Place::configured(ctx)? {
         Some(place) => on_mesh(ctx, args, &place, &run, &checked, signals).await,
         None => privately(ctx, args, &run, &checked, signals).await,
     }

@@ -13,6 +13,7 @@ use rr_schemas::{
 };
 use serde::Serialize;
 
+use crate::archive::Kept;
 use crate::cli::WhyArgs;
 use crate::context::Context;
 use crate::environment::now;
@@ -41,13 +42,15 @@ pub(crate) async fn why(ctx: &Context, args: &WhyArgs) -> Result<Exit, CliError>
             let story = follow::story(&mesh, &run).await?;
             let remains = follow::remains(&mesh, &run, &story).await?;
             let view = remains.unwrap_or_else(|| story.history().view());
-            let reasons = if view.status.is_final() { ended(&view) } else { waiting(&mesh, &story).await };
+            let cancelled = story.cancelled_by();
+            let reasons = if view.status.is_final() { ended(&view, cancelled) } else { waiting(&mesh, &story).await };
             (view, reasons)
         }
         Found::Kept(kept) => {
-            let view = kept.header.view;
+            let view = kept.header.view.clone();
             let reasons = if view.status.is_final() {
-                ended(&view)
+                let cancelled = if view.status == RunStatus::Cancelled { canceller(ctx, &kept).await } else { None };
+                ended(&kept.header.view, cancelled)
             } else {
                 vec![
                     "the rr run that carried it was killed; nobody works on it any more; run the flow again".to_owned(),
@@ -67,11 +70,19 @@ pub(crate) async fn why(ctx: &Context, args: &WhyArgs) -> Result<Exit, CliError>
     Ok(Exit::Succeeded)
 }
 
+/// Who cancelled a kept run: only its history knows.
+async fn canceller(ctx: &Context, kept: &Kept) -> Option<String> {
+    let reopened = lookup::reopen(ctx, kept).await.ok()?;
+    let story = follow::story(&reopened.mesh, &kept.header.view.run).await;
+    reopened.close().await;
+    story.ok()?.cancelled_by()
+}
+
 /// Why a run that is over ended so.
-fn ended(view: &RunView) -> Vec<String> {
+fn ended(view: &RunView, cancelled: Option<String>) -> Vec<String> {
     let mut reasons: Vec<String> = match view.status {
         RunStatus::Succeeded => vec!["every job succeeded".to_owned()],
-        RunStatus::Cancelled => vec!["somebody asked to stop it".to_owned()],
+        RunStatus::Cancelled => vec![cancelled.unwrap_or_else(|| "somebody asked to stop it".to_owned())],
         RunStatus::TimedOut => vec!["the time limit of the run has passed".to_owned()],
         RunStatus::Rejected => view.problems.clone(),
         RunStatus::Failed | RunStatus::Queued | RunStatus::Running => Vec::new(),
@@ -108,7 +119,8 @@ async fn waiting(mesh: &Mesh, story: &Story) -> Vec<String> {
         reasons.push("no coordinator is up, so nothing is decided; start one with: rr coordinator".to_owned());
     }
     if run.is_stopping() {
-        reasons.push("it is being stopped; what runs is killed".to_owned());
+        let cancelled = story.cancelled_by().map_or_else(String::new, |by| format!("; {by}"));
+        reasons.push(format!("it is being stopped, what runs is killed{cancelled}"));
     }
     for wait in run.waits() {
         match &wait {

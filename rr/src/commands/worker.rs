@@ -6,6 +6,7 @@ use rr_nats::{Link, Mesh};
 use rr_worker::{Handlers, Options, Worker};
 use tokio::time::sleep;
 
+use super::unit;
 use crate::cli::WorkerArgs;
 use crate::context::Context;
 use crate::error::{CliError, chain};
@@ -22,9 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 async fn made(link: &Link) -> Result<Mesh, CliError> {
     let mut has_said = false;
     loop {
-        // The bucket of workers is the last part of a mesh that is made.
         let found = match link.mesh().await {
-            Ok(mesh) => mesh.workers().await.map(|_| mesh),
+            Ok(mesh) => mesh.is_whole().await.map(|()| mesh),
             Err(error) => Err(error),
         };
         match found {
@@ -45,11 +45,14 @@ async fn made(link: &Link) -> Result<Mesh, CliError> {
 pub(crate) async fn worker(ctx: &Context, args: &WorkerArgs) -> Result<Exit, CliError> {
     let mut signals = Signals::new()?;
     let options = roles::of_worker(ctx, args)?;
+    if args.print_unit {
+        return unit::print_worker(ctx, args, &options);
+    }
     files::make_dir(&options.state_dir)?;
     let place = Place::need(ctx)?;
-    let link = place.link(&format!("worker {}", options.name)).await?;
+    let name = format!("worker {}", options.name);
     let mesh = tokio::select! {
-        mesh = made(&link) => mesh?,
+        mesh = async { made(&place.link_patiently(&name).await?).await } => mesh?,
         () = signals.next() => return Ok(Exit::Succeeded),
     };
     let guard = GuardKeeper::start()?;

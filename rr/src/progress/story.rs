@@ -13,7 +13,7 @@ use rr_schemas::{
     view::{JobView, RunView},
 };
 
-use crate::text::{outcome_words, shortened};
+use crate::text::{escape, outcome_words, shortened};
 
 /// Attempts whose output was cut that are named one by one.
 const TRUNCATIONS_MAX: usize = 10;
@@ -25,6 +25,8 @@ pub(crate) struct Story {
     jobs: Vec<JobStory>,
     /// Attempts that wrote more than was kept, by task and attempt.
     cut: BTreeMap<(u32, u32), Output>,
+    /// Who asked to stop it first, and why.
+    cancelled: Option<(String, Option<String>)>,
 }
 
 /// What the fold does not keep of a job.
@@ -90,12 +92,23 @@ impl fmt::Display for Tally {
 impl Story {
     /// A run of which nothing is known yet.
     pub(crate) fn new(run: RunId) -> Self {
-        Self { history: History::new(run), jobs: Vec::new(), cut: BTreeMap::new() }
+        Self { history: History::new(run), jobs: Vec::new(), cut: BTreeMap::new(), cancelled: None }
+    }
+
+    /// Who asked to stop the run, and why, in words: `ann@host asked to stop it: wrong version`.
+    pub(crate) fn cancelled_by(&self) -> Option<String> {
+        let (by, reason) = self.cancelled.as_ref()?;
+        let shown = |text: &str| escape(text.as_bytes());
+        let reason = reason.as_ref().map_or_else(String::new, |reason| format!(": {}", shown(reason)));
+        Some(format!("{} asked to stop it{reason}", shown(by)))
     }
 
     /// Folds a record in; one that is no history of ours changes nothing and says why.
     pub(crate) fn apply(&mut self, record: &Record) -> Result<(), String> {
         self.history.apply(record).map_err(|error| error.to_string())?;
+        if let Event::CancelRequested { by, reason } = &record.event {
+            self.cancelled.get_or_insert_with(|| (by.clone(), reason.clone()));
+        }
         if let Event::Submitted { .. } = &record.event {
             self.jobs = vec![JobStory::default(); self.plan().map_or(0, |plan| plan.jobs().len())];
         }

@@ -1,4 +1,4 @@
-//! Flow files (YAML, JSON, the original Roadrunner JSON) to the one flow model, errors with positions.
+//! Flow files (YAML, JSON, TOML, the original Roadrunner JSON) to the one flow model, errors with positions.
 //!
 //! Reading order: [`read_file`] (bytes, at most so many), [`load`] (bytes to a flow), [`render`] (what is wrong, for
 //! people), [`schema`] (the JSON Schema of flow files). Inside: bytes become a text, the text a tree of nodes with
@@ -16,10 +16,12 @@ mod read;
 mod render;
 mod schema;
 mod source;
+mod toml;
 mod yaml;
 
 use rr_schemas::flow::Flow;
 
+use crate::source::Syntax;
 pub use crate::{
     diagnostic::{Diagnostic, Level, Position},
     read::{ReadError, read_file, read_from},
@@ -32,13 +34,15 @@ pub use crate::{
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Format {
     /// By the file's name and content: `.json` is JSON, and the original Roadrunner's JSON when it has one of its keys;
-    /// everything else is YAML.
+    /// `.toml` is TOML, everything else is YAML.
     #[default]
     Auto,
     /// YAML.
     Yaml,
     /// JSON.
     Json,
+    /// TOML.
+    Toml,
     /// The JSON of the original Roadrunner, whatever keys it has.
     Roadrunner,
 }
@@ -71,13 +75,18 @@ pub fn load(source: &Source<'_>, format: Format) -> Loaded {
 }
 
 fn load_text(source: &Source<'_>, text: &str, format: Format) -> (Option<Flow>, Vec<Diagnostic>) {
-    let is_json = match format {
-        Format::Yaml => false,
-        Format::Json => true,
-        Format::Auto | Format::Roadrunner => source.looks_like_json(text),
+    let syntax = match format {
+        Format::Yaml => Syntax::Yaml,
+        Format::Json => Syntax::Json,
+        Format::Toml => Syntax::Toml,
+        Format::Auto | Format::Roadrunner => source.syntax(text),
     };
     let mut decoder = decode::Decoder::default();
-    let parsed = if is_json { json::parse(text) } else { yaml::parse(text) };
+    let parsed = match syntax {
+        Syntax::Yaml => yaml::parse(text),
+        Syntax::Json => json::parse(text),
+        Syntax::Toml => toml::parse(text),
+    };
     let tree = match parsed.and_then(|tree| tree.ok_or_else(|| Box::new(source::empty()))) {
         Ok(tree) => tree,
         Err(diagnostic) => return (None, vec![*diagnostic]),
@@ -85,8 +94,8 @@ fn load_text(source: &Source<'_>, text: &str, format: Format) -> (Option<Flow>, 
     decoder.check_keys(&tree);
     let is_roadrunner = match format {
         Format::Roadrunner => true,
-        Format::Auto => is_json && compat::is_roadrunner(&tree),
-        Format::Yaml | Format::Json => false,
+        Format::Auto => syntax == Syntax::Json && compat::is_roadrunner(&tree),
+        Format::Yaml | Format::Json | Format::Toml => false,
     };
     let flow = if is_roadrunner {
         compat::decode(&mut decoder, &tree, source.flow_name())

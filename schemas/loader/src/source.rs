@@ -15,6 +15,14 @@ pub struct Source<'a> {
     pub bytes: &'a [u8],
 }
 
+/// How a text is to be parsed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Syntax {
+    Yaml,
+    Json,
+    Toml,
+}
+
 const BOM: &str = "\u{feff}";
 
 impl<'a> Source<'a> {
@@ -42,13 +50,15 @@ impl<'a> Source<'a> {
         readable.strip_prefix(BOM).unwrap_or(readable)
     }
 
-    pub(crate) fn looks_like_json(&self, text: &str) -> bool {
+    pub(crate) fn syntax(&self, text: &str) -> Syntax {
         let extension = Path::new(self.name).extension().map(OsStr::to_ascii_lowercase);
         match extension.as_ref().and_then(|extension| extension.to_str()) {
-            Some("json") => true,
-            Some("yaml" | "yml") => false,
+            Some("json") => Syntax::Json,
+            Some("toml") => Syntax::Toml,
+            Some("yaml" | "yml") => Syntax::Yaml,
             // `{` may begin YAML too: only what is JSON is taken for JSON.
-            Some(_) | None => text.trim_start().starts_with('{') && crate::json::is_valid(text),
+            Some(_) | None if text.trim_start().starts_with('{') && crate::json::is_valid(text) => Syntax::Json,
+            Some(_) | None => Syntax::Yaml,
         }
     }
 

@@ -80,7 +80,8 @@ async fn a_run_is_cancelled_by_whoever_wants_it() {
     wait.has_written("second: started", SOON).await;
     let _cancelled = sandbox.rr(["cancel", "r1", "--reason", "wrong version"]).run().await.exits(0);
     let _ended = wait.ended(SOON).await.exits(4).says(&["cancelled"]);
-    let _why = sandbox.rr(["why", "r1"]).run().await.exits(0).says(&["cancelled"]);
+    let why = sandbox.rr(["why", "r1"]).run().await.exits(0);
+    let _why = why.says(&["run r1 cancelled", "tester@", " asked to stop it: wrong version"]);
     let _story = sandbox.rr(["watch", "r1"]).run().await.exits(4).says(&["wrong version", "tester"]);
     let _unknown = sandbox.rr(["cancel", "r2"]).run().await.exits(66);
 }
@@ -191,8 +192,8 @@ async fn what_is_wrong_with_a_mesh_is_told_apart_within_seconds() {
         (format!("tls://127.0.0.1:{port}"), None, 69, "127.0.0.1"),
         (format!("nats://127.0.0.1:{port}"), None, 77, "login"),
         (format!("nats://rr:wrong@127.0.0.1:{port}"), None, 77, "login"),
-        (format!("nats://127.0.0.1:{port}"), Some("gone.creds"), 66, "gone.creds"),
-        (format!("nats://127.0.0.1:{port}"), Some("open.creds"), 77, "chmod 600"),
+        (format!("nats://127.0.0.1:{port}"), Some("gone.creds"), 78, "gone.creds"),
+        (format!("nats://127.0.0.1:{port}"), Some("open.creds"), 78, "chmod 600"),
         (format!("nats://127.0.0.1:{port}"), Some("wrong.creds"), 78, "wrong.creds"),
     ] {
         let creds = creds.into_iter().flat_map(|path| ["--creds", path]);
@@ -241,6 +242,54 @@ async fn every_exit_code_has_its_case() {
     let _told = sandbox.rr(["ls"]).run().await.exits(78).says(&["partitons", "config.yaml"]);
     sandbox.configure("");
     let _told = sandbox.rr(["ls"]).env("RR_WORKER__CAPCITY", "5").run().await.exits(78).says(&["capcity"]);
+}
+
+#[tokio::test]
+async fn a_run_is_listed_as_soon_as_it_is_published() {
+    let mesh = TestMesh::bare(Timing::Default).await;
+    let mut coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    mesh.write("flow.yaml", "name: f\njobs: [{ name: a, run: [echo, hi], queue: nobody }]\n");
+    for run in ["r1", "r2", "r3"] {
+        let _published = mesh.rr(["publish", "flow.yaml", "--id", run]).run().await.exits(0);
+        let _listed = mesh.rr(["ls"]).run().await.exits(0).says(&[run]);
+    }
+    // Also while nobody is there who could write its state.
+    coordinator.kill().await;
+    let _published = mesh.rr(["publish", "flow.yaml", "--id", "r4"]).run().await.exits(0);
+    let _queued = mesh.rr(["ls", "--status", "queued"]).run().await.exits(0).says(&["r4"]);
+    let listed = mesh.rr(["ls", "--json"]).run().await.exits(0);
+    let runs: Vec<Value> = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!((runs.len(), runs[0]["run"].as_str(), runs[0]["flow"].as_str()), (4, Some("r4"), Some("f")), "{listed}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_full_disk_behind_stdout_does_not_end_a_run() {
+    let sandbox = Sandbox::new().await;
+    sandbox.write("flow.yaml", "name: f\njobs: [{ name: a, shell: 'echo hi; sleep 0.5; echo x > done' }]\n");
+    sandbox.write("bad.yaml", "name: f\njobs: [{ name: a, run: ['false'] }]\n");
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for (n, (args, code)) in [
+        (&["run", "flow.yaml"][..], 0),
+        (&["run", "flow.yaml", "--json"][..], 0),
+        (&["run", "flow.yaml", "--logs"][..], 0),
+        (&["run", "bad.yaml"][..], 1),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let _unmarked = fs::remove_file(sandbox.path("done"));
+        let id = format!("r{n}");
+        let args = args.iter().copied().chain(["--id", id.as_str()]);
+        let told = sandbox.rr(args).stdout(full()).run().await.exits(70);
+        let told = told.says(&["cannot write to stdout", "the run goes on", "output was lost"]);
+        let told = told.says(&[&format!("would have been {code}"), if code == 0 { "succeeded" } else { "failed" }]);
+        assert_eq!(told.stderr.matches("warning: cannot write").count(), 1, "{told}");
+        assert_eq!(sandbox.path("done").exists(), code == 0, "{told}");
+    }
+    let _kept = sandbox.rr(["show", "r0"]).run().await.exits(0).says(&["succeeded"]);
+    let _alone = sandbox.rr(["ls"]).stdout(full()).run().await.exits(70).says(&["cannot write to stdout"]);
 }
 
 /// Rows `| 65 | … |` of a table, or lines `  65  …` of the help.

@@ -9,9 +9,10 @@ use rr_schemas::{
 use rr_tests::{Sandbox, program};
 
 /// File, exit code, and tasks that end ok.
-const EXAMPLES: [(&str, i32, u32); 5] = [
+const EXAMPLES: [(&str, i32, u32); 6] = [
     ("failing.yaml", 1, 5),
     ("graph.yaml", 0, 4),
+    ("nightly.toml", 0, 6),
     ("params.yaml", 0, 5),
     ("roadrunner.json", 0, 11),
     ("rollout.yaml", 0, 116),

@@ -13,6 +13,7 @@ mod cli;
 mod cluster;
 mod compat;
 mod compose;
+mod connect;
 mod examples;
 mod faults;
 mod hostile;

@@ -14,3 +14,4 @@ mod helpers;
 mod properties;
 #[cfg(test)]
 mod reading;
+mod toml;
