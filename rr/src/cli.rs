@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
-pub(crate) use roles::{BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, WorkerArgs};
+pub(crate) use roles::{
+    BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, WireFormat, WorkerArgs,
+};
 pub(crate) use runs::{CancelArgs, LogsArgs, LsArgs, ShowArgs, WatchArgs, WhyArgs};
 
 /// Runs job flows over a mesh of workers, on NATS JetStream.

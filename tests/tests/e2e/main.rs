@@ -8,7 +8,9 @@
     reason = "tests fail by panicking, and read better short"
 )]
 
+mod api;
 mod bad_input;
+mod cbor;
 mod cli;
 mod compat;
 mod examples;
@@ -16,4 +18,5 @@ mod faults;
 mod hostile;
 mod interrupt;
 mod output;
+mod pages;
 mod wire;
