@@ -3,13 +3,15 @@
 //! Reading order: [`config`]; [`service`] (what a coordinator consists of), `partition` (which entities have their
 //! turn), `turn` (one turn of one entity: load, decide, store, perform, acknowledge), `load`, `append`, `perform`,
 //! `look` (what is seen of attempts whose deadline has come), `debts` (timer and status, which may wait a moment),
-//! `timer` (arming), `timers` (those that fire); beside them `join`, `preference`, `lanes` (who may be believed) and `retention`.
+//! `timer` (arming), `timers` (those that fire); beside them `join`, `api` (what any NATS client may ask), `preference`,
+//! `lanes` (who may be believed) and `retention`.
 //!
 //! Invariants: nothing is concluded here, that is the core's; every conclusion is stored with compare-and-set before
 //! anything follows from it; an input is acknowledged only when what follows from it is stored and done, so that a
 //! crash between any two steps leaves an input to wake the next coordinator; what is in memory is a cache that may be
 //! dropped at any time.
 
+mod api;
 mod append;
 mod around;
 mod budget;

@@ -12,6 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    api,
     config::Options,
     join, partition,
     presence::{self, Presence},
@@ -82,6 +83,7 @@ enum Part {
     Partition(Partition),
     Presence,
     Joins,
+    Api,
     Retention,
     Timers,
 }
@@ -102,7 +104,7 @@ async fn run(mesh: Mesh, options: Options, instance: InstanceId, stop: Cancellat
     tracing::info!(instance = %shell.instance, partitions = shell.mesh.partitions(), "coordinator started");
     let mut parts =
         Parts { shell: Arc::clone(&shell), stop: stop.clone(), tasks: JoinSet::new(), running: HashMap::new() };
-    for part in [Part::Presence, Part::Joins, Part::Retention, Part::Timers] {
+    for part in [Part::Presence, Part::Joins, Part::Api, Part::Retention, Part::Timers] {
         parts.start(part);
     }
     for partition in shell.mesh.all_partitions() {
@@ -140,6 +142,7 @@ impl Parts {
             Part::Partition(partition) => Box::pin(partition::serve(shell, partition, stop)),
             Part::Presence => Box::pin(presence::show(shell, stop)),
             Part::Joins => Box::pin(join::serve(shell, stop)),
+            Part::Api => Box::pin(api::serve(shell, stop)),
             Part::Retention => Box::pin(retention::sweep(shell, stop)),
             Part::Timers => Box::pin(timers::forward(shell, stop)),
         };

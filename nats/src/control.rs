@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Coordinators answer as one.
-const GROUP: &str = "rr";
+pub(crate) const GROUP: &str = "rr";
 /// How long a ping may take.
 const PING_DEADLINE: Duration = Duration::from_secs(2);
 

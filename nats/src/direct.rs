@@ -36,6 +36,28 @@ pub(crate) async fn read_from(link: &Link, stream: &str, filter: &str, from: u64
     }
 }
 
+/// The same, but nothing at all where there are more than about `n_max` messages.
+pub(crate) async fn read_at_most(
+    link: &Link,
+    stream: &str,
+    filter: &str,
+    from: u64,
+    n_max: usize,
+) -> Result<Option<Vec<RawMessage>>, Error> {
+    let mut found = Vec::new();
+    let mut from = from.max(1);
+    loop {
+        let pending = read_batch(link, stream, filter, from, &mut found).await?;
+        if found.len().saturating_add(usize::try_from(pending).unwrap_or(usize::MAX)) > n_max {
+            return Ok(None);
+        }
+        match found.last() {
+            Some(last) if pending > 0 && last.seq >= from => from = last.seq.saturating_add(1),
+            Some(_) | None => return Ok(Some(found)),
+        }
+    }
+}
+
 /// Reads one batch and returns how many messages are left behind it.
 async fn read_batch(
     link: &Link,

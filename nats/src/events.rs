@@ -7,7 +7,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use jiff::Timestamp;
 use rr_schemas::{
-    codec::{self, Body as _, Envelope, JSON},
+    codec::{self, Body as _, Envelope, Format, JSON},
     decision::Decision,
     id::{EntityId, RunId},
     input::Input,
@@ -22,8 +22,9 @@ use crate::{
     input::{self, EncodeError, InputMsg, unencodable, wrap},
     link::{expecting, json_message, typed},
     mesh::Mesh,
+    mux::Outgoing,
     raw::RawMessage,
-    subject,
+    subject::{self, header},
 };
 
 /// Bytes of a hash that are kept: enough that nobody finds two decisions with the same.
@@ -67,7 +68,7 @@ impl EncodedDecision {
 /// # Errors
 /// [`EncodeError`], never for a decision of ours.
 pub fn encode_decision(entity: &EntityId, decision: &Decision) -> Result<EncodedDecision, EncodeError> {
-    let bytes = wrap(&input::from_coordinator(&decision.by), entity, decision)?;
+    let bytes = wrap(Format::Json, &input::from_coordinator(&decision.by), entity, decision)?;
     let hash = hash(&bytes);
     Ok(EncodedDecision { bytes: bytes.into(), hash })
 }
@@ -135,7 +136,7 @@ impl Mesh {
     /// [`PublishError::Conflict`] when the id is taken.
     pub async fn submit(&self, run: &RunId, who: &str, submit: &Input, first: First) -> Result<u64, PublishError> {
         let entity = EntityId::from(run);
-        let mut headers = typed(JSON);
+        let mut headers = HeaderMap::new();
         match first {
             First::New => expecting(&mut headers, 0, None),
             First::Any => {}
@@ -144,13 +145,24 @@ impl Mesh {
         self.put(subject, headers, &format!("api:{who}"), &entity, submit).await
     }
 
+    /// The first thing that people or programs asked of an entity, as the leader has it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn first_request(&self, entity: &EntityId) -> Result<Option<InputMsg>, Error> {
+        let subject = subject::api(self.partition_of(entity), entity);
+        let which = Which::Next { seq: 1, next_by_subj: &subject };
+        let first = read_leader(self.link(), subject::EVENTS, which).await?;
+        Ok(first.and_then(|raw| input::read(raw, None, self).ok()))
+    }
+
     /// Asks something of an entity that exists.
     ///
     /// # Errors
     /// [`PublishError`].
     pub async fn request(&self, entity: &EntityId, who: &str, input: &Input) -> Result<u64, PublishError> {
         let subject = subject::api(self.partition_of(entity), entity);
-        self.put(subject, typed(JSON), &format!("api:{who}"), entity, input).await
+        self.put(subject, HeaderMap::new(), &format!("api:{who}"), entity, input).await
     }
 
     /// Notes what a coordinator saw.
@@ -159,19 +171,22 @@ impl Mesh {
     /// [`PublishError`].
     pub async fn note(&self, entity: &EntityId, instance: &InstanceId, input: &Input) -> Result<u64, PublishError> {
         let subject = subject::note(self.partition_of(entity), entity);
-        self.put(subject, typed(JSON), &input::from_coordinator(instance), entity, input).await
+        self.put(subject, HeaderMap::new(), &input::from_coordinator(instance), entity, input).await
     }
 
+    /// Stores an input in the format of this handle.
     pub(crate) async fn put(
         &self,
         subject: String,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         from: &str,
         to: &EntityId,
         input: &Input,
     ) -> Result<u64, PublishError> {
-        let body = wrap(from, to, input).map_err(|error| unencodable(&error))?;
-        self.link().publish(json_message(subject, headers, body)).await.map(|stored| stored.seq)
+        let body = wrap(self.wire(), from, to, input).map_err(|error| unencodable(&error))?;
+        headers.insert(header::CONTENT_TYPE, self.wire().content_type());
+        let message = Outgoing { subject: subject.into(), headers: Some(headers), payload: body.into() };
+        self.link().publish(message).await.map(|stored| stored.seq)
     }
 
     /// Appends a decision behind `expected`, the sequence of the last message on the entity's subject, 0 for none.

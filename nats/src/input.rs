@@ -142,7 +142,7 @@ pub(crate) fn from_coordinator(instance: &InstanceId) -> String {
 }
 
 /// Encodes a body in its envelope without copying it first.
-pub(crate) fn wrap<B: Body>(from: &str, to: &EntityId, body: &B) -> Result<Vec<u8>, EncodeError> {
+pub(crate) fn wrap<B: Body>(format: Format, from: &str, to: &EntityId, body: &B) -> Result<Vec<u8>, EncodeError> {
     #[derive(Serialize)]
     struct Borrowed<'a, B> {
         v: u16,
@@ -151,7 +151,7 @@ pub(crate) fn wrap<B: Body>(from: &str, to: &EntityId, body: &B) -> Result<Vec<u
         to: &'a EntityId,
         body: &'a B,
     }
-    encode(Format::Json, &Borrowed { v: VERSION, kind: B::KIND, from, to, body })
+    encode(format, &Borrowed { v: VERSION, kind: B::KIND, from, to, body })
 }
 
 /// A body that cannot be encoded is as good as refused.
@@ -189,7 +189,7 @@ impl Mesh {
 }
 
 /// A text that cannot end a header line.
-fn on_one_line(text: &str) -> String {
+pub(crate) fn on_one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for char in text.chars().take(REASON_CHARS_MAX) {
         if char.is_control() {

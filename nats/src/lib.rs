@@ -2,9 +2,9 @@
 //!
 //! Reading order: [`subject`] (names), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
-//! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`] and [`roster`] (buckets), [`control`], [`watch`],
-//! [`retention`] and [`forget`];
-//! [`server`] (nats-server itself: found, fetched, run as a child).
+//! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`] and [`roster`] (buckets), [`control`], [`service`] (what
+//! any client may ask), [`watch`], [`retention`] and [`forget`]; [`server`] (nats-server itself: found, fetched, run as a
+//! child).
 //!
 //! Invariants: every wait for the network has a deadline; nothing read from the server is believed before its subject,
 //! headers and envelope agree; an unanswered publish is unknown, not failed.
@@ -32,6 +32,7 @@ pub mod reports;
 pub mod retention;
 pub mod roster;
 pub mod server;
+pub mod service;
 pub mod status;
 pub mod subject;
 pub mod timer;
@@ -57,6 +58,7 @@ pub use pull::{Pinned, PullConfig, PullError, Pulled, Puller};
 pub use raw::RawMessage;
 pub use reports::{ClaimError, StoredClaim};
 pub use roster::PresenceWatch;
+pub use service::{ApiRequest, ApiServer, Endpoint, Monitor};
 pub use status::{Put, StatusWriter};
 pub use timer::{Armed, Fired, Timers};
 pub use topology::{Topology, ensure};

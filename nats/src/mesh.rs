@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use rr_schemas::id::{EntityId, Partition};
+use rr_schemas::{
+    codec::Format,
+    id::{EntityId, Partition},
+};
 use serde::{Deserialize, de::IgnoredAny};
 use tokio::sync::watch;
 
@@ -18,6 +21,7 @@ use crate::{
 pub struct Mesh {
     link: Link,
     settings: Arc<Settings>,
+    wire: Format,
 }
 
 /// What was fixed when the mesh was made; kept in the metadata of the event stream.
@@ -73,7 +77,18 @@ impl Link {
 
 impl Mesh {
     pub(crate) fn new(link: Link, settings: Settings) -> Self {
-        Self { link, settings: Arc::new(settings) }
+        Self { link, settings: Arc::new(settings), wire: Format::Json }
+    }
+
+    /// The same mesh, to which inputs go out in this format; each message says which it is in, and everybody reads both.
+    #[must_use]
+    pub fn with_wire(self, wire: Format) -> Self {
+        Self { wire, ..self }
+    }
+
+    /// The format in which inputs go out.
+    pub(crate) const fn wire(&self) -> Format {
+        self.wire
     }
 
     /// The connection.

@@ -1,7 +1,8 @@
 //! What workers say: reports and claims.
 
+use async_nats::HeaderMap;
 use rr_schemas::{
-    codec::{Envelope, JSON},
+    codec::Envelope,
     id::{EntityId, RunId},
     input::{Holder, Input},
     name::WorkerName,
@@ -12,7 +13,7 @@ use crate::{
     direct::{Which, read_leader},
     error::{Error, PublishError},
     input::from_worker,
-    link::{expecting, typed},
+    link::expecting,
     mesh::Mesh,
     raw::RawMessage,
     subject::{self, InputSubject},
@@ -41,7 +42,7 @@ impl Mesh {
         let entity = EntityId::from(run);
         let subject = subject::report(self.partition_of(&entity), &entity, worker);
         let input = Input::Report(report.clone());
-        self.put(subject, typed(JSON), &from_worker(worker), &entity, &input).await
+        self.put(subject, HeaderMap::new(), &from_worker(worker), &entity, &input).await
     }
 
     /// Claims an attempt. Won when it returns: the sequence grows with each claim of the mesh and fences writes.
@@ -53,7 +54,7 @@ impl Mesh {
         let partition = self.partition_of(&entity);
         let Claim { task, attempt, worker, instance } = claim;
         let subject = subject::claim(partition, &entity, *task, *attempt, worker);
-        let mut headers = typed(JSON);
+        let mut headers = HeaderMap::new();
         expecting(&mut headers, 0, Some(&subject::claims(partition, &entity, *task, *attempt)));
         let input = Input::Claim(claim.clone());
         match self.put(subject, headers, &from_worker(worker), &entity, &input).await {

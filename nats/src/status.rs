@@ -14,10 +14,13 @@ use rr_schemas::{
     input::{Input, Source},
     view::{RunView, StatusEntry},
 };
+use serde::Deserialize;
 
 use crate::{
     bucket::{Entry, RUNS, value},
+    direct::read_at_most,
     error::{Error, PublishError},
+    link::DEADLINE,
     mesh::Mesh,
     ordered::Content,
     subject::{self, InputSubject},
@@ -28,6 +31,13 @@ use crate::{
 const TRIES: usize = 8;
 /// Runs without a state that are read: each costs a request, and a list of more is about the missing coordinator.
 const QUEUED_MAX: usize = 200;
+
+/// States that are looked at for a list: some megabytes.
+const LOOKED_AT_MAX: usize = 10_000;
+/// Sequences that are looked at first.
+const WINDOW_MIN: usize = 64;
+/// How many times more are looked at next.
+const WINDOW_GROWTH: u64 = 4;
 
 /// What a write came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -166,6 +176,48 @@ impl Mesh {
             }
         }
         Ok(queued)
+    }
+
+    /// States of runs that changed last and are `wanted`, at least `n` where there are so many among the last
+    /// [`LOOKED_AT_MAX`] that changed, and whether all there are were looked at. Unlike [`Mesh::statuses`] its cost does
+    /// not grow with the runs that the mesh remembers.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn recent_statuses(
+        &self,
+        n: usize,
+        wanted: impl Fn(&StatusEntry) -> bool + Send,
+    ) -> Result<(Vec<StatusEntry>, bool), Error> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            first_seq: u64,
+            last_seq: u64,
+        }
+        let link = self.link();
+        let info: Info = link.api(&format!("STREAM.INFO.{}", RUNS.stream), &(), DEADLINE).await?;
+        let State { first_seq, last_seq } = info.state;
+        let filter = subject::bucket_key(RUNS.name, ">");
+        let mut entries = Vec::new();
+        // A window of sequences, since what stands before a key's newest state is gone and leaves holes.
+        let mut window = u64::try_from(n.max(WINDOW_MIN)).unwrap_or(u64::MAX);
+        loop {
+            let from = last_seq.saturating_sub(window).saturating_add(1);
+            let Some(messages) = read_at_most(link, RUNS.stream, &filter, from, LOOKED_AT_MAX).await? else {
+                return Ok((entries, false));
+            };
+            let read =
+                messages.iter().filter(|message| !message.is_removed()).filter_map(|message| value(message).ok());
+            entries = read.filter(&wanted).collect();
+            if from <= first_seq.max(1) || entries.len() >= n {
+                return Ok((entries, from <= first_seq.max(1)));
+            }
+            window = window.saturating_mul(WINDOW_GROWTH);
+        }
     }
 
     /// Whether there is a run with exactly this id: it has a state or anything in the log.

@@ -57,6 +57,9 @@ pub(crate) mod header {
     pub(crate) const OUT_ATTEMPT: &str = "Rr-Attempt";
     pub(crate) const OUT_CHUNK: &str = "Rr-Chunk";
     pub(crate) const OUT_STREAM: &str = "Rr-Stream";
+    pub(crate) const SERVICE_ERROR: &str = "Nats-Service-Error";
+    pub(crate) const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";
+
     pub(crate) const BAD_REASON: &str = "Rr-Reason";
     pub(crate) const BAD_SEQ: &str = "Rr-Seq";
     pub(crate) const BAD_SUBJECT: &str = "Rr-Subject";
@@ -88,6 +91,10 @@ pub(crate) const QUARANTINE_SUBJECTS: [&str; 1] = ["rr.bad.>"];
 pub(crate) const ALL_HOSTS: &str = "rr.work.h.>";
 /// Requests to join.
 pub(crate) const JOINS: &str = "rr.api.join.*";
+/// What any client may ask of the coordinators.
+pub(crate) const API: &str = "rr.api.*";
+/// The name of the service that [`API`] is.
+pub(crate) const SERVICE: &str = "rr";
 /// Decisions of every entity.
 pub(crate) const ALL_DECISIONS: &str = "rr.ev.>";
 
@@ -222,6 +229,26 @@ pub(crate) fn control(worker: &WorkerName) -> String {
 /// A worker's request to join.
 pub(crate) fn join(worker: &WorkerName) -> String {
     format!("rr.api.join.{worker}")
+}
+
+/// An endpoint of the service.
+pub(crate) fn endpoint(name: &str) -> String {
+    format!("rr.api.{name}")
+}
+
+/// Reads `rr.api.<endpoint>`.
+pub(crate) fn parse_endpoint(subject: &str) -> Option<&str> {
+    subject.strip_prefix("rr.api.")
+}
+
+/// What tools ask of every service, of ours, and of one instance of ours; the second token is the verb.
+pub(crate) fn discovery(instance: &InstanceId) -> [String; 3] {
+    ["$SRV.*".to_owned(), format!("$SRV.*.{SERVICE}"), format!("$SRV.*.{SERVICE}.{instance}")]
+}
+
+/// Reads the verb of `$SRV.<verb>…`.
+pub(crate) fn parse_discovery(subject: &str) -> Option<&str> {
+    subject.strip_prefix("$SRV.")?.split('.').next()
 }
 
 /// The durable of a partition.

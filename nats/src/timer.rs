@@ -7,7 +7,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rr_schemas::{codec::JSON, id::EntityId, input::Input, name::InstanceId, text::Echo};
+use rr_schemas::{
+    codec::{Format, JSON},
+    id::EntityId,
+    input::Input,
+    name::InstanceId,
+    text::Echo,
+};
 
 use crate::{
     ack::Ack,
@@ -66,8 +72,8 @@ impl Mesh {
         headers.insert(header::SCHEDULE, format!("{AT}{at}"));
         headers.insert(header::SCHEDULE_TARGET, subject::fired(partition, entity));
         expecting(&mut headers, there.map_or(0, |there| there.seq), None);
-        let body =
-            input::wrap("coordinator:timer", entity, &Input::Timer {}).map_err(|error| input::unencodable(&error))?;
+        let body = input::wrap(Format::Json, "coordinator:timer", entity, &Input::Timer {})
+            .map_err(|error| input::unencodable(&error))?;
         let message = json_message(subject::armed(partition, entity), headers, body);
         self.link().publish(message).await.map(|stored| Armed { at, seq: stored.seq })
     }

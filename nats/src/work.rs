@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rr_schemas::{
-    codec::{Envelope, JSON},
+    codec::{Envelope, Format, JSON},
     id::{EntityId, RunId},
     offer::{Offer, Target},
     text::Echo,
@@ -69,7 +69,8 @@ impl Mesh {
     /// [`PublishError`], never [`PublishError::Conflict`].
     pub async fn offer(&self, offer: &Offer) -> Result<(), PublishError> {
         let Offer { run, task, attempt, offer: number, target, priority, .. } = offer;
-        let body = wrap("coordinator:offer", &EntityId::from(run), offer).map_err(|error| unencodable(&error))?;
+        let body = wrap(Format::Json, "coordinator:offer", &EntityId::from(run), offer)
+            .map_err(|error| unencodable(&error))?;
         let mut headers = typed(JSON);
         headers.insert(header::MSG_ID, subject::offer_id(run, *task, *attempt, *number));
         expecting(&mut headers, 0, None);

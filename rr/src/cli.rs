@@ -11,7 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use connect::MeshArgs;
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
-pub(crate) use roles::{BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, WorkerArgs};
+pub(crate) use roles::{
+    BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, WireFormat, WorkerArgs,
+};
 pub(crate) use runs::{CancelArgs, LogsArgs, LsArgs, ShowArgs, WatchArgs, WhyArgs};
 
 /// Runs job flows over a mesh of workers, on NATS JetStream.

@@ -15,7 +15,7 @@ use figment::{
     value::{Dict, Map, Value},
 };
 use rr_nats::topology::Topology;
-use rr_schemas::span::Span;
+use rr_schemas::{codec::Format, span::Span};
 use serde::Deserialize;
 use serde_saphyr::figment::Yaml;
 
@@ -70,6 +70,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) labels: BTreeMap<String, String>,
     /// Where it keeps what it has done. Default: `worker-<name>` in the state directory.
     pub(crate) state_dir: Option<PathBuf>,
+    /// The format of what it says to the mesh: `json`, or `cbor` for thin links. Default: `json`.
+    pub(crate) wire: Option<Format>,
     /// Its times.
     pub(crate) times: rr_worker::config::Times,
     /// What is kept of an attempt's output.

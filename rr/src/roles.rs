@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use rr_core::{Plan, plan::Targets};
 use rr_nats::{LANE_HOSTS_MAX, PresenceError};
 use rr_schemas::{
+    codec::Format,
     flow::select::Labels,
     host::HostSet,
     name::{Name, WorkerName},
@@ -19,7 +20,7 @@ use rr_worker::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{ServeArgs, WorkerArgs};
+use crate::cli::{ServeArgs, WireFormat, WorkerArgs};
 use crate::context::{Context, machine};
 use crate::error::{CliError, chain};
 use crate::exit::Exit;
@@ -82,7 +83,13 @@ pub(crate) fn of_worker(ctx: &Context, args: &WorkerArgs) -> Result<Options, Cli
     let capacity = args.serve.capacity.and_then(NonZeroU32::new).or(ctx.config.worker.capacity).unwrap_or_else(cpus);
     let execution = Execution::Clean { workdir: dir.join("work") };
     let labels = labels(&ctx.config.worker.labels, &args.labels)?;
-    Ok(Options { capacity, serves, execution, labels, ..base(ctx, name, dir) })
+    let base = base(ctx, name, dir);
+    let wire = match args.wire {
+        None => base.wire,
+        Some(WireFormat::Json) => Format::Json,
+        Some(WireFormat::Cbor) => Format::Cbor,
+    };
+    Ok(Options { capacity, serves, execution, labels, wire, ..base })
 }
 
 /// Labels of the configuration, and those of the flags, which win.
@@ -106,6 +113,7 @@ fn base(ctx: &Context, name: WorkerName, dir: PathBuf) -> Options {
         times: config.times,
         output: config.output,
         labels: Labels::default(),
+        wire: config.wire.unwrap_or_default(),
         environment: ctx.environment.all().clone(),
         ..Options::new(name, dir)
     }
@@ -295,6 +303,7 @@ mod tests {
             name: None,
             serve: args,
             labels: Vec::new(),
+            wire: None,
             state_dir: None,
             print_unit: false,
         };
@@ -322,6 +331,7 @@ mod tests {
             name: Some("w1".to_owned()),
             serve: ServeArgs { all_hosts: true, ..ServeArgs::default() },
             labels: vec!["zone=a=b".to_owned()],
+            wire: Some(WireFormat::Cbor),
             state_dir: None,
             print_unit: false,
         };
@@ -329,5 +339,9 @@ mod tests {
         assert_eq!(options.state_dir, PathBuf::from("/h/.local/state/rr/worker-w1"));
         assert_eq!(options.labels.to_string(), "zone=a=b");
         assert!(matches!(options.execution, Execution::Clean { .. }));
+        assert_eq!(options.wire, Format::Cbor);
+        let configured =
+            of_worker(&context(&[("RR_WORKER__WIRE", "cbor")]), &WorkerArgs { wire: None, ..args }).unwrap();
+        assert_eq!(configured.wire, Format::Cbor);
     }
 }

@@ -17,7 +17,8 @@ pub const JSON: &str = "application/json";
 pub const CBOR: &str = "application/cbor";
 
 /// The wire format of a message.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
     /// Text that people can read.
     #[default]

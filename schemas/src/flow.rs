@@ -4,6 +4,7 @@
 //! besides and produces only this.
 
 pub mod check;
+pub mod object;
 pub mod parallelism;
 pub mod params;
 pub mod select;

@@ -1,8 +1,10 @@
 //! What crosses a process or a disk: flow, inputs, decisions, offers, reports, ids. No I/O, no clock.
 //!
 //! Reading order: [`flow`] (what people write), [`input`] (what can advance a run), [`decision`] (what followed),
-//! [`offer`] and [`report`] (what workers get and say), [`view`] (what people see), [`codec`] (how it is written).
+//! [`offer`] and [`report`] (what workers get and say), [`view`] (what people see), [`api`] (what
+//! any client may ask), [`codec`] (how it is written).
 
+pub mod api;
 pub mod codec;
 pub mod decision;
 pub mod flow;

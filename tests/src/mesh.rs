@@ -159,6 +159,19 @@ impl<S> TestMesh<S> {
         .await;
     }
 
+    /// Waits until so many coordinators are present.
+    ///
+    /// # Panics
+    /// They do not come.
+    pub async fn has_coordinators(&self, n: usize) {
+        eventually("coordinators", READY, async || {
+            let mesh = self.mesh().await?;
+            let coordinators = mesh.coordinators().await.map_err(|error| error.to_string())?;
+            if coordinators.len() == n { Ok(()) } else { Err(format!("{} coordinators", coordinators.len())) }
+        })
+        .await;
+    }
+
     /// A connection to the server.
     ///
     /// # Errors

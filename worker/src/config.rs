@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use rr_schemas::{
+    codec::Format,
     flow::select::Labels,
     host::HostSet,
     name::{Name, WorkerName},
@@ -41,6 +42,9 @@ pub struct Options {
     /// What is kept of an attempt's output.
     #[serde(default)]
     pub output: OutputLimits,
+    /// The format of what it says to the mesh; `cbor` is for thin links. Default: `json`, which people can read.
+    #[serde(default)]
+    pub wire: Format,
     /// The worker's own environment, read once by the program. Default: empty.
     #[serde(skip)]
     pub environment: OwnEnvironment,
@@ -61,6 +65,7 @@ impl Options {
             execution: Execution::default(),
             times: Times::default(),
             output: OutputLimits::default(),
+            wire: Format::default(),
             environment: OwnEnvironment::new(),
             guard: None,
         }
@@ -189,7 +194,7 @@ impl Default for OutputLimits {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hosts, Options, Serves};
+    use super::{Format, Hosts, Options, Serves};
 
     #[test]
     fn a_queue_that_is_named_twice_has_weight_two() {
@@ -206,14 +211,16 @@ mod tests {
         assert_eq!(format!("{plain:?}"), format!("{:?}", Options::new("w1".parse().unwrap(), "/s".into())));
         let full = read(
             r#"{"name": "w1", "state-dir": "/s", "capacity": 9, "serves": {"hosts": "all", "queues": ["q"]},
-                "execution": {"clean": {"workdir": "/w"}}, "times": {"grace": "1s"}, "output": {"bytes-max": 1}}"#,
+                "execution": {"clean": {"workdir": "/w"}}, "times": {"grace": "1s"}, "output": {"bytes-max": 1}, "wire": "cbor"}"#,
         );
-        assert_eq!(full.unwrap().capacity.get(), 9);
+        let full = full.unwrap();
+        assert_eq!((full.capacity.get(), full.wire), (9, Format::Cbor));
         for wrong in [
             r#"{"name": "w1", "state-dir": "/s", "capacty": 9}"#,
             r#"{"name": "w1", "state-dir": "/s", "capacity": 0}"#,
             r#"{"name": "w 1", "state-dir": "/s"}"#,
             r#"{"name": "w1", "state-dir": "/s", "times": {"grce": "1s"}}"#,
+            r#"{"name": "w1", "state-dir": "/s", "wire": "xml"}"#,
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

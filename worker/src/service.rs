@@ -109,6 +109,7 @@ impl Worker {
     /// # Errors
     /// [`StartError`].
     pub async fn start(mesh: Mesh, options: Options, handlers: Handlers) -> Result<Handle, StartError> {
+        let mesh = mesh.with_wire(options.wire);
         let options = Arc::new(options);
         let instance = InstanceId::random(&mut fastrand::Rng::new());
         let (mut ledger, found) = open_ledger(&options, &instance).await?;

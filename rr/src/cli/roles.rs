@@ -43,12 +43,24 @@ pub(crate) struct WorkerArgs {
     /// Label, for people; can be given several times
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub(crate) labels: Vec<String>,
+    /// Format of what it says to the mesh: json, which people can read, or cbor for thin links
+    #[arg(long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
+    pub(crate) wire: Option<WireFormat>,
     /// Where it keeps what it has done
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
     /// Print a unit for systemd that starts this worker, and start nothing
     #[arg(long)]
     pub(crate) print_unit: bool,
+}
+
+/// The format of what a worker says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum WireFormat {
+    /// Text.
+    Json,
+    /// Compact binary.
+    Cbor,
 }
 
 /// What a worker serves.

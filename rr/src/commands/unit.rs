@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf, absolute};
 
+use rr_schemas::codec::Format;
 use rr_worker::Options;
 use rr_worker::config::Hosts;
 
@@ -74,6 +75,9 @@ fn worker_unit(ctx: &Context, args: &WorkerArgs, options: &Options) -> Result<Un
     }
     for (key, value) in options.labels.iter() {
         words.extend(["--label".to_owned(), format!("{key}={value}")]);
+    }
+    if options.wire == Format::Cbor {
+        words.extend(["--wire".to_owned(), "cbor".to_owned()]);
     }
     let own_dir = args.state_dir.as_ref().or(ctx.config.worker.state_dir.as_ref());
     let mut service = home(ctx);
@@ -194,7 +198,7 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{GlobalArgs, MeshArgs, ServeArgs};
+    use crate::cli::{GlobalArgs, MeshArgs, ServeArgs, WireFormat};
     use crate::environment::Environment;
     use crate::roles;
 
@@ -249,7 +253,7 @@ mod tests {
             ..ServeArgs::default()
         };
         let (name, labels) = (Some("w1".to_owned()), vec!["zone=a b".to_owned()]);
-        let args = WorkerArgs { name, serve, labels, state_dir: None, print_unit: true };
+        let args = WorkerArgs { name, serve, labels, wire: Some(WireFormat::Cbor), state_dir: None, print_unit: true };
         let unit = worker_unit(&ctx, &args, &roles::of_worker(&ctx, &args).unwrap()).unwrap();
         insta::assert_snapshot!(text(Path::new("/opt/r r/rr"), &unit).unwrap());
     }

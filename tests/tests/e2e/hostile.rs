@@ -130,7 +130,7 @@ fn planted_offers(run: &RunId) -> Vec<Planted> {
 }
 
 /// Subjects of what is in the quarantine, each with the reason.
-async fn quarantined(jetstream: &async_nats::jetstream::Context) -> Result<BTreeSet<String>, String> {
+pub(crate) async fn quarantined(jetstream: &async_nats::jetstream::Context) -> Result<BTreeSet<String>, String> {
     let mut stream = jetstream.get_stream("RR_QUARANTINE").await.map_err(|error| error.to_string())?;
     let last = stream.info().await.map_err(|error| error.to_string())?.state.last_sequence;
     let mut found = BTreeSet::new();

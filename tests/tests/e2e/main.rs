@@ -8,7 +8,9 @@
     reason = "tests fail by panicking, and read better short"
 )]
 
+mod api;
 mod bad_input;
+mod cbor;
 mod cli;
 mod cluster;
 mod compat;
@@ -20,6 +22,7 @@ mod hostile;
 mod interrupt;
 mod links;
 mod output;
+mod pages;
 mod proxy;
 mod replicas;
 mod wire;
