@@ -28,8 +28,6 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// The longest time between two hand-overs that the other one does not take up.
 const HAND_OVER_PAUSE_MAX: Duration = Duration::from_mins(1);
-/// A paused feed that has given nothing for this long is empty.
-const SILENCE: Duration = Duration::from_millis(30);
 
 /// Works on a partition until it is told to stop, and then hands it over.
 pub(crate) async fn serve(shell: Arc<Shell>, partition: Partition, stop: CancellationToken) {
@@ -131,15 +129,14 @@ impl Server {
     /// Stops pulling, gives back what has not begun, ends what has, and forgets everything.
     async fn hand_over(&mut self) {
         self.holding = false;
-        if let Err(error) = self.feed.pause().await {
+        let (left, unpinned) = self.feed.pause().await;
+        if let Err(error) = unpinned {
             tracing::debug!(partition = self.feed.partition().0, %error, "the pin runs out by itself");
         }
         let grace = self.shell.options.stop_grace.as_duration();
         let ended = timeout(grace, async {
+            give_back(left).await;
             self.desk.give_back().await;
-            while let Ok(Ok(batch)) = timeout(SILENCE, self.feed.next_batch(BATCH)).await {
-                give_back(batch).await;
-            }
             self.desk.close().await;
         });
         if ended.await.is_err() {

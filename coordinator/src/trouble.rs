@@ -9,10 +9,10 @@ use rr_schemas::decision::INPUTS_MAX;
 const FAILURES_MAX: u32 = 3;
 /// How often a turn starts over because others decided, or because the server did not answer, before it leaves its
 /// inputs for later.
-const RESTARTS_MAX: u32 = 8;
+const RESTARTS_MAX: u32 = 6;
 /// The first pause before a turn starts over; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause. All pauses together stay below the `ack_wait` of partitions (5 s).
+/// The longest pause. All pauses together stay below the `ack_wait` of partitions (4 s).
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// When inputs come again that the server's state kept from being answered.
 const LATER: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
@@ -27,6 +27,9 @@ use crate::{
 const BATCH: usize = 256;
 /// Pause before a consumer that does not answer is asked again: a leader is elected meanwhile.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a feed may take to fall silent: an answer of the server.
+const QUIET_DEADLINE: Duration = Duration::from_millis(500);
 
 /// How to pull a partition.
 #[derive(Clone, Debug)]
@@ -53,6 +56,8 @@ pub struct PartitionFeed {
     partition: Partition,
     inputs: mpsc::Receiver<Result<InputMsg, PullError>>,
     wanted: watch::Sender<Wanted>,
+    /// How far the task has followed.
+    state: watch::Receiver<State>,
     pin: watch::Receiver<Option<String>>,
     tasks: JoinSet<()>,
 }
@@ -63,6 +68,15 @@ enum Wanted {
     Pause,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Pulling,
+    /// Nothing is asked for any more; what was delivered before still comes.
+    Closing,
+    /// Nothing comes.
+    Quiet,
+}
+
 impl PartitionFeed {
     /// Opens the feed and begins to pull.
     ///
@@ -70,22 +84,25 @@ impl PartitionFeed {
     /// [`Error`].
     pub async fn open(mesh: &Mesh, partition: Partition, config: FeedConfig) -> Result<Self, Error> {
         let pull = PullConfig { expires: config.expires, heartbeat: config.expires / 3, pinned: Pinned::Group };
-        let durable = subject::partition_durable(partition);
-        let puller = Puller::open(mesh.link(), subject::EVENTS, &durable, pull).await?;
+        let puller = open_puller(mesh, partition, pull).await?;
         let (sender, inputs) = mpsc::channel(config.capacity.max(1));
         let (wanted, wanted_receiver) = watch::channel(Wanted::Pull);
+        let (state_sender, state) = watch::channel(State::Pulling);
         let (pin_sender, pin) = watch::channel(None);
         let mut tasks = JoinSet::new();
         let task = Task {
             mesh: mesh.clone(),
+            partition,
+            pull,
             puller,
             wanted: wanted_receiver,
+            state: state_sender,
             pin: pin_sender,
             out: sender,
             finder: Arc::new(config.finder),
         };
         tasks.spawn(task.run());
-        Ok(Self { mesh: mesh.clone(), partition, inputs, wanted, pin, tasks })
+        Ok(Self { mesh: mesh.clone(), partition, inputs, wanted, state, pin, tasks })
     }
 
     /// The partition.
@@ -117,11 +134,11 @@ impl PartitionFeed {
         self.pin.borrow().clone()
     }
 
-    /// Stops pulling and gives the partition to whoever else asks for it. What was delivered still comes out.
+    /// Stops pulling, gives the partition to whoever else asks for it, and returns what was delivered and not taken yet.
     ///
     /// # Errors
     /// The partition goes over all the same, when its pin has run out.
-    pub async fn pause(&self) -> Result<(), Error> {
+    pub async fn pause(&mut self) -> (Vec<InputMsg>, Result<(), Error>) {
         #[derive(Serialize)]
         struct Group {
             group: &'static str,
@@ -129,13 +146,38 @@ impl PartitionFeed {
         #[derive(Deserialize)]
         struct Unpinned {}
         self.wanted.send_replace(Wanted::Pause);
+        // What still waits at the server would be pinned again, for the whole time that a pin lasts.
+        let left = self.drain().await;
         if self.pin().is_none() {
-            return Ok(());
+            return (left, Ok(()));
         }
         let durable = subject::partition_durable(self.partition);
         let operation = format!("CONSUMER.UNPIN.{}.{durable}", subject::EVENTS);
         let request = Group { group: subject::PIN_GROUP };
-        self.mesh.link().api_once::<Unpinned>(&operation, &request, DEADLINE).await.map(|Unpinned {}| ())
+        let unpinned = self.mesh.link().api_once::<Unpinned>(&operation, &request, DEADLINE).await;
+        (left, unpinned.map(|Unpinned {}| ()))
+    }
+
+    /// What comes until nothing can come any more.
+    async fn drain(&mut self) -> Vec<InputMsg> {
+        let deadline = Instant::now() + QUIET_DEADLINE;
+        let mut left = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                input = self.inputs.recv() => match input {
+                    Some(input) => left.extend(input),
+                    None => return left,
+                },
+                _ = self.state.wait_for(|state| *state == State::Quiet) => break,
+                () = sleep_until(deadline) => {
+                    tracing::debug!(partition = self.partition.0, "the feed does not fall silent");
+                    break;
+                }
+            }
+        }
+        left.extend(std::iter::from_fn(|| self.inputs.try_recv().ok()).flatten());
+        left
     }
 
     /// Pulls again.
@@ -149,10 +191,17 @@ impl PartitionFeed {
     }
 }
 
+async fn open_puller(mesh: &Mesh, partition: Partition, pull: PullConfig) -> Result<Puller, Error> {
+    Puller::open(mesh.link(), subject::EVENTS, &subject::partition_durable(partition), pull).await
+}
+
 struct Task {
     mesh: Mesh,
+    partition: Partition,
+    pull: PullConfig,
     puller: Puller,
     wanted: watch::Receiver<Wanted>,
+    state: watch::Sender<State>,
     pin: watch::Sender<Option<String>>,
     out: mpsc::Sender<Result<InputMsg, PullError>>,
     finder: Arc<InstanceId>,
@@ -177,7 +226,7 @@ impl Task {
 
     /// Asks for more where more is wanted, and hands over the next message.
     async fn step(&mut self) -> Result<(), PullError> {
-        let wanted = *self.wanted.borrow_and_update();
+        let wanted = self.follow().await?;
         if wanted == Wanted::Pull {
             self.ask().await?;
         }
@@ -193,6 +242,30 @@ impl Task {
             self.hand_over(pulled).await?;
         }
         Ok(())
+    }
+
+    /// Does what is wanted: a pause takes back what was asked for, so that nothing of it waits at the server.
+    async fn follow(&mut self) -> Result<Wanted, PullError> {
+        let wanted = *self.wanted.borrow_and_update();
+        let state = *self.state.borrow();
+        match (wanted, state) {
+            (Wanted::Pull, State::Pulling) | (Wanted::Pause, State::Quiet) => {}
+            (Wanted::Pause, State::Pulling) => {
+                self.puller.close().await;
+                self.state.send_replace(State::Closing);
+            }
+            (Wanted::Pause, State::Closing) => {
+                if self.puller.outstanding() == 0 {
+                    self.state.send_replace(State::Quiet);
+                }
+            }
+            (Wanted::Pull, State::Closing | State::Quiet) => {
+                let opened = open_puller(&self.mesh, self.partition, self.pull).await;
+                self.puller = opened.map_err(|_| PullError::Closed)?;
+                self.state.send_replace(State::Pulling);
+            }
+        }
+        Ok(wanted)
     }
 
     /// Keeps a batch asked for, but no more than fits; one message is asked for even then, because an unasked partition
@@ -227,7 +300,8 @@ impl Task {
     /// waits in the connection's buffer.
     async fn send(&mut self, message: InputMsg) -> Result<(), PullError> {
         loop {
-            let keep = self.puller.outstanding() == 0 && *self.wanted.borrow() == Wanted::Pull;
+            let wanted = self.follow().await?;
+            let keep = self.puller.outstanding() == 0 && wanted == Wanted::Pull;
             tokio::select! {
                 biased;
                 permit = self.out.reserve() => {
@@ -235,6 +309,10 @@ impl Task {
                     return Ok(());
                 }
                 () = sleep(RETRY_PAUSE), if keep => {}
+                changed = self.wanted.changed() => {
+                    changed.map_err(|_| PullError::Closed)?;
+                    continue;
+                }
             }
             if keep {
                 self.puller.request(1).await?;

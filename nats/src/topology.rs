@@ -74,7 +74,7 @@ impl Default for Topology {
             partitions: 8,
             replicas: None,
             work_ack_wait: Duration::from_secs(30),
-            partition_ack_wait: Duration::from_secs(5),
+            partition_ack_wait: Duration::from_secs(4),
             pin_timeout: Duration::from_secs(3),
             duplicate_window: Duration::from_mins(2),
             work_max_bytes: GIB,

@@ -88,7 +88,7 @@ pub(crate) struct MeshConfig {
     replicas: Option<NonZeroU8>,
     /// How long a worker may hold an offer without a sign of life. Default: 30s.
     ack_wait: Option<Span>,
-    /// How long a coordinator may hold an input. Default: 5s.
+    /// How long a coordinator may hold an input. Default: 4s.
     partition_ack_wait: Option<Span>,
     /// After which silence a partition goes to another coordinator. Default: 3s.
     pin_timeout: Option<Span>,

@@ -29,7 +29,7 @@ async fn one_coordinator_gets_a_partition_and_hands_it_over_at_once() {
         delivery.ack.confirm().await.unwrap();
     }
 
-    first.pause().await.unwrap();
+    first.pause().await.1.unwrap();
     let since = Instant::now();
     ask("e").await;
     let input = take(&mut second, 1).await.remove(0);
@@ -38,10 +38,30 @@ async fn one_coordinator_gets_a_partition_and_hands_it_over_at_once() {
     assert_ne!(input.delivery.as_ref().unwrap().pin.as_deref(), Some(pin.as_str()));
     input.delivery.unwrap().ack.confirm().await.unwrap();
 
-    second.pause().await.unwrap();
+    second.pause().await.1.unwrap();
     first.resume();
     ask("f").await;
     assert_eq!(take(&mut first, 1).await[0].from, "api:f");
+}
+
+/// What a coordinator asked for before it paused must not bring the partition back to it.
+#[tokio::test]
+async fn a_partition_that_is_handed_over_stays_away() {
+    let world = world().await;
+    let one = entity("r1");
+    let mut feeds = [feed(&world.mesh, &one, "c1").await, feed(&world.mesh, &one, "c2").await];
+    feeds[1].pause().await.1.unwrap();
+    for round in 0..20 {
+        world.mesh.request(&one, "a", &cancel("a")).await.unwrap();
+        let delivery = take(&mut feeds[0], 1).await.remove(0).delivery.unwrap();
+        assert_eq!(delivery.delivered, 1, "round {round}: it went to the other one first");
+        delivery.ack.confirm().await.unwrap();
+        feeds[1].resume();
+        // The other one asks behind what this one has asked for.
+        tokio::time::sleep(Duration::from_millis(50 * (round % 5))).await;
+        feeds[0].pause().await.1.unwrap();
+        feeds.reverse();
+    }
 }
 
 #[tokio::test]
