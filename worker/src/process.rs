@@ -1,6 +1,6 @@
 //! Executes attempts as processes, whatever they do: one start, an exact account of the end, and nobody left running.
 //!
-//! A process gets a group of its own, no standard input, and two pipes that are always drained. On timeout and cancel the whole
+//! A process gets a group of its own (where the worker has a terminal, a session too), no standard input, and two pipes that are always drained. On timeout and cancel the whole
 //! tree is ended: TERM, grace, KILL. When the first process ends by itself, what is left in its process group is ended too;
 //! what has moved to a session or group of its own (the daemon that a restart started) is left alive and counted.
 //! When the worker dies, a guard process ends what it was running.
@@ -23,7 +23,7 @@ pub use capture::{CaptureLimits, Chunk, OutputStats, Sink, Stream};
 pub use dir::clear;
 pub use guard::{Guard, GuardCommand, GuardError, Keeper, guard_main};
 pub use run::{Ended, Launcher, Outcome};
-pub use spawn::{SpawnError, bare};
+pub use spawn::{Session, SpawnError, bare};
 pub use spec::{ATTEMPT_VARIABLE, Cwd, Environment, INSTANCE_VARIABLE, Inherit, OwnEnvironment, Program, Spec};
 
 /// Kills every process that bears one of these markers: what an earlier life of the worker left running. Returns how many could

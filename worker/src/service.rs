@@ -27,7 +27,7 @@ use crate::lanes::Lanes;
 use crate::ledger::{Found, Ledger, LedgerError};
 use crate::output::Spool;
 use crate::presence;
-use crate::process::{self, Launcher};
+use crate::process::{self, Launcher, Session};
 
 mod attempts;
 mod clocks;
@@ -255,6 +255,7 @@ fn processes(options: &Options, instance: &InstanceId) -> Processes {
         environment: options.environment.clone(),
         instance: instance.to_string(),
         guard: options.guard.clone(),
+        session: Session::suited(),
     };
     // A worker whose own directory was removed cannot give it to attempts; each of them will say so.
     let home = std::env::current_dir().unwrap_or_else(|_| Path::new(".").to_owned());

@@ -25,4 +25,5 @@ mod output;
 mod pages;
 mod proxy;
 mod replicas;
+mod terminal;
 mod wire;

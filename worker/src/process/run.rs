@@ -17,7 +17,7 @@ use super::dir::Dir;
 use super::guard::Guard;
 use super::kill;
 use super::pump::Pump;
-use super::spawn::{SpawnError, Spawned, spawn};
+use super::spawn::{Session, SpawnError, Spawned, spawn};
 use super::spec::{ATTEMPT_VARIABLE, INSTANCE_VARIABLE, OwnEnvironment, Spec, Variables, is_marker};
 use super::tree::{Leader, Tree};
 
@@ -33,6 +33,8 @@ pub struct Launcher {
     pub instance: String,
     /// Who ends the attempts if this worker is killed; none in a process that needs no such care.
     pub guard: Option<Guard>,
+    /// Whether attempts get a session of their own.
+    pub session: Session,
 }
 
 /// How an attempt ended.
@@ -106,7 +108,7 @@ impl Launcher {
         };
         let watch = self.guard.as_ref().map(|guard| guard.open(&spec.marker));
         let argv = spec.program.argv();
-        let ended = match spawn(&argv, &env, dir).await {
+        let ended = match spawn(&argv, &env, dir, self.session).await {
             Err(error) => Ended::without_start(Outcome::NotStarted(error)),
             Ok(spawned) => {
                 if let Some(watch) = &watch {
