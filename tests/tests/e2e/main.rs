@@ -25,5 +25,6 @@ mod output;
 mod pages;
 mod proxy;
 mod replicas;
+mod ssh;
 mod terminal;
 mod wire;
