@@ -19,7 +19,7 @@ use rr_schemas::{codec::Format, span::Span};
 use serde::Deserialize;
 use serde_saphyr::figment::Yaml;
 
-use crate::cli::{ColorWhen, GlobalArgs, LogFormat, MeshArgs};
+use crate::cli::{ColorWhen, GlobalArgs, LogFormat, MeshArgs, ViaKind};
 use crate::connection::Said;
 use crate::environment::Environment;
 use crate::error::CliError;
@@ -72,6 +72,10 @@ pub(crate) struct WorkerConfig {
     pub(crate) state_dir: Option<PathBuf>,
     /// The format of what it says to the mesh: `json`, or `cbor` for thin links. Default: `json`.
     pub(crate) wire: Option<Format>,
+    /// How commands come to the hosts: `process`, or `ssh`. Default: as processes of this machine.
+    pub(crate) via: ViaKind,
+    /// How it goes by ssh.
+    pub(crate) ssh: rr_worker::config::SshOptions,
     /// Its times.
     pub(crate) times: rr_worker::config::Times,
     /// What is kept of an attempt's output.

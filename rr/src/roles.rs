@@ -14,13 +14,13 @@ use rr_schemas::{
 };
 use rr_worker::{
     JoinError, Options, StartError,
-    config::{Execution, Hosts, Serves},
+    config::{Execution, Hosts, Serves, SshOptions, Via},
     process::{Guard, GuardCommand},
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{ServeArgs, WireFormat, WorkerArgs};
+use crate::cli::{ServeArgs, ViaKind, WireFormat, WorkerArgs};
 use crate::context::{Context, machine};
 use crate::error::{CliError, chain};
 use crate::exit::Exit;
@@ -82,14 +82,55 @@ pub(crate) fn of_worker(ctx: &Context, args: &WorkerArgs) -> Result<Options, Cli
     };
     let capacity = args.serve.capacity.and_then(NonZeroU32::new).or(ctx.config.worker.capacity).unwrap_or_else(cpus);
     let execution = Execution::Clean { workdir: dir.join("work") };
-    let labels = labels(&ctx.config.worker.labels, &args.labels)?;
+    let via = via(ctx, args, &serves)?;
+    let own = match &via {
+        Via::Process => None,
+        Via::Ssh(_) => Some("via=ssh".to_owned()),
+    };
+    let given: Vec<String> = args.labels.iter().cloned().chain(own).collect();
+    let labels = labels(&ctx.config.worker.labels, &given)?;
     let base = base(ctx, name, dir);
     let wire = match args.wire {
         None => base.wire,
         Some(WireFormat::Json) => Format::Json,
         Some(WireFormat::Cbor) => Format::Cbor,
     };
-    Ok(Options { capacity, serves, execution, labels, wire, ..base })
+    Ok(Options { capacity, serves, execution, labels, via, wire, ..base })
+}
+
+/// How a worker's commands come to their hosts.
+fn via(ctx: &Context, args: &WorkerArgs, serves: &Serves) -> Result<Via, CliError> {
+    match args.via.unwrap_or(ctx.config.worker.via) {
+        ViaKind::Process if args.ssh_config.is_some() || !args.ssh_options.is_empty() => {
+            Err(CliError::new(Exit::Usage, "options of ssh were given to a worker that does not go by ssh")
+                .hint("add --via ssh"))
+        }
+        ViaKind::Process => Ok(Via::Process),
+        ViaKind::Ssh if !serves.queues.is_empty() => {
+            Err(CliError::new(Exit::Config, "a worker that goes by ssh serves hosts, not queues")
+                .hint("start another worker for the queues"))
+        }
+        ViaKind::Ssh => {
+            let mut ssh = ctx.config.worker.ssh.clone();
+            // What is given first counts, says ssh.
+            ssh.options = args.ssh_options.iter().chain(&ssh.options).cloned().collect();
+            if let Some(option) = ssh.unfit() {
+                return Err(CliError::new(Exit::BadInput, format_args!("ssh option {option:?} cannot be given"))
+                    .hint("write NAME=VALUE; rr itself sets BatchMode, Control*, RequestTTY and RemoteCommand"));
+            }
+            // Commands of ssh start in another directory.
+            let file = args.ssh_config.clone().or(ssh.config).map(|file| {
+                let shown = file.display().to_string();
+                std::path::absolute(file).ok().filter(|file| file.is_file()).ok_or_else(|| {
+                    CliError::new(
+                        Exit::Unknown,
+                        format_args!("cannot read the ssh configuration {shown}: no such file"),
+                    )
+                })
+            });
+            Ok(Via::Ssh(SshOptions { config: file.transpose()?, ..ssh }))
+        }
+    }
 }
 
 /// Labels of the configuration, and those of the flags, which win.
@@ -197,9 +238,10 @@ pub(crate) fn worker_told(error: &StartError) -> CliError {
         | StartError::Join(JoinError::Mesh(error))
         | StartError::Presence(PresenceError::Read(error)) => mesh::told(error),
         StartError::Presence(PresenceError::Publish(error)) => mesh::publish_told(error),
-        StartError::Ledger(_) | StartError::Workdir(..) | StartError::Presence(PresenceError::Taken { .. }) => {
-            CliError::new(Exit::Config, chain(error))
-        }
+        StartError::Ledger(_)
+        | StartError::Workdir(..)
+        | StartError::Ssh(_)
+        | StartError::Presence(PresenceError::Taken { .. }) => CliError::new(Exit::Config, chain(error)),
         StartError::Bug(_) => CliError::bug(chain(error)),
     }
 }
@@ -299,15 +341,15 @@ mod tests {
 
     #[test]
     fn what_no_worker_can_be_told_is_refused() {
-        let args = |args: ServeArgs| WorkerArgs {
-            name: None,
-            serve: args,
-            labels: Vec::new(),
-            wire: None,
-            state_dir: None,
-            print_unit: false,
-        };
+        let args = |args: ServeArgs| WorkerArgs { serve: args, ..WorkerArgs::default() };
         let all = || ServeArgs { all_hosts: true, ..ServeArgs::default() };
+        let ssh = |serve: ServeArgs, options: &[&str], config: Option<&str>| WorkerArgs {
+            serve,
+            via: Some(ViaKind::Ssh),
+            ssh_options: options.iter().map(ToString::to_string).collect(),
+            ssh_config: config.map(PathBuf::from),
+            ..WorkerArgs::default()
+        };
         let hosts = ServeArgs { hosts: Some("db[1-".to_owned()), ..ServeArgs::default() };
         let queues = ServeArgs { queues: Some("a::b".to_owned()), ..ServeArgs::default() };
         let many = ServeArgs { hosts: Some("db[1-64],x".to_owned()), ..ServeArgs::default() };
@@ -315,6 +357,10 @@ mod tests {
         let name = WorkerArgs { name: Some("a b".to_owned()), ..args(all()) };
         for (args, exit) in [
             (args(ServeArgs::default()), Exit::Config),
+            (ssh(ServeArgs { queues: Some("q".to_owned()), ..all() }, &[], None), Exit::Config),
+            (ssh(all(), &["ControlPath=/tmp/x"], None), Exit::BadInput),
+            (ssh(all(), &[], Some("/no/such/file")), Exit::Unknown),
+            (WorkerArgs { via: None, ..ssh(all(), &["User=x"], None) }, Exit::Usage),
             (args(hosts), Exit::BadInput),
             (args(queues), Exit::BadInput),
             (args(many), Exit::BadInput),
@@ -332,8 +378,7 @@ mod tests {
             serve: ServeArgs { all_hosts: true, ..ServeArgs::default() },
             labels: vec!["zone=a=b".to_owned()],
             wire: Some(WireFormat::Cbor),
-            state_dir: None,
-            print_unit: false,
+            ..WorkerArgs::default()
         };
         let options = of_worker(&context(&[]), &args).unwrap();
         assert_eq!(options.state_dir, PathBuf::from("/h/.local/state/rr/worker-w1"));

@@ -36,6 +36,9 @@ pub struct Options {
     /// Where attempts run, and what they see of the worker's own environment. Default: the user's session.
     #[serde(default)]
     pub execution: Execution,
+    /// How commands come to their hosts. Default: this machine stands for them.
+    #[serde(default)]
+    pub via: Via,
     /// Times. The defaults suit a mesh across machines; tests shorten them.
     #[serde(default)]
     pub times: Times,
@@ -63,6 +66,7 @@ impl Options {
             capacity: default_capacity(),
             labels: Labels::default(),
             execution: Execution::default(),
+            via: Via::default(),
             times: Times::default(),
             output: OutputLimits::default(),
             wire: Format::default(),
@@ -144,6 +148,73 @@ pub enum Execution {
     },
 }
 
+/// How commands come to the hosts that a worker serves.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Via {
+    /// As processes of this machine.
+    #[default]
+    Process,
+    /// Over ssh: the hosts have no worker.
+    Ssh(SshOptions),
+}
+
+/// How a worker goes by ssh. Names, users, keys, jumps and the checking of host keys are the affair of ssh's own configuration.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SshOptions {
+    /// The program. Default: `ssh`, from `PATH`.
+    pub program: String,
+    /// Its configuration file. Default: the user's and the system's.
+    pub config: Option<PathBuf>,
+    /// Options as in its configuration: `User=deploy`. They win over that file. Default: none.
+    pub options: Vec<String>,
+    /// How long a connection may take; as long again until the user is known. Default: 10s.
+    pub connect_timeout: Span,
+    /// How long a connection lives on after its last attempt. Default: 1m.
+    pub persist: Span,
+}
+
+impl SshOptions {
+    /// What `rr` itself sets: multiplexing, no questions, no terminal.
+    const OURS: [&str; 8] = [
+        "batchmode",
+        "controlmaster",
+        "controlpath",
+        "controlpersist",
+        "requesttty",
+        "remotecommand",
+        "forkafterauthentication",
+        "sessiontype",
+    ];
+
+    /// The first option that cannot be given, because ssh would not work for a worker with it, or because it is none.
+    pub fn unfit(&self) -> Option<&str> {
+        let is_fit = |option: &str| {
+            option.split_once('=').is_some_and(|(name, value)| {
+                let name = name.trim().to_ascii_lowercase();
+                !name.is_empty()
+                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                    && !value.contains(['\n', '\0'])
+                    && !Self::OURS.contains(&name.as_str())
+            })
+        };
+        self.options.iter().map(String::as_str).find(|option| !is_fit(option))
+    }
+}
+
+impl Default for SshOptions {
+    fn default() -> Self {
+        Self {
+            program: "ssh".to_owned(),
+            config: None,
+            options: Vec::new(),
+            connect_timeout: Span::saturating_from_secs(10),
+            persist: Span::saturating_from_secs(60),
+        }
+    }
+}
+
 /// The worker's times.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -194,7 +265,25 @@ impl Default for OutputLimits {
 
 #[cfg(test)]
 mod tests {
-    use super::{Format, Hosts, Options, Serves};
+    use super::{Format, Hosts, Options, Serves, SshOptions};
+
+    #[test]
+    fn options_that_would_break_a_worker_are_named() {
+        for (option, is_fit) in [
+            ("User=deploy", true),
+            ("StrictHostKeyChecking=yes", true),
+            ("ProxyCommand=nc %h %p -w 1", true),
+            ("controlPath=/tmp/x", false),
+            ("BatchMode = no", false),
+            ("User", false),
+            ("=x", false),
+            ("-F=x", false),
+            ("User=a\nProxyCommand=b", false),
+        ] {
+            let options = SshOptions { options: vec![option.to_owned()], ..SshOptions::default() };
+            assert_eq!(options.unfit().is_none(), is_fit, "{option:?}");
+        }
+    }
 
     #[test]
     fn a_queue_that_is_named_twice_has_weight_two() {

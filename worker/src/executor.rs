@@ -1,4 +1,4 @@
-//! How an attempt is carried out: as a process, or as a function of the worker's own program.
+//! How an attempt is carried out: as a process, here or over ssh, or as a function of the worker's own program.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::output::AttemptOutput;
 
 pub(crate) mod handler;
 pub(crate) mod process;
+pub(crate) mod ssh;
 
 /// Longest reason in a report; what a program says of itself may be anything.
 const REASON_CHARS_MAX: usize = 500;
@@ -24,6 +25,24 @@ const REASON_CHARS_MAX: usize = 500;
 pub(crate) trait Executor: Send + Sync {
     /// Carries one attempt out, to its end. Dropped, it ends what it started as well as it can at once.
     fn execute(&self, task: Assignment) -> BoxFuture<'static, Ended>;
+}
+
+/// What carries out commands in one worker.
+#[derive(Debug)]
+pub(crate) enum Programs {
+    /// Processes of this machine.
+    Here(process::Processes),
+    /// Processes of the hosts, which have no worker.
+    Ssh(Arc<ssh::Ssh>),
+}
+
+impl Executor for Programs {
+    fn execute(&self, task: Assignment) -> BoxFuture<'static, Ended> {
+        match self {
+            Self::Here(processes) => processes.execute(task),
+            Self::Ssh(ssh) => ssh.execute(task),
+        }
+    }
 }
 
 /// An attempt that may start now.

@@ -24,6 +24,7 @@ mod service;
 
 pub use config::Options;
 pub use executor::handler::{Context, Handlers};
+pub use executor::ssh::SshError;
 pub use join::JoinError;
 pub use ledger::LedgerError;
 pub use service::{Handle, RunError, StartError, Worker};

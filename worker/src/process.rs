@@ -1,16 +1,17 @@
 //! Executes attempts as processes, whatever they do: one start, an exact account of the end, and nobody left running.
 //!
-//! A process gets a group of its own, no standard input, and two pipes that are always drained. On timeout and cancel the whole
+//! A process gets a group of its own (where the worker has a terminal, a session too), no standard input, and two pipes that are always drained. On timeout and cancel the whole
 //! tree is ended: TERM, grace, KILL. When the first process ends by itself, what is left in its process group is ended too;
 //! what has moved to a session or group of its own (the daemon that a restart started) is left alive and counted.
 //! When the worker dies, a guard process ends what it was running.
 //!
 //! Reading order: `spec` (what to run), `run` (the life of one attempt), `dir` (where it runs), `spawn` (starting, and why not), `capture` and
-//! `pump` (output), `tree` and `kill` (finding and ending processes), `guard` (when the worker is killed).
+//! `pump` (output), `framing` (a command on another machine), `tree` and `kill` (finding and ending processes), `guard` (when the worker is killed).
 //! Nothing here knows NATS, flows or reports.
 
 mod capture;
 mod dir;
+mod framing;
 mod guard;
 mod kill;
 mod pump;
@@ -21,9 +22,11 @@ mod tree;
 
 pub use capture::{CaptureLimits, Chunk, OutputStats, Sink, Stream};
 pub use dir::clear;
+pub use framing::{Stage, Talk, Token, Told};
 pub use guard::{Guard, GuardCommand, GuardError, Keeper, guard_main};
 pub use run::{Ended, Launcher, Outcome};
-pub use spawn::{SpawnError, bare};
+pub(crate) use spawn::helper;
+pub use spawn::{Session, SpawnError, bare, find};
 pub use spec::{ATTEMPT_VARIABLE, Cwd, Environment, INSTANCE_VARIABLE, Inherit, OwnEnvironment, Program, Spec};
 
 /// Kills every process that bears one of these markers: what an earlier life of the worker left running. Returns how many could

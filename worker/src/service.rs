@@ -20,14 +20,19 @@ use self::attempts::marker;
 use self::engine::{Engine, Parts};
 use crate::attempt::RESTARTED;
 use crate::clock;
-use crate::config::{Execution, Options};
-use crate::executor::{ended_because, handler::Handlers, process::Processes};
+use crate::config::{Execution, Options, Via};
+use crate::executor::{
+    Programs, ended_because,
+    handler::Handlers,
+    process::Processes,
+    ssh::{Ssh, SshError},
+};
 use crate::join::{JoinError, join};
 use crate::lanes::Lanes;
 use crate::ledger::{Found, Ledger, LedgerError};
 use crate::output::Spool;
 use crate::presence;
-use crate::process::{self, Launcher};
+use crate::process::{self, Launcher, Session};
 
 mod attempts;
 mod clocks;
@@ -71,6 +76,9 @@ pub enum StartError {
     /// The directory for attempts cannot be used.
     #[error("prepare the directory for attempts {0:?}")]
     Workdir(PathBuf, #[source] io::Error),
+    /// It cannot go by ssh.
+    #[error(transparent)]
+    Ssh(SshError),
     /// It may not join.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -115,6 +123,7 @@ impl Worker {
         let (mut ledger, found) = open_ledger(&options, &instance).await?;
         end_leftovers(&mut ledger, &found).await?;
         prepare_workdir(&options.execution)?;
+        let programs = programs(&options, &instance)?;
 
         let card = presence::card(&options, &instance);
         let ttl = Duration::from(options.times.presence_ttl);
@@ -148,10 +157,19 @@ impl Worker {
                 return Err(error);
             }
         };
-        let processes = processes(&options, &instance);
-        let engine =
-            Engine::new(Parts { mesh, options, instance, processes, handlers, spool, ledger, lanes, draining });
-        handle.engine.spawn(engine.run(controls, drain, handle.kill.clone()));
+        let ssh = match &programs {
+            Programs::Here(_) => None,
+            Programs::Ssh(ssh) => Some(Arc::clone(ssh)),
+        };
+        let engine = Engine::new(Parts { mesh, options, instance, programs, handlers, spool, ledger, lanes, draining });
+        let run = engine.run(controls, drain, handle.kill.clone());
+        handle.engine.spawn(async move {
+            let ended = run.await;
+            if let Some(ssh) = ssh {
+                ssh.close().await;
+            }
+            ended
+        });
         Ok(handle)
     }
 }
@@ -250,13 +268,20 @@ async fn open_lanes(mesh: &Mesh, options: &Options, instance: &InstanceId) -> Re
     Lanes::open(mesh, &names).await.map_err(JoinError::Mesh)
 }
 
-fn processes(options: &Options, instance: &InstanceId) -> Processes {
+fn programs(options: &Options, instance: &InstanceId) -> Result<Programs, StartError> {
     let launcher = Launcher {
         environment: options.environment.clone(),
         instance: instance.to_string(),
         guard: options.guard.clone(),
+        session: Session::suited(),
     };
-    // A worker whose own directory was removed cannot give it to attempts; each of them will say so.
-    let home = std::env::current_dir().unwrap_or_else(|_| Path::new(".").to_owned());
-    Processes::new(launcher, options.execution.clone(), options.output, home)
+    match &options.via {
+        Via::Process => {
+            // A worker whose own directory was removed cannot give it to attempts; each of them will say so.
+            let home = std::env::current_dir().unwrap_or_else(|_| Path::new(".").to_owned());
+            let execution = options.execution.clone();
+            Ok(Programs::Here(Processes::new(launcher, execution, options.output, home)))
+        }
+        Via::Ssh(ssh) => Ok(Programs::Ssh(Arc::new(Ssh::new(launcher, ssh, options).map_err(StartError::Ssh)?))),
+    }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde::Deserialize;
 
 /// Arguments of `rr up`.
 #[derive(Args, Clone, Debug)]
@@ -22,15 +23,19 @@ pub(crate) struct UpArgs {
 }
 
 /// Arguments of `rr worker`.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(
     about = "Run attempts for a mesh",
     long_about = "Runs attempts for a mesh until it is told to stop.\n\n\
         Each attempt starts in a fresh directory with a clean environment. TERM or Ctrl-C drains: nothing new starts, \
         running attempts end; a second one kills them. What it has done is kept in its state directory, so that a \
-        restart reports it and starts nothing twice.",
+        restart reports it and starts nothing twice.\n\n\
+        With --via ssh commands run on the hosts themselves, which need an ssh server and no worker: in the directory \
+        and with the environment that ssh gives. Names, users, keys and the checking of host keys are as in ssh's own \
+        configuration; ssh is never let ask.",
     after_long_help = "Examples:\n  rr worker --server nats://mesh:4222 --hosts db7\n  \
         rr worker --queues build:build:default --capacity 4 --label zone=a\n  \
+        rr worker --hosts 'db[1-10]' --via ssh --ssh-option User=deploy --capacity 10\n  \
         rr worker --context prod --hosts db7 --print-unit > /etc/systemd/system/rr-worker.service"
 )]
 pub(crate) struct WorkerArgs {
@@ -52,6 +57,26 @@ pub(crate) struct WorkerArgs {
     /// Print a unit for systemd that starts this worker, and start nothing
     #[arg(long)]
     pub(crate) print_unit: bool,
+    /// How commands come to the hosts; by default this machine stands for them
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub(crate) via: Option<ViaKind>,
+    /// Configuration file of ssh, in place of the user's and the system's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ssh_config: Option<PathBuf>,
+    /// Option of ssh, as in its configuration file; can be given several times
+    #[arg(long = "ssh-option", value_name = "NAME=VALUE")]
+    pub(crate) ssh_options: Vec<String>,
+}
+
+/// How commands come to the hosts that a worker serves.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ViaKind {
+    /// As processes of this machine.
+    #[default]
+    Process,
+    /// Over ssh, to hosts without a worker.
+    Ssh,
 }
 
 /// The format of what a worker says.

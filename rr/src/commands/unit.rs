@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf, absolute};
 
 use rr_schemas::codec::Format;
 use rr_worker::Options;
-use rr_worker::config::Hosts;
+use rr_worker::config::{Hosts, Via};
 
 use crate::cli::WorkerArgs;
 use crate::connection::Said;
@@ -79,6 +79,7 @@ fn worker_unit(ctx: &Context, args: &WorkerArgs, options: &Options) -> Result<Un
     if options.wire == Format::Cbor {
         words.extend(["--wire".to_owned(), "cbor".to_owned()]);
     }
+    words.extend(via_args(&options.via)?);
     let own_dir = args.state_dir.as_ref().or(ctx.config.worker.state_dir.as_ref());
     let mut service = home(ctx);
     let mut words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
@@ -92,6 +93,19 @@ fn worker_unit(ctx: &Context, args: &WorkerArgs, options: &Options) -> Result<Un
     }
     service.push_str(WORKER);
     Ok(Unit { description: format!("rr worker {}", options.name), args: words, service })
+}
+
+/// How the worker comes to its hosts.
+fn via_args(via: &Via) -> Result<Vec<String>, CliError> {
+    let Via::Ssh(ssh) = via else { return Ok(Vec::new()) };
+    let mut args = vec!["--via".to_owned(), "ssh".to_owned()];
+    if let Some(file) = &ssh.config {
+        args.extend(["--ssh-config".to_owned(), path_text(file)?]);
+    }
+    for option in &ssh.options {
+        args.extend(["--ssh-option".to_owned(), option.clone()]);
+    }
+    Ok(args)
 }
 
 /// Prints the unit of a coordinator.
@@ -244,6 +258,19 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_goes_to_its_hosts_as_the_worker_does() {
+        let ctx = context(MeshArgs::default());
+        let args = WorkerArgs {
+            serve: ServeArgs { hosts: Some("db1".to_owned()), ..ServeArgs::default() },
+            via: Some(crate::cli::ViaKind::Ssh),
+            ssh_options: vec!["User=deploy".to_owned()],
+            ..WorkerArgs::default()
+        };
+        let options = roles::of_worker(&ctx, &args).unwrap();
+        assert_eq!(via_args(&options.via).unwrap(), ["--via", "ssh", "--ssh-option", "User=deploy"]);
+    }
+
+    #[test]
     fn the_unit_of_a_worker_serves_what_the_worker_serves() {
         let ctx = context(MeshArgs { context: Some("prod".to_owned()), ..MeshArgs::default() });
         let serve = ServeArgs {
@@ -253,7 +280,8 @@ mod tests {
             ..ServeArgs::default()
         };
         let (name, labels) = (Some("w1".to_owned()), vec!["zone=a b".to_owned()]);
-        let args = WorkerArgs { name, serve, labels, wire: Some(WireFormat::Cbor), state_dir: None, print_unit: true };
+        let wire = Some(WireFormat::Cbor);
+        let args = WorkerArgs { name, serve, labels, wire, print_unit: true, ..WorkerArgs::default() };
         let unit = worker_unit(&ctx, &args, &roles::of_worker(&ctx, &args).unwrap()).unwrap();
         insta::assert_snapshot!(text(Path::new("/opt/r r/rr"), &unit).unwrap());
     }

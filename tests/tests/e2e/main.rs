@@ -25,4 +25,6 @@ mod output;
 mod pages;
 mod proxy;
 mod replicas;
+mod ssh;
+mod terminal;
 mod wire;

@@ -127,7 +127,7 @@ fn outcome(end: &process::Ended) -> (Outcome, Option<String>) {
 }
 
 /// The variables of an attempt: what the flow sets, and ours.
-fn environment(offer: &Offer, fence: u64) -> BTreeMap<String, String> {
+pub(super) fn environment(offer: &Offer, fence: u64) -> BTreeMap<String, String> {
     let mut env: BTreeMap<String, String> =
         offer.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
     for (name, value) in &offer.params {

@@ -295,14 +295,11 @@ fn open_pipe(command: &GuardCommand) -> Result<(PipeReader, PipeWriter), GuardEr
 }
 
 fn launch(command: &GuardCommand, reader: PipeReader) -> Result<Child, GuardError> {
-    spawn::command(&command.exe)
-        .args(&command.args)
-        .current_dir("/")
-        .stdin(reader)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| GuardError::Start(command.exe.clone(), error))
+    let start = || {
+        let mut guard = spawn::command(&command.exe, spawn::Session::Shared)?;
+        guard.args(&command.args).current_dir("/").stdin(reader).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+    };
+    start().map_err(|error| GuardError::Start(command.exe.clone(), error))
 }
 
 /// The guard itself: reads `input`, which must be the reading end of a pipe (the standard input that it was started with), until

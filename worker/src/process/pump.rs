@@ -4,10 +4,12 @@ use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
+use bytes::BufMut as _;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, timeout};
 
 use super::capture::{Feed, STALL_MAX, Stream};
+use super::framing::Framing;
 
 /// After the process has ended: how long a pipe that others hold open must be silent to be closed.
 const QUIET: Duration = Duration::from_millis(100);
@@ -15,10 +17,15 @@ const QUIET: Duration = Duration::from_millis(100);
 /// After the process has ended: how long others may go on writing.
 const LINGER_MAX: Duration = Duration::from_secs(1);
 
+/// What is read at once where a wrapper's lines are taken out.
+const FRAMED_BYTES: usize = 16 * 1024;
+
 /// The reading ends of both pipes.
 #[derive(Debug)]
 pub(super) struct Pump<'a> {
     feed: &'a Feed,
+    /// Takes a wrapper's lines out, where there is one.
+    framing: Option<Framing>,
     stdout: Option<Receiver>,
     stderr: Option<Receiver>,
     /// How long this attempt may still be held up by its sink.
@@ -26,8 +33,8 @@ pub(super) struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    pub(super) fn new(feed: &'a Feed, stdout: Receiver, stderr: Receiver) -> Self {
-        Self { feed, stdout: Some(stdout), stderr: Some(stderr), patience: STALL_MAX }
+    pub(super) fn new(feed: &'a Feed, framing: Option<Framing>, stdout: Receiver, stderr: Receiver) -> Self {
+        Self { feed, framing, stdout: Some(stdout), stderr: Some(stderr), patience: STALL_MAX }
     }
 
     /// Whether nobody can write any more.
@@ -94,7 +101,11 @@ impl<'a> Pump<'a> {
             Stream::Stderr => &mut self.stderr,
         };
         let Some(pipe) = slot else { return };
-        match self.feed.fill(stream, |buffer| pipe.try_read_buf(buffer)) {
+        let result = match &mut self.framing {
+            None => self.feed.fill(stream, |buffer| pipe.try_read_buf(buffer)),
+            Some(framing) => read_framed(self.feed, framing, stream, pipe),
+        };
+        match result {
             Ok(0) => *slot = None,
             Ok(_) => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
@@ -104,6 +115,26 @@ impl<'a> Pump<'a> {
             }
         }
     }
+}
+
+/// Reads once, and feeds what the command wrote.
+fn read_framed(feed: &Feed, framing: &mut Framing, stream: Stream, pipe: &Receiver) -> io::Result<usize> {
+    let mut buffer = Vec::with_capacity(FRAMED_BYTES);
+    let n = pipe.try_read_buf(&mut buffer)?;
+    let passed = if n == 0 { framing.rest(stream) } else { framing.pass(stream, &buffer) };
+    let mut left = passed.as_slice();
+    while !left.is_empty() {
+        let taken = feed.fill(stream, |room| {
+            let (now, later) = left.split_at(left.len().min(room.remaining_mut()));
+            room.put_slice(now);
+            left = later;
+            Ok(now.len())
+        })?;
+        if taken == 0 {
+            return Err(io::Error::other("no room for output"));
+        }
+    }
+    Ok(n)
 }
 
 async fn readable(pipe: Option<&Receiver>) {

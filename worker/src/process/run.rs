@@ -8,16 +8,20 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::unix::pipe::Sender;
 use tokio::process::Child;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::capture::{Feed, OutputStats, SHIP_MAX, Sink};
 use super::dir::Dir;
+use super::framing::{Framing, Talk};
 use super::guard::Guard;
 use super::kill;
 use super::pump::Pump;
-use super::spawn::{SpawnError, Spawned, spawn};
+use super::spawn::{Input, Session, SpawnError, Spawned, spawn};
 use super::spec::{ATTEMPT_VARIABLE, INSTANCE_VARIABLE, OwnEnvironment, Spec, Variables, is_marker};
 use super::tree::{Leader, Tree};
 
@@ -33,6 +37,8 @@ pub struct Launcher {
     pub instance: String,
     /// Who ends the attempts if this worker is killed; none in a process that needs no such care.
     pub guard: Option<Guard>,
+    /// Whether attempts get a session of their own.
+    pub session: Session,
 }
 
 /// How an attempt ended.
@@ -87,6 +93,18 @@ impl Launcher {
     ///
     /// Dropping the future kills the attempt's process group at once; whoever left the group is then left to the guard.
     pub async fn run(&self, spec: &Spec, cancel: &CancellationToken, sink: &mut impl Sink) -> Ended {
+        self.converse(spec, None, cancel, sink).await
+    }
+
+    /// As [`Launcher::run`], for a process that starts a command on another machine: `talk` is the conversation with the wrapper
+    /// of that command, and only what the command writes is output.
+    pub async fn converse(
+        &self,
+        spec: &Spec,
+        talk: Option<Talk>,
+        cancel: &CancellationToken,
+        sink: &mut impl Sink,
+    ) -> Ended {
         if cancel.is_cancelled() {
             return Ended::without_start(Outcome::Cancelled);
         }
@@ -94,26 +112,34 @@ impl Launcher {
             Ok(dir) => dir,
             Err(error) => return Ended::without_start(Outcome::NotStarted(error)),
         };
-        let ended = self.run_in(spec, dir.path(), cancel, sink).await;
+        let ended = self.run_in(spec, dir.path(), talk, cancel, sink).await;
         dir.remove().await;
         ended
     }
 
-    async fn run_in(&self, spec: &Spec, dir: &Path, cancel: &CancellationToken, sink: &mut impl Sink) -> Ended {
+    async fn run_in(
+        &self,
+        spec: &Spec,
+        dir: &Path,
+        talk: Option<Talk>,
+        cancel: &CancellationToken,
+        sink: &mut impl Sink,
+    ) -> Ended {
         let env = match self.env(spec) {
             Ok(env) => env,
             Err(error) => return Ended::without_start(Outcome::NotStarted(error)),
         };
         let watch = self.guard.as_ref().map(|guard| guard.open(&spec.marker));
         let argv = spec.program.argv();
-        let ended = match spawn(&argv, &env, dir).await {
+        let input = if talk.is_some() { Input::Pipe } else { Input::Empty };
+        let ended = match spawn(&argv, &env, dir, self.session, input).await {
             Err(error) => Ended::without_start(Outcome::NotStarted(error)),
             Ok(spawned) => {
                 if let Some(watch) = &watch {
                     watch.lead(spawned.pid);
                 }
                 drop(env);
-                follow(spec, spawned, cancel, sink).await
+                follow(spec, spawned, talk, cancel, sink).await
             }
         };
         if let Some(watch) = watch {
@@ -134,22 +160,42 @@ impl Launcher {
 }
 
 /// Follows a process that was started to its end.
-async fn follow(spec: &Spec, spawned: Spawned, cancel: &CancellationToken, sink: &mut impl Sink) -> Ended {
-    let Spawned { child, pid, stdout, stderr } = spawned;
+async fn follow(
+    spec: &Spec,
+    spawned: Spawned,
+    talk: Option<Talk>,
+    cancel: &CancellationToken,
+    sink: &mut impl Sink,
+) -> Ended {
+    let Spawned { child, pid, stdin, stdout, stderr } = spawned;
     let feed = Feed::new(spec.capture);
+    let (framing, saying) = match talk {
+        None => (None, None),
+        Some(Talk { token, script, words, told }) => {
+            (Some(Framing::new(&token, told)), stdin.zip(Some((script, words))))
+        }
+    };
+    let over = CancellationToken::new();
     let process = Process {
         leash: Leash { group: Some(pid) },
         child,
         pid,
-        pump: Pump::new(&feed, stdout, stderr),
+        pump: Pump::new(&feed, framing, stdout, stderr),
         start: Instant::now(),
     };
     let supervised = async {
         let end = process.supervise(spec, cancel).await;
         feed.close();
+        over.cancel();
         end
     };
-    let (end, ()) = futures::future::join(supervised, feed.ship(sink, SHIP_MAX)).await;
+    let said = async {
+        if let Some((stdin, (script, words))) = saying {
+            // Standard input ends with this, at the latest with the process.
+            over.run_until_cancelled(say(stdin, script, words)).await;
+        }
+    };
+    let (end, (), ()) = futures::future::join3(supervised, feed.ship(sink, SHIP_MAX), said).await;
     let (outcome, status) = match end.status {
         Ok(status) => (end.outcome, Some(status)),
         Err(error) => (Outcome::Unknown(error), None),
@@ -161,6 +207,17 @@ async fn follow(spec: &Spec, spawned: Spawned, cancel: &CancellationToken, sink:
         elapsed: end.elapsed,
         output: feed.into_stats(),
         left_behind: end.left_behind,
+    }
+}
+
+/// Writes the script, then word for word, until nobody reads any more; with no more words to come, it waits.
+async fn say(mut stdin: Sender, script: String, mut words: mpsc::Receiver<&'static str>) {
+    let mut text = script;
+    while let Ok(()) = stdin.write_all(text.as_bytes()).await {
+        match words.recv().await {
+            Some(word) => text = format!("{word}\n"),
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -11,17 +11,24 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use process_wrap::std::{CommandWrap, CommandWrapper as _, ProcessSession};
 use rustix::process::Pid;
-use tokio::net::unix::pipe::Receiver;
+use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::process::{Child, Command};
 
-use super::spec::Variables;
+use super::spec::{OwnEnvironment, Variables};
 
 /// Where a program is looked for when there is no `PATH`, as `execvp` does.
 const PATH_DEFAULT: &str = "/bin:/usr/bin";
 
 /// How often a program that is still open for writing is tried; somebody else's fork may hold it for a moment.
 const BUSY_TRIES_MAX: u32 = 10;
+
+/// What is read of what a helper says: some lines.
+const HELPER_SAYS_MAX: usize = 4 * 1024;
+
+/// How long a helper's last words are looked for.
+const HELPER_LOOK_MAX: Duration = Duration::from_millis(50);
 
 /// Pause between these tries.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
@@ -57,11 +64,32 @@ pub enum SpawnError {
     System(PathBuf, #[source] io::Error),
 }
 
+/// What keeps attempts away from the terminal at which the worker was started.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Session {
+    /// The session of the worker, which has no terminal: the quick way to start a process.
+    #[default]
+    Shared,
+    /// A session for each attempt: it cannot take the terminal's input, and the terminal cannot stop it. The standard library knows
+    /// no quick start for this; a worker of 20 MiB then starts half as many processes a second.
+    Own,
+}
+
+impl Session {
+    /// What this process needs: sessions of their own for attempts if it has a terminal.
+    pub fn suited() -> Self {
+        // Whoever has no controlling terminal cannot open its name.
+        if std::fs::File::open("/dev/tty").is_ok() { Self::Own } else { Self::Shared }
+    }
+}
+
 /// A process that runs, in a process group of its own.
 #[derive(Debug)]
 pub(super) struct Spawned {
     pub(super) child: Child,
     pub(super) pid: Pid,
+    /// Where it was asked for.
+    pub(super) stdin: Option<Sender>,
     pub(super) stdout: Receiver,
     pub(super) stderr: Receiver,
 }
@@ -76,8 +104,63 @@ pub async fn bare(program: &str) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("{program}: {status}"))) }
 }
 
-/// Starts `argv` in `cwd` with exactly `env`; standard input is empty.
-pub(super) async fn spawn(argv: &[&str], env: &Variables<'_>, cwd: &Path) -> Result<Spawned, SpawnError> {
+/// What a process reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Input {
+    /// Nothing.
+    Empty,
+    /// What is written to [`Spawned::stdin`].
+    Pipe,
+}
+
+/// Runs a program that has little to say to its end, and returns whether it ended well, and what it wrote to standard error. What it
+/// leaves in the background may hold that open.
+pub(crate) async fn helper(
+    program: &Path,
+    args: &[String],
+    env: &OwnEnvironment,
+    session: Session,
+    limit: Duration,
+) -> io::Result<(bool, String)> {
+    let (stderr, stderr_end) = io::pipe()?;
+    let mut command = command(program, session)?;
+    command.args(args).env_clear().envs(env).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.stderr(stderr_end).kill_on_drop(true).spawn()?;
+    drop(command);
+    let Ok(status) = tokio::time::timeout(limit, child.wait()).await else {
+        child.kill().await?;
+        return Ok((false, format!("no answer within {limit:?}")));
+    };
+    let stderr = Receiver::from_owned_fd(stderr.into())?;
+    let mut said = Vec::with_capacity(HELPER_SAYS_MAX);
+    // Whatever was said is there already; a runtime has to look before it knows.
+    tokio::time::timeout(HELPER_LOOK_MAX, stderr.readable()).await.unwrap_or(Ok(()))?;
+    match stderr.try_read_buf(&mut said) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        Err(error) => return Err(error),
+    }
+    Ok((status?.success(), String::from_utf8_lossy(&said).into_owned()))
+}
+
+/// Where a program lies, as an attempt with this `PATH` would find it.
+///
+/// # Errors
+/// [`SpawnError`].
+pub fn find(name: &str, env: &OwnEnvironment) -> Result<PathBuf, SpawnError> {
+    let path = env.get(OsStr::new("PATH")).map_or_else(|| OsStr::new(PATH_DEFAULT), |path| path.as_os_str());
+    let found = look_up(name, path, Path::new("/"))?;
+    if found.is_file() { Ok(found) } else { Err(SpawnError::NotFound(found)) }
+}
+
+/// Starts `argv` in `cwd` with exactly `env`.
+pub(super) async fn spawn(
+    argv: &[&str],
+    env: &Variables<'_>,
+    cwd: &Path,
+    session: Session,
+    input: Input,
+) -> Result<Spawned, SpawnError> {
     let Some((name, rest)) = argv.split_first() else {
         return Err(SpawnError::Invalid("it names no program"));
     };
@@ -89,7 +172,7 @@ pub(super) async fn spawn(argv: &[&str], env: &Variables<'_>, cwd: &Path) -> Res
     let program = look_up(name, path, &cwd)?;
     let mut tries = 0;
     loop {
-        match start(&program, name, rest, env, &cwd) {
+        match start(command(&program, session), name, rest, env, &cwd, input) {
             Ok(spawned) => return Ok(spawned),
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES_MAX => {
                 tries += 1;
@@ -100,17 +183,34 @@ pub(super) async fn spawn(argv: &[&str], env: &Variables<'_>, cwd: &Path) -> Res
     }
 }
 
-fn start(program: &Path, name: &str, args: &[&str], env: &Variables<'_>, cwd: &Path) -> io::Result<Spawned> {
+fn start(
+    command: io::Result<Command>,
+    name: &str,
+    args: &[&str],
+    env: &Variables<'_>,
+    cwd: &Path,
+    input: Input,
+) -> io::Result<Spawned> {
+    let mut command = command?;
     let (stdout, stdout_end) = io::pipe()?;
     let (stderr, stderr_end) = io::pipe()?;
-    let mut command = command(program);
+    let stdin = match input {
+        Input::Empty => {
+            command.stdin(Stdio::null());
+            None
+        }
+        Input::Pipe => {
+            let (stdin_end, stdin) = io::pipe()?;
+            command.stdin(stdin_end);
+            Some(Sender::from_owned_fd(stdin.into())?)
+        }
+    };
     command
         .arg0(name)
         .args(args)
         .env_clear()
         .envs(env)
         .current_dir(cwd)
-        .stdin(Stdio::null())
         .stdout(stdout_end)
         .stderr(stderr_end)
         .kill_on_drop(true);
@@ -121,16 +221,24 @@ fn start(program: &Path, name: &str, args: &[&str], env: &Variables<'_>, cwd: &P
     Ok(Spawned {
         pid: pid.ok_or_else(|| io::Error::other("the process has no id"))?,
         child,
+        stdin,
         stdout: Receiver::from_owned_fd(stdout.into())?,
         stderr: Receiver::from_owned_fd(stderr.into())?,
     })
 }
 
-/// A command in a process group of its own.
-pub(super) fn command(program: &Path) -> Command {
+/// A command in a process group of its own, and in a session of its own where one is wanted.
+pub(super) fn command(program: &Path, session: Session) -> io::Result<Command> {
     let mut command = Command::new(program);
-    command.process_group(0);
-    command
+    match session {
+        Session::Shared => drop(command.process_group(0)),
+        Session::Own => {
+            // Only its part before the start is used, which makes the session; the rest is done here for both kinds.
+            let nothing_else = CommandWrap::from(std::process::Command::new(program));
+            ProcessSession.pre_spawn(command.as_std_mut(), &nothing_else)?;
+        }
+    }
+    Ok(command)
 }
 
 /// The file that `name` means, as `execvp` would find it after a change to `cwd`.

@@ -177,7 +177,7 @@ impl Engine {
         let span = tracing::debug_span!("attempt", run.id = %offer.run, job.id = %offer.job, offer.task, offer.attempt);
         let work = match &offer.command {
             Command::Handler(_) => self.handlers.execute(task),
-            Command::Argv(_) | Command::Shell { .. } => self.processes.execute(task),
+            Command::Argv(_) | Command::Shell { .. } => self.programs.execute(task),
         };
         let work = async move {
             let ended = AssertUnwindSafe(work).catch_unwind().await;

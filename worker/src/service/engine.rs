@@ -29,8 +29,8 @@ use super::joining::Joining;
 use super::writing::Unwritten;
 use crate::attempt::{Attempt, Phase};
 use crate::config::Options;
+use crate::executor::Programs;
 use crate::executor::handler::Handlers;
-use crate::executor::process::Processes;
 use crate::join::JoinError;
 use crate::lanes::{FromLanes, Lanes};
 use crate::ledger::Ledger;
@@ -50,7 +50,7 @@ pub(super) struct Engine {
     pub(super) mesh: Mesh,
     pub(super) options: Arc<Options>,
     pub(super) instance: InstanceId,
-    pub(super) processes: Processes,
+    pub(super) programs: Programs,
     pub(super) handlers: Handlers,
     pub(super) spool: Spool,
     pub(super) ledger: Ledger,
@@ -121,7 +121,7 @@ pub(super) struct Parts {
     pub(super) mesh: Mesh,
     pub(super) options: Arc<Options>,
     pub(super) instance: InstanceId,
-    pub(super) processes: Processes,
+    pub(super) programs: Programs,
     pub(super) handlers: Handlers,
     pub(super) spool: Spool,
     pub(super) ledger: Ledger,
@@ -132,14 +132,14 @@ pub(super) struct Parts {
 impl Engine {
     /// An engine that takes up what the ledger holds unreported.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { mesh, options, instance, processes, handlers, spool, ledger, lanes, draining } = parts;
+        let Parts { mesh, options, instance, programs, handlers, spool, ledger, lanes, draining } = parts;
         let mut engine = Self {
             outbox: Outbox::new(mesh.clone(), options.name.clone()),
             clocks: Clocks::new(options.times.started_after.into(), mesh.work_ack_wait() / 3),
             mesh,
             options,
             instance,
-            processes,
+            programs,
             handlers,
             spool,
             ledger,

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rr_worker::process::{
-    ATTEMPT_VARIABLE, CaptureLimits, Chunk, Cwd, Ended, Environment, Inherit, Launcher, Program, Sink, Spec, Stream,
+    ATTEMPT_VARIABLE, CaptureLimits, Chunk, Cwd, Ended, Environment, Inherit, Launcher, Program, Session, Sink, Spec,
+    Stream,
 };
 use rustix::process::Pid;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +41,12 @@ impl Kept {
 }
 
 fn launcher() -> Launcher {
-    Launcher { environment: std::env::vars_os().collect(), instance: "test-worker".into(), guard: None }
+    Launcher {
+        environment: std::env::vars_os().collect(),
+        instance: "test-worker".into(),
+        guard: None,
+        session: Session::Shared,
+    }
 }
 
 /// A marker that no other process has.

@@ -15,7 +15,8 @@ async fn run_and_cancel(spec: &Spec) -> Ended {
         }
     }
     let cancel = CancellationToken::new();
-    launcher().run(spec, &cancel, &mut Ready(cancel.clone())).await
+    // What is ended by the clock shares a session, what is cancelled has its own: both kinds go through all cases.
+    Launcher { session: Session::Own, ..launcher() }.run(spec, &cancel, &mut Ready(cancel.clone())).await
 }
 
 #[tokio::test]

@@ -140,3 +140,37 @@ async fn a_fresh_directory_is_private_and_goes_with_its_attempt() {
     assert_ne!(lines(&first.1)[0], lines(&second.1)[0]);
     assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn an_attempt_leads_its_group_and_where_that_is_wanted_its_session() {
+    let own = rustix::process::getsid(None).unwrap().as_raw_pid();
+    for session in [Session::Shared, Session::Own] {
+        // Of `/proc/self/stat`: process, group, session, terminal.
+        let spec = argv(&["/usr/bin/cut", "-d ", "-f1,5,6,7", "/proc/self/stat"]);
+        let mut kept = Kept::default();
+        let ended = Launcher { session, ..launcher() }.run(&spec, &CancellationToken::new(), &mut kept).await;
+        assert_eq!(ended.exit_code, Some(0), "{ended:?}");
+        let stdout = kept.stdout();
+        let ids: Vec<i32> = stdout.split_whitespace().map(|id| id.parse().unwrap()).collect();
+        let [process, group, found, terminal] = ids[..] else { panic!("{stdout}") };
+        assert_eq!(group, process, "{session:?}");
+        match session {
+            Session::Shared => assert_eq!(found, own),
+            Session::Own => assert_eq!((found, terminal), (process, 0)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_started_says_why_also_in_a_session_of_its_own() {
+    let launcher = Launcher { session: Session::Own, ..launcher() };
+    let ended = launcher.run(&argv(&["/no/such/program"]), &CancellationToken::new(), &mut Kept::default()).await;
+    assert!(matches!(ended.outcome, Outcome::NotStarted(SpawnError::NotFound(_))), "{ended:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("no-interpreter");
+    std::fs::write(&program, "#!/no/such/shell\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let spec = argv(&[program.to_str().unwrap()]);
+    let ended = launcher.run(&spec, &CancellationToken::new(), &mut Kept::default()).await;
+    assert!(matches!(ended.outcome, Outcome::NotStarted(SpawnError::NotExecutable { .. })), "{ended:?}");
+}
