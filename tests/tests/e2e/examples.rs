@@ -9,7 +9,8 @@ use rr_schemas::{
 use rr_tests::{Sandbox, program};
 
 /// File, exit code, and tasks that end ok.
-const EXAMPLES: [(&str, i32, u32); 6] = [
+const EXAMPLES: [(&str, i32, u32); 7] = [
+    ("canary.yaml", 0, 12),
     ("failing.yaml", 1, 5),
     ("graph.yaml", 0, 4),
     ("nightly.toml", 0, 6),

@@ -26,5 +26,6 @@ mod pages;
 mod proxy;
 mod replicas;
 mod ssh;
+mod targets;
 mod terminal;
 mod wire;
