@@ -90,6 +90,7 @@ async fn walk(mesh: &Mesh, since: Timestamp, requests: &mut OldRequests) -> Resu
     let mut horizon = None;
     let mut last = None;
     let mut until = None;
+    let mut over = Vec::new();
     for _ in 0..REQUESTS_MAX {
         let Some(request) = requests.next().await? else { break };
         // A run is not over before it is asked for.
@@ -104,8 +105,19 @@ async fn walk(mesh: &Mesh, since: Timestamp, requests: &mut OldRequests) -> Resu
         } else if horizon.is_some() {
             mesh.purge_run(&RunId::from(request.entity.clone())).await?;
             swept.runs += 1;
+        } else {
+            over.push(request.entity);
         }
         last = Some(request.seq);
+    }
+    // What a run that is over has behind the horizon would outlive its request, and nobody would look for it any more.
+    if let Some(horizon) = horizon {
+        for entity in over {
+            if mesh.last_decision(&entity).await?.is_some_and(|last| last.seq >= horizon) {
+                mesh.purge_run(&RunId::from(entity)).await?;
+                swept.runs += 1;
+            }
+        }
     }
     // The newest request stays, so that what follows it does.
     if let Some(seq) = horizon.or(last) {

@@ -112,12 +112,13 @@ pub(crate) async fn turn(shell: Arc<Shell>, turn: Turn) -> Turned {
     }
 }
 
-/// Leaves one input to wake the next load and acknowledges the others, which that load finds in the stream: many
-/// inputs of one entity in trouble must not use up what the partition may have unacknowledged.
+/// Leaves the first input to wake the next load and acknowledges the others, which that load finds in the stream: many
+/// inputs of one entity in trouble must not use up what the partition may have unacknowledged. The first, because what
+/// stands before the oldest unacknowledged input counts as answered.
 async fn give_back(acks: &Acks, pause: Duration) {
     let mut acks = acks.values();
-    if let Some(last) = acks.next_back() {
-        last.nak(Some(pause)).await;
+    if let Some(first) = acks.next() {
+        first.nak(Some(pause)).await;
     }
     for ack in acks {
         ack.ack().await;

@@ -230,6 +230,10 @@ impl Task {
         if wanted == Wanted::Pull {
             self.ask().await?;
         }
+        // Somebody else has the pin now, and must keep it.
+        if self.puller.pin().is_none() && self.pin.borrow().is_some() {
+            self.pin.send_replace(None);
+        }
         let idle = self.puller.outstanding() == 0;
         let pulled = tokio::select! {
             pulled = self.puller.next() => pulled?,
@@ -252,7 +256,8 @@ impl Task {
             (Wanted::Pull, State::Pulling) | (Wanted::Pause, State::Quiet) => {}
             (Wanted::Pause, State::Pulling) => {
                 self.puller.close().await;
-                self.state.send_replace(State::Closing);
+                let is_quiet = self.puller.outstanding() == 0;
+                self.state.send_replace(if is_quiet { State::Quiet } else { State::Closing });
             }
             (Wanted::Pause, State::Closing) => {
                 if self.puller.outstanding() == 0 {

@@ -140,7 +140,9 @@ impl<'a> Heard<'a> {
                 findings.demand(known, Rule::Heard, said.seq, text);
                 continue;
             };
-            let first = *cause <= said.seq;
+            // Beside a worker that runs it, only the success of another one counts.
+            let gave_way = end.outcome != Outcome::Ok && noted.contains(&said.seq);
+            let first = *cause <= said.seq || gave_way;
             findings.demand(first, Rule::Heard, said.seq, || {
                 format!("the end of task {}, attempt {} is passed over until seq={cause}", report.task, report.attempt)
             });

@@ -30,7 +30,7 @@ async fn labels_stand_for_who_matched_when_the_run_began() {
     let with = |rest: &[&'static str]| rest.iter().chain(&labels).copied().collect::<Vec<_>>();
     let _here = mesh.worker("here", &with(&["--hosts", "db[1-2]"]));
     let away = with(&["--queues", "default"]);
-    let mut leaving = mesh.worker("away", &away);
+    let leaving = mesh.worker("away", &away);
     let _elsewhere = mesh.worker("elsewhere", &["--hosts", "db3", "--label", "role=db"]);
     let _other = mesh.worker("other", &["--hosts", "web1", "--label", "role=web"]);
     let handle = mesh.mesh().await.unwrap();
@@ -44,7 +44,7 @@ async fn labels_stand_for_who_matched_when_the_run_began() {
     mesh.has_workers(3).await;
 
     mesh.write("labelled.yaml", LABELLED);
-    let mut waiting = mesh.rr(["publish", "labelled.yaml", "--id", "r1", "--wait", "--json"]).start();
+    let waiting = mesh.rr(["publish", "labelled.yaml", "--id", "r1", "--wait", "--json"]).start();
     let run = "r1".parse().unwrap();
     rr_tests::eventually("the worker that is here is done", SOON, async || {
         let status = handle.status(&run).await.map_err(|error| error.to_string())?.ok_or("no status")?;
@@ -109,7 +109,7 @@ async fn hosts_that_are_away_are_left_out_or_waited_for() {
     let job = &view(&ran).jobs[0];
     assert_eq!((job.ok, job.needed, job.unreachable, job.failed), (3, 3, 1, 0));
     mesh.write("wait", flow("wait 10m"));
-    let mut waiting = mesh.rr(["publish", "wait", "--id", "r2", "--wait", "--json"]).start();
+    let waiting = mesh.rr(["publish", "wait", "--id", "r2", "--wait", "--json"]).start();
     let handle = mesh.mesh().await.unwrap();
     rr_tests::eventually("the others are done", SOON, async || {
         let status = handle.status(&"r2".parse().unwrap()).await.map_err(|error| error.to_string())?;

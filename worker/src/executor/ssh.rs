@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::masters::{Masters, reason};
+use self::masters::{Masters, NoConnection, reason};
 use self::script::{ENTRY, GO, KILL, Remote, TERM};
 use super::process::environment;
 use super::{Assignment, Executor, ended, ended_because, shorten};
@@ -119,8 +119,10 @@ impl Ssh {
                 return ended_because(Outcome::Cancelled, "cancelled before it started", clock::now());
             }
         };
-        if let Err(reason) = connected {
-            return ended_because(Outcome::Unreachable, &reason, clock::now());
+        match connected {
+            Ok(()) => {}
+            Err(NoConnection::Away(reason)) => return ended_because(Outcome::Unreachable, &reason, clock::now()),
+            Err(NoConnection::Unwelcome(reason)) => return ended_because(Outcome::Refused, &reason, clock::now()),
         }
         let started_at = clock::now();
         let (words, said) = mpsc::channel(WORDS_MAX);
@@ -229,8 +231,11 @@ impl Verdict {
                 let reason = (1..=SIGNAL_MAX).contains(&signal).then(|| format!("signal {signal}, or exit {code}"));
                 Ended { exit_code: Some(code), reason, ..ended(outcome, Some(started_at), now) }
             }
-            Self::Stopped(outcome, is_confirmed) => {
-                let reason = (!is_confirmed).then(|| shorten("the other machine has not said that it ended"));
+            Self::Stopped(outcome, true) => ended(outcome, Some(started_at), now),
+            Self::Stopped(outcome, false) => {
+                // A time-out is tried again at once; who may still run must not be doubled where that is not wanted.
+                let outcome = if outcome == Outcome::Timeout { Outcome::Lost } else { outcome };
+                let reason = Some(shorten("asked to end, and the other machine has not said that it did"));
                 Ended { reason, ..ended(outcome, Some(started_at), now) }
             }
             Self::Lost => {
@@ -307,8 +312,8 @@ impl Steering {
             self.say(word).await;
             match timeout(wait, heard(&mut self.hear, is_last)).await {
                 Ok(Some(_)) => return true,
-                // KILL takes the wrapper along: the end of the call is its last word.
-                Ok(None) => return word == KILL,
+                // The connection is gone; before KILL takes the wrapper along it says so.
+                Ok(None) => return false,
                 Err(_) => {}
             }
         }

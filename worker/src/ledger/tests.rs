@@ -24,8 +24,14 @@ fn ended(outcome: Outcome) -> Ended {
     }
 }
 
+/// Other tests of this program start processes, and such a one has a copy of the lock until it is what it is to be.
 fn open(dir: &TempDir, instance: &str) -> (Ledger, super::Found) {
-    Ledger::open_with(dir.path(), &instance.parse().unwrap(), 4096).unwrap()
+    loop {
+        match Ledger::open_with(dir.path(), &instance.parse().unwrap(), 4096) {
+            Err(LedgerError::Locked { .. }) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 fn start(ledger: &mut Ledger, task: u32) -> u64 {

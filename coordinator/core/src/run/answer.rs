@@ -94,6 +94,8 @@ impl Run {
                     self.emit(draft, Event::Started { task: report.task, attempt: report.attempt, by });
                     return;
                 }
+                // It was given up, and lives.
+                Phase::Over { outcome: Outcome::Lost, .. } => true,
                 // Of two workers that have it after a fault the first one goes on. A worker that speaks of what it has
                 // started or ended itself says it twice.
                 Phase::Running { by, .. } | Phase::Over { by: Some(by), .. } => !is_holder(by),
@@ -112,7 +114,6 @@ impl Run {
             Phase::Held { by, .. } => by.and_then(|by| self.holders.get(by)),
             Phase::Waiting | Phase::Delayed { .. } | Phase::Offered { .. } | Phase::Over { .. } => None,
         };
-        let is_holder = holder == Some(&by);
         let was_holder = holder.is_some_and(|holder| holder.worker == by.worker);
         match state.phase {
             Phase::Offered { .. } if claimed && !matches!(end.outcome, Outcome::Lost | Outcome::Refused) => {
@@ -121,14 +122,14 @@ impl Run {
             Phase::Running { .. } | Phase::Held { .. } if claimed && holder.is_some() && !was_holder => {
                 draft.disbelieve("a report of an attempt that another worker has claimed");
             }
-            // It was ended because another worker had started before.
-            Phase::Running { .. } if end.outcome == Outcome::Cancelled && !was_holder => {
-                self.note_late(report, by, end, draft);
-            }
             // Another worker got the offer a second time. Whoever runs it may only be slow: look before concluding.
             Phase::Running { .. } if end.outcome == Outcome::Lost && !was_holder => {
                 let tasks = Ranges::from(report.task..=report.task);
                 self.emit(draft, Event::Extended { tasks, until: draft.at });
+            }
+            // It was told to end because another one had started before, who may still succeed.
+            Phase::Running { .. } if end.outcome != Outcome::Ok && !was_holder => {
+                self.note_late(report, by, end, draft);
             }
             // The worker has begun a new life and knows no more than that the attempt had started.
             Phase::Held { .. } if end.outcome == Outcome::Lost => {}
@@ -136,11 +137,9 @@ impl Run {
                 self.conclude(report.task, Some(by), end.clone(), draft);
             }
             // The same worker said it twice, because it could not know that it was heard.
-            Phase::Over { by: Some(over), .. } if self.holders.get(over) == Some(&by) => {}
-            Phase::Waiting | Phase::Delayed { .. } | Phase::Over { .. } if !is_holder => {
-                self.note_late(report, by, end, draft);
-            }
-            Phase::Waiting | Phase::Delayed { .. } | Phase::Over { .. } => {}
+            Phase::Over { by: Some(over), outcome }
+                if self.holders.get(over) == Some(&by) && outcome == end.outcome => {}
+            Phase::Waiting | Phase::Delayed { .. } | Phase::Over { .. } => self.note_late(report, by, end, draft),
         }
     }
 

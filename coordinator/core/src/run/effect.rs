@@ -53,9 +53,13 @@ impl Run {
                     let still = tasks.iter().filter(|task| self.is_offered(*task, *attempt, *offer));
                     effects.extend(still.map(|task| Effect::Offer { task, attempt: *attempt, offer: *offer }));
                 }
-                Event::Ended { task, attempt, end, .. } => {
+                Event::Ended { task, attempt, end, by, .. } => {
                     if matches!(end.outcome, Outcome::Lost | Outcome::Unreachable) {
                         effects.push(Effect::Withdraw { task: *task, attempt: *attempt });
+                    }
+                    // Who was only cut off may hear it, and would go on for nothing.
+                    if let (Outcome::Lost, Some(holder)) = (end.outcome, by) {
+                        effects.push(Effect::Kill { task: *task, attempt: *attempt, holder: holder.clone() });
                     }
                 }
                 Event::Held { task, attempt } => effects.push(Effect::Withdraw { task: *task, attempt: *attempt }),

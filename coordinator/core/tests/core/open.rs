@@ -252,6 +252,24 @@ fn of_two_workers_that_started_the_first_goes_on() {
     assert_eq!(stage.run.status(), RunStatus::Succeeded);
 }
 
+/// A worker that was only cut off goes on for nothing: it is told to end when it is given up, and again when it says that
+/// it runs; what it says in the end is noted.
+#[test]
+fn a_worker_that_was_given_up_and_lives_is_told_and_heard() {
+    let mut stage = Stage::new(&one_job(1, r#""on_lost":"fail""#));
+    stage.claim("w1", 0, 1);
+    let lost = stage.look(Found::WorkerGone);
+    let kills = |records: &[Record], run: &Run| {
+        run.effects(records).iter().filter(|effect| matches!(effect, Effect::Kill { .. })).count()
+    };
+    assert_eq!((kills(&lost, &stage.run), stage.run.status()), (1, RunStatus::Failed));
+    let back = stage.start("w1", 0, 1);
+    assert_eq!(kills(&back, &stage.run), 1);
+    let late = stage.end(0, 1, Outcome::Ok, Some(0));
+    assert!(matches!(late[..], [Record { event: Event::Late { outcome: Some(Outcome::Ok), .. }, .. }]), "{late:?}");
+    assert_eq!(stage.run.status(), RunStatus::Failed, "what was decided stays");
+}
+
 /// Nobody can start an attempt whose claim is in hands that do not count: it is lost, also when the run is stopped.
 #[test]
 fn an_attempt_that_nobody_can_claim_is_lost() {

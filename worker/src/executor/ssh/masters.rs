@@ -88,7 +88,7 @@ impl Masters {
     ///
     /// # Errors
     /// Why there is none, in the words of ssh.
-    pub(super) async fn ready(&self, host: &Host) -> Result<(), String> {
+    pub(super) async fn ready(&self, host: &Host) -> Result<(), NoConnection> {
         let seen = {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(hosts.entry(host.clone()).or_default())
@@ -124,7 +124,7 @@ impl Masters {
         matches!(helper(&self.program, &args, &self.environment, self.session, ASK_MAX).await, Ok((true, _)))
     }
 
-    async fn connect(&self, host: &Host) -> Result<(), String> {
+    async fn connect(&self, host: &Host) -> Result<(), NoConnection> {
         // One that was killed leaves its socket; with it there, ssh would make a connection that nobody can share and that never
         // ends by itself.
         fs::remove_file(self.dir.socket(host)).unwrap_or_default();
@@ -136,8 +136,8 @@ impl Masters {
         let limit = self.options.connect_timeout.as_duration() * 2;
         match helper(&self.program, &args, &self.environment, self.session, limit).await {
             Ok((true, _)) => Ok(()),
-            Ok((false, said)) => Err(reason(&said)),
-            Err(error) => Err(format!("start {}: {error}", self.program.display())),
+            Ok((false, said)) => Err(NoConnection::of(&reason(&said))),
+            Err(error) => Err(NoConnection::Unwelcome(format!("start {}: {error}", self.program.display()))),
         }
     }
 
@@ -167,6 +167,41 @@ impl Masters {
             args.extend(["-o".to_owned(), option.clone()]);
         }
         args
+    }
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum NoConnection {
+    /// The machine does not answer, as far as the network can tell: it may be down.
+    Away(String),
+    /// It answers and does not let us in, or we cannot even ask: a person must change something.
+    Unwelcome(String),
+}
+
+/// What ssh says when nobody answers.
+const AWAY: [&str; 12] = [
+    "Connection refused",
+    "Connection timed out",
+    "Operation timed out",
+    "Connection reset",
+    "Connection closed by",
+    "No route to host",
+    "Host is down",
+    "Network is unreachable",
+    "Could not resolve hostname",
+    "banner exchange",
+    "kex_exchange_identification",
+    "no answer within",
+];
+
+impl NoConnection {
+    fn of(reason: &str) -> Self {
+        if AWAY.iter().any(|words| reason.contains(words)) {
+            Self::Away(reason.to_owned())
+        } else {
+            Self::Unwelcome(reason.to_owned())
+        }
     }
 }
 
@@ -235,6 +270,23 @@ mod tests {
         let path = far.path.clone();
         drop(far);
         assert!(!path.exists());
+    }
+
+    /// A key that was rotated on every host must not read as "nobody was there".
+    #[test]
+    fn who_does_not_answer_is_away_and_who_refuses_is_not() {
+        for (reason, is_away) in [
+            ("ssh: connect to host db1 port 22: Connection refused", true),
+            ("ssh: connect to host db1 port 22: No route to host", true),
+            ("ssh: Could not resolve hostname db1: Name or service not known", true),
+            ("ssh: no answer within 20s", true),
+            ("ssh: Host key verification failed.", false),
+            ("ssh: deploy@db1: Permission denied (publickey).", false),
+            ("ssh: /home/u/.ssh/config: line 3: Bad configuration option: foo", false),
+            ("ssh gives no reason", false),
+        ] {
+            assert_eq!(matches!(NoConnection::of(reason), NoConnection::Away(_)), is_away, "{reason}");
+        }
     }
 
     #[test]

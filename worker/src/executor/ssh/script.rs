@@ -111,13 +111,14 @@ kill -s "$1" -- -$$
 }
 (
 trap '' TERM INT HUP PIPE USR1
-exec 4>&- >/dev/null
+exec >/dev/null
 while read -r word; do
 case $word in
 term) kill -s USR1 $$; signal TERM; signal CONT;;
-kill) kill -s USR1 $$; signal KILL;;
+kill) kill -s USR1 $$; say 'end 137' >&4; signal KILL;;
 esac
 done <&3
+exec 4>&-
 kill -s USR1 $$
 signal TERM
 signal CONT
