@@ -145,7 +145,7 @@ class Command(asyncssh.SSHServerSession):
         code = self.process.returncode
         if code < 0:
             names = {number: number.name[len("SIG") :] for number in signal.Signals}
-            self.chan.exit_signal(names.get(-code, str(-code)))
+            self.chan.exit_with_signal(names.get(-code, str(-code)))
         else:
             self.chan.exit(code)
 
@@ -199,6 +199,7 @@ async def serve(connection, host_key, authorized_keys):
         server_host_keys=[host_key],
         authorized_client_keys=authorized_keys,
         allow_pty=False,
+        line_editor=False,
         agent_forwarding=False,
         encoding=None,
     )
