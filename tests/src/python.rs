@@ -1,6 +1,7 @@
-//! Python with a NATS client that is not ours, fetched once with the machine's own pip and checked by its hash.
+//! Python with packages that are not ours, fetched once with the machine's own pip and checked by their hashes.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -13,12 +14,15 @@ use crate::program;
 
 /// What Python may be called.
 const PYTHONS: [&str; 2] = ["python3", "python"];
-/// A hundred kilobytes over a thin link.
-const FETCH_WITHIN: Duration = Duration::from_mins(2);
+/// Five megabytes over a thin link.
+const FETCH_WITHIN: Duration = Duration::from_mins(4);
 /// Only starts Python, on a slow machine.
 const ASK_WITHIN: Duration = Duration::from_secs(30);
+/// Where Python lies, and whose wheels it takes.
+const ASK: &str =
+    "import sys, sysconfig; print(sys.executable); print(sys.implementation.cache_tag, sysconfig.get_platform())";
 
-/// A Python that can import `nats`.
+/// A Python that can import certain packages.
 #[derive(Clone, Debug)]
 pub struct Python {
     /// The program.
@@ -27,45 +31,61 @@ pub struct Python {
     pub path: PathBuf,
 }
 
-/// Python with nats-py.
+/// Python with nats-py, a NATS client.
 ///
 /// # Panics
 /// There is no Python with pip, or pip cannot get the pinned wheel.
 pub async fn with_nats_py() -> Python {
     static PYTHON: OnceCell<Python> = OnceCell::const_new();
-    PYTHON.get_or_init(prepare).await.clone()
+    PYTHON.get_or_init(|| prepare("nats-py", "requirements.txt")).await.clone()
 }
 
-async fn prepare() -> Python {
-    let program = find().await;
-    let list = program::root().join("tests/python/requirements.txt");
+/// Python with asyncssh, of which an ssh server is made.
+///
+/// # Panics
+/// There is no Python with pip, or pip cannot get the pinned wheels.
+pub async fn with_asyncssh() -> Python {
+    static PYTHON: OnceCell<Python> = OnceCell::const_new();
+    PYTHON.get_or_init(|| prepare("asyncssh", "requirements-sshd.txt")).await.clone()
+}
+
+async fn prepare(what: &str, list: &str) -> Python {
+    let Found { program, kind } = find().await;
+    let list = program::root().join("tests/python").join(list);
     let text = fs::read_to_string(&list).expect("the requirements");
-    let hash = text.split_once("sha256:").map(|(_, hash)| hash.trim()).expect("a hash among the requirements");
     let cache = program::caches().join("rr-tests");
-    // Another pin is another directory.
-    let path = cache.join(format!("nats-py-{}", hash.get(..16).expect("a whole hash")));
+    // Another pin is another directory, and so is a Python that takes other wheels.
+    let mut hasher = DefaultHasher::new();
+    (text, kind).hash(&mut hasher);
+    let path = cache.join(format!("{what}-{:016x}", hasher.finish()));
     if !path.exists() {
-        install(&program, &list, &cache, &path).await;
+        install(&program, what, &list, &cache, &path).await;
     }
     Python { program, path }
 }
 
+struct Found {
+    program: PathBuf,
+    kind: String,
+}
+
 /// The first Python that says where it lies: what is on PATH may be a script that asks for the user's own home.
-async fn find() -> PathBuf {
+async fn find() -> Found {
     for python in PYTHONS {
         let mut command = command(Path::new(python));
-        command.args(["-c", "import sys; print(sys.executable)"]);
+        command.args(["-c", ASK]);
         if let Ok(output) = run(&mut command, ASK_WITHIN).await
             && output.status.success()
+            && let Some((program, kind)) = String::from_utf8_lossy(&output.stdout).trim().split_once('\n')
         {
-            return PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+            return Found { program: PathBuf::from(program.trim()), kind: kind.to_owned() };
         }
     }
-    panic!("this test needs Python 3.7 or newer with pip, and there is neither python3 nor python on PATH");
+    panic!("this test needs Python 3.9 or newer with pip, and there is neither python3 nor python on PATH");
 }
 
 /// Installs beside the place and renames, so that whoever looks sees all of it or nothing.
-async fn install(python: &Path, list: &Path, cache: &Path, path: &Path) {
+async fn install(python: &Path, what: &str, list: &Path, cache: &Path, path: &Path) {
     fs::create_dir_all(cache).expect("a cache directory");
     let work = tempfile::Builder::new().prefix("fetch-").tempdir_in(cache).expect("a directory in the cache");
     let target = work.path().join("packages");
@@ -84,7 +104,7 @@ async fn install(python: &Path, list: &Path, cache: &Path, path: &Path) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "this test needs nats-py, and pip of {} could not get it; where pip itself is missing, install it; it said:\n{said}",
+        "this test needs {what}, and pip of {} could not get it; where pip itself is missing, install it; it said:\n{said}",
         python.display()
     );
     // Another test may have been faster.
