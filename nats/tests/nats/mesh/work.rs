@@ -32,7 +32,7 @@ async fn next(lane: &mut rr_nats::Lane) -> OfferMsg {
 async fn an_offer_is_made_once_however_often_it_is_published() {
     let world = world().await;
     let id = run("r1");
-    let durable = world.mesh.ensure_queue_lane(&name("q")).await.unwrap();
+    let [_, durable, _] = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
     let mut lane = world.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
     let first = offer(&id, 7, queue("q"));
     for result in futures::future::join_all((0..10).map(|_| world.mesh.offer(&first))).await {
@@ -75,7 +75,7 @@ async fn a_lane_has_never_more_outstanding_than_was_asked_for() {
     const TASKS: u32 = 200;
     let world = world().await;
     let id = run("r1");
-    let durable = world.mesh.ensure_queue_lane(&name("q")).await.unwrap();
+    let [_, durable, _] = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
     let mut lane = world.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
     // Asked before there is anything, in several requests.
     for _ in 0..3 {
@@ -112,7 +112,7 @@ async fn a_lane_has_never_more_outstanding_than_was_asked_for() {
 #[tokio::test]
 async fn what_was_asked_for_in_vain_comes_back() {
     let world = world().await;
-    let durable = world.mesh.ensure_queue_lane(&name("q")).await.unwrap();
+    let [_, durable, _] = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
     let config = PullConfig { expires: std::time::Duration::from_millis(400), ..PullConfig::default() };
     let mut lane = world.mesh.open_lane(&durable, config).await.unwrap();
     lane.request(5).await.unwrap();
@@ -201,7 +201,7 @@ async fn a_worker_gets_the_offers_of_its_hosts_and_no_others() {
 async fn an_offer_that_says_another_thing_than_its_subject_is_bad() {
     let world = world().await;
     let id = run("r1");
-    let durable = world.mesh.ensure_queue_lane(&name("q")).await.unwrap();
+    let [_, durable, _] = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
     let mut lane = world.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
     world.mesh.offer(&offer(&id, 1, queue("q"))).await.unwrap();
     let good = next(&mut lane).await;
@@ -218,7 +218,7 @@ async fn an_offer_that_says_another_thing_than_its_subject_is_bad() {
 async fn progress_keeps_an_offer_and_silence_gives_it_back() {
     let world = world().await;
     let id = run("r1");
-    let durable = world.mesh.ensure_queue_lane(&name("q")).await.unwrap();
+    let [_, durable, _] = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
     let mut lane = world.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
     world.mesh.offer(&offer(&id, 1, queue("q"))).await.unwrap();
     let got = next(&mut lane).await;
