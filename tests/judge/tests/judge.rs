@@ -198,16 +198,24 @@ const STRUCTURE: [(&str, Rule, Breaker); 11] = [
 const ATTEMPTS: [(&str, Rule, Breaker); 14] = [
     ("an offer is given back that is not there", Rule::Returned, |s| {
         add(s, |event| matches!(event, Event::Returned { .. }), |record| record.event.clone());
-        change(s, |event| matches!(event, Event::Returned { .. }), |record| {
-            let Event::Returned { offer, .. } = &mut record.event else { return };
-            *offer = 7;
-        });
+        change(
+            s,
+            |event| matches!(event, Event::Returned { .. }),
+            |record| {
+                let Event::Returned { offer, .. } = &mut record.event else { return };
+                *offer = 7;
+            },
+        );
     }),
     ("nobody has given it back", Rule::Returned, |s| {
-        change(s, |event| matches!(event, Event::Returned { .. }), |record| {
-            let Event::Returned { by, .. } = &mut record.event else { return };
-            by.worker = "w9".parse().unwrap();
-        });
+        change(
+            s,
+            |event| matches!(event, Event::Returned { .. }),
+            |record| {
+                let Event::Returned { by, .. } = &mut record.event else { return };
+                by.worker = "w9".parse().unwrap();
+            },
+        );
     }),
     ("what was given back had been started", Rule::Returned, |s| {
         let (source, Input::Report(mut report)) = given_back(3, 1, 1) else { return };

@@ -242,7 +242,10 @@ fn presence_joining_control_and_status_are_written_as_ever() {
     check("presence-coordinator", &CoordinatorPresence { instance, version, since });
     let serves = Serves { hosts: Hosts::Only(hosts), queues: vec!["ops".parse().unwrap()] };
     check("join", &Join { worker: "w1".parse().unwrap(), instance: "i1".parse().unwrap(), serves, labels });
-    check("join-welcome", &JoinAnswer::Welcome { own: "w-w1".into(), queues: vec![["q1-ops", "q2-ops", "q3-ops"].map(str::to_owned)] });
+    check(
+        "join-welcome",
+        &JoinAnswer::Welcome { own: "w-w1".into(), queues: vec![["q1-ops", "q2-ops", "q3-ops"].map(str::to_owned)] },
+    );
     check("join-refused", &JoinAnswer::Refused { reason: "db7 is served by worker edge-2".into() });
     check("control-kill", &Control::Kill { run: "r1".parse().unwrap(), task: 3, attempt: 2 });
     check("control-drain", &Control::Drain {});

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, ToSpan as _};
-use rr_core::{
-    Effect, Heard, History, Look, Policy, Run,
-    run::WITHDRAWN_BY,
-};
+use rr_core::{Effect, Heard, History, Look, Policy, Run, run::WITHDRAWN_BY};
 use rr_schemas::{
     decision::Record,
     flow::Flow,
@@ -34,8 +31,17 @@ pub(crate) struct Fate {
 impl Fate {
     pub(crate) const KIND: Self =
         Self { fail: 0, lose: 0, duplicate: 0, unserved: 0, vanish: 0, give_back: 0, cancel: 0, reload: 0, forge: 0 };
-    pub(crate) const HOSTILE: Self =
-        Self { fail: 30, lose: 12, duplicate: 20, unserved: 5, vanish: 5, give_back: 15, cancel: 1, reload: 10, forge: 3 };
+    pub(crate) const HOSTILE: Self = Self {
+        fail: 30,
+        lose: 12,
+        duplicate: 20,
+        unserved: 5,
+        vanish: 5,
+        give_back: 15,
+        cancel: 1,
+        reload: 10,
+        forge: 3,
+    };
 }
 
 struct Execution {
@@ -245,8 +251,7 @@ impl World {
 
     /// A worker has no room for what it got. It says so, perhaps twice, and then acknowledges the offer.
     fn give_back(&mut self, holder: Holder, task: u32, attempt: u32, offer: u32) {
-        let input =
-            Input::Report(Report { task, attempt, offer, instance: holder.instance, what: What::Returned {} });
+        let input = Input::Report(Report { task, attempt, offer, instance: holder.instance, what: What::Returned {} });
         let source = Source::Worker(holder.worker);
         self.say(source.clone(), input.clone());
         while self.dice.chance(self.fate.duplicate) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rr_nats::{ClaimError, HostFilter, LaneError, OfferMsg, PullConfig};
 use rr_schemas::{
+    flow::Priority,
     flow::select::Labels,
     host::HostSet,
     offer::{Offer, Target},
@@ -257,4 +258,51 @@ async fn of_many_claims_one_wins_and_its_holder_may_ask_again() {
     // Another attempt is another claim, with a larger fence.
     assert!(world.mesh.claim(&id, &claim("w0", 2)).await.unwrap() > fence);
     assert_eq!(world.mesh.claim_of(&id, 3, 9).await.unwrap(), None);
+}
+
+/// Whoever gives an offer back says so before it acknowledges it: the next offer must not wait for that.
+#[tokio::test]
+async fn a_later_offer_takes_the_place_of_an_earlier_one_and_never_the_other_way_round() {
+    let world = world().await;
+    let id = run("r1");
+    let [_, durable, _] = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
+    let mut lane = world.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
+    let offered = |number| Offer { offer: number, ..offer(&id, 1, queue("q")) };
+    world.mesh.offer(&offered(1)).await.unwrap();
+    let first = next(&mut lane).await;
+    for number in [2, 2, 1] {
+        world.mesh.offer(&offered(number)).await.unwrap();
+    }
+    let second = next(&mut lane).await;
+    assert_eq!((second.offer.unwrap().offer, second.delivered), (2, 1));
+    // The acknowledgement of the first one comes late, and takes nothing away.
+    first.ack.confirm().await.ok();
+    assert_eq!(world.mesh.offers(&id).await.unwrap(), BTreeSet::from([(1, 1)]));
+    // The third comes when the second is gone already.
+    second.ack.confirm().await.unwrap();
+    world.mesh.offer(&offered(3)).await.unwrap();
+    assert_eq!(next(&mut lane).await.offer.unwrap().offer, 3);
+}
+
+#[tokio::test]
+async fn each_priority_of_a_queue_has_a_lane_and_the_one_of_an_earlier_build_gives_way() {
+    let world = world().await;
+    let id = run("r1");
+    let js = world.stranger().await;
+    let old = async_nats::jetstream::consumer::pull::Config {
+        durable_name: Some("q-q".to_owned()),
+        filter_subject: "rr.work.q.q.>".to_owned(),
+        ..Default::default()
+    };
+    js.get_stream("RR_WORK").await.unwrap().create_consumer(old).await.unwrap();
+    for _ in 0..2 {
+        let lanes = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
+        assert_eq!(lanes, ["q1-q", "q2-q", "q3-q"]);
+    }
+    let lanes = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
+    for (task, (durable, priority)) in (0..).zip(lanes.iter().zip(Priority::ALL)) {
+        world.mesh.offer(&Offer { priority, ..offer(&id, task, queue("q")) }).await.unwrap();
+        let mut lane = world.mesh.open_lane(durable, PullConfig::default()).await.unwrap();
+        assert_eq!(next(&mut lane).await.offer.unwrap().priority, priority);
+    }
 }
