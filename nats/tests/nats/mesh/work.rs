@@ -207,7 +207,7 @@ async fn an_offer_that_says_another_thing_than_its_subject_is_bad() {
     world.mesh.offer(&offer(&id, 1, queue("q"))).await.unwrap();
     let good = next(&mut lane).await;
     let js = world.stranger().await;
-    for subject in ["rr.work.q.q.2.r1.2.1", "rr.work.q.q.2.r2.1.1", "rr.work.q.q.2.r1.1.2", "rr.work.q.q.x"] {
+    for subject in ["rr.work.q.q.2.r1.2.1", "rr.work.q.q.2.r2.1.1", "rr.work.q.q.2.r1.1.2", "rr.work.q.q.2.x"] {
         js.publish(subject, good.raw.payload.clone()).await.unwrap().await.unwrap();
         let bad = next(&mut lane).await;
         assert_eq!(bad.raw.subject, subject);
