@@ -71,8 +71,8 @@ async fn welcome(shell: &Shell, join: &Join) -> Result<JoinAnswer, Error> {
     shell.lanes.forget(&join.worker);
     let mut queues = Vec::with_capacity(join.serves.queues.len());
     for queue in &join.serves.queues {
-        match shell.mesh.ensure_queue_lane(queue).await {
-            Ok(lane) => queues.push(lane),
+        match shell.mesh.ensure_queue_lanes(queue).await {
+            Ok(lanes) => queues.push(lanes),
             Err(error) => return refused(error.into()),
         }
     }

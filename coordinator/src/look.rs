@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
-use rr_core::{Look, run::seen::OFFERS_MAX};
+use rr_core::Look;
 use rr_nats::{ClaimError, StoredClaim};
 use rr_schemas::{
     input::{Found, Input, Seen, SeenAttempts},
@@ -132,7 +132,7 @@ fn ends_unstarted(entity: &Entity, look: &Look, found: Found) -> bool {
         && look.holder.is_none()
         && match found {
             Found::OfferUnserved => (look.queue.is_none() && !look.patient) || entity.run.is_stopping(),
-            Found::OfferGone => entity.run.is_stopping() || look.offer >= OFFERS_MAX,
+            Found::OfferGone => entity.run.is_stopping() || look.is_last_offer,
             Found::OfferWaits => entity.run.is_stopping(),
             Found::WorkerPresent | Found::WorkerGone | Found::ClaimVoid => false,
         }

@@ -5,7 +5,12 @@ use std::{collections::HashSet, future::Future, time::Duration};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rr_core::{Effect, Run};
 use rr_nats::{InputMsg, PublishError};
-use rr_schemas::{id::RunId, input::Input, presence::Control};
+use rr_schemas::{
+    id::RunId,
+    input::Input,
+    presence::Control,
+    report::{Report, What},
+};
 
 use crate::{shell::Shell, trouble::TurnError};
 
@@ -88,15 +93,21 @@ pub(crate) fn still_wanted(effects: Vec<Effect>, unanswered: &[InputMsg]) -> Vec
     let mut spoken_of = HashSet::new();
     for input in unanswered.iter().filter_map(|message| message.input.as_ref().ok()) {
         match input {
-            Input::Report(report) => spoken_of.insert((report.task, report.attempt)),
-            Input::Claim(claim) => spoken_of.insert((claim.task, claim.attempt)),
+            // What is given back says nothing of later offers of its attempt.
+            Input::Report(Report { task, attempt, offer, what: What::Returned {}, .. }) => {
+                spoken_of.insert((*task, *attempt, Some(*offer)))
+            }
+            Input::Report(report) => spoken_of.insert((report.task, report.attempt, None)),
+            Input::Claim(claim) => spoken_of.insert((claim.task, claim.attempt, None)),
             // The run is about to be stopped.
             Input::Cancel(_) => return effects.into_iter().filter(|effect| !is_offer(effect)).collect(),
             Input::Submit(_) | Input::Timer {} | Input::Seen(_) => continue,
         };
     }
     let is_useless = |effect: &Effect| match effect {
-        Effect::Offer { task, attempt, .. } => spoken_of.contains(&(*task, *attempt)),
+        Effect::Offer { task, attempt, offer } => {
+            spoken_of.contains(&(*task, *attempt, None)) || spoken_of.contains(&(*task, *attempt, Some(*offer)))
+        }
         Effect::Withdraw { .. } | Effect::WithdrawRun | Effect::Kill { .. } => false,
     };
     effects.into_iter().filter(|effect| !is_useless(effect)).collect()

@@ -182,6 +182,7 @@ fn ended(history: &[StoredDecision]) -> Ended {
         | Event::Extended { .. }
         | Event::Ended { .. }
         | Event::Held { .. }
+        | Event::Returned { .. }
         | Event::Late { .. }
         | Event::CancelRequested { .. }
         | Event::DeadlinePassed {}

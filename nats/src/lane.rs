@@ -10,7 +10,7 @@ use std::{
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
 use rr_schemas::{
-    flow::select::Labels,
+    flow::{Priority, select::Labels},
     host::Host,
     name::{Name, WorkerName},
     presence::Hosts,
@@ -32,7 +32,7 @@ use crate::{
 pub const LANE_HOSTS_MAX: usize = 64;
 /// Offers that workers hold at once, over all workers of a durable; they hold no more than they have slots.
 const ACK_PENDING: i64 = 100_000;
-/// Pull requests that may wait at once: one for each worker of a queue, and some.
+/// Pull requests that may wait at once: one or two for each worker of a queue.
 const WAITING: i64 = 20_000;
 
 /// Key in the metadata of a worker's durable that holds its labels.
@@ -212,14 +212,26 @@ impl Mesh {
         Ok(known)
     }
 
-    /// Makes the durable of a queue and returns its name.
+    /// Makes the durables of a queue, one for each priority, and returns their names: high, normal, low.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn ensure_queue_lane(&self, queue: &Name) -> Result<String, Error> {
-        let name = subject::queue_durable(queue);
-        let config = durable(name.clone(), vec![subject::queue_filter(queue)], self.work_ack_wait());
-        create_consumer(self.link(), subject::WORK, config).await.map(|_| name)
+    pub async fn ensure_queue_lanes(&self, queue: &Name) -> Result<[String; 3], Error> {
+        let names = Priority::ALL.map(|priority| subject::queue_durable(queue, priority));
+        for (name, priority) in names.iter().zip(Priority::ALL) {
+            let filter = subject::queue_filter(queue, priority);
+            let config = durable(name.clone(), vec![filter], self.work_ack_wait());
+            match create_consumer(self.link(), subject::WORK, config.clone()).await {
+                Err(Error::Refused { code: code::FILTERS_OVERLAP, .. }) => {
+                    let old = subject::old_queue_durable(queue);
+                    tracing::info!(durable = old, "the durable of an earlier build gives way to one for each priority");
+                    delete_consumer(self.link(), subject::WORK, &old).await?;
+                    create_consumer(self.link(), subject::WORK, config).await?;
+                }
+                settled => drop(settled?),
+            }
+        }
+        Ok(names)
     }
 
     /// The hosts that a worker's durable really serves: what its reports are believed for.
@@ -304,7 +316,7 @@ async fn all_consumers(link: &Link, stream: &str) -> Result<Vec<ConsumerInfo>, E
     }
 }
 
-/// Where a worker gets offers. Ask for as many as there are free slots.
+/// Where a worker gets offers.
 #[derive(Debug)]
 pub struct Lane {
     puller: Puller,
@@ -317,6 +329,14 @@ impl Lane {
     /// [`PullError`].
     pub async fn request(&mut self, offers: usize) -> Result<(), PullError> {
         self.puller.request(offers).await
+    }
+
+    /// Asks for `offers` more, and waits for them no longer than this. See [`Puller::request_for`].
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub async fn request_for(&mut self, offers: usize, expires: Duration) -> Result<(), PullError> {
+        self.puller.request_for(offers, expires).await
     }
 
     /// Asks for up to `offers` more of those that wait now. See [`Puller::request_now`].

@@ -141,7 +141,7 @@ struct Request<'a> {
 }
 
 enum Patience {
-    Wait,
+    Wait(Duration),
     Now,
 }
 
@@ -201,7 +201,15 @@ impl Puller {
     /// # Errors
     /// [`PullError`].
     pub async fn request(&mut self, messages: usize) -> Result<(), PullError> {
-        self.ask(messages, &Patience::Wait).await
+        self.ask(messages, &Patience::Wait(self.config.expires)).await
+    }
+
+    /// Asks for `messages` more like [`Puller::request`], with an expiry of its own.
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub async fn request_for(&mut self, messages: usize, expires: Duration) -> Result<(), PullError> {
+        self.ask(messages, &Patience::Wait(expires)).await
     }
 
     /// Asks for up to `messages` more of those that are there; answered at once.
@@ -242,13 +250,14 @@ impl Puller {
     fn terms(&self, patience: &Patience) -> Request<'static> {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let (expires, no_wait) = match patience {
-            Patience::Wait => (Some(nanos(self.config.expires)), false),
+            Patience::Wait(expires) => (Some(*expires), false),
             Patience::Now => (None, true),
         };
         // The server refuses heartbeats that do not fit into the request.
-        let fits = !no_wait && !self.config.heartbeat.is_zero() && self.config.heartbeat * 2 <= self.config.expires;
-        let idle_heartbeat = fits.then(|| nanos(self.config.heartbeat));
-        Request { batch: 0, expires, idle_heartbeat, no_wait, group: None, id: None }
+        let heartbeat = self.config.heartbeat;
+        let fits = !heartbeat.is_zero() && expires.is_some_and(|expires| heartbeat * 2 <= expires);
+        let idle_heartbeat = fits.then(|| nanos(heartbeat));
+        Request { batch: 0, expires: expires.map(nanos), idle_heartbeat, no_wait, group: None, id: None }
     }
 
     /// The next message. None says that something that was asked for came back unfilled, or that the connection was made

@@ -257,13 +257,13 @@ mod tests {
         let nanos = "1795309323123999999";
         let expected = Some(Receipt { delivered: 2, seq: 77, consumer_seq: 5, at, pending: 9 });
         for reply in [
-            format!("$JS.ACK.RR_WORK.q-a.2.77.5.{nanos}.9"),
-            format!("$JS.ACK._.hash.RR_WORK.q-a.2.77.5.{nanos}.9"),
-            format!("$JS.ACK._.hash.RR_WORK.q-a.2.77.5.{nanos}.9.token"),
+            format!("$JS.ACK.RR_WORK.q2-a.2.77.5.{nanos}.9"),
+            format!("$JS.ACK._.hash.RR_WORK.q2-a.2.77.5.{nanos}.9"),
+            format!("$JS.ACK._.hash.RR_WORK.q2-a.2.77.5.{nanos}.9.token"),
         ] {
             assert_eq!(Receipt::parse(&reply), expected, "{reply}");
         }
-        for reply in ["", "$JS.ACK.a.b.1.2.3.4", "$JS.NAK.RR_WORK.q-a.2.77.5.1.9", "$JS.ACK.RR_WORK.q-a.2.x.5.1.9"] {
+        for reply in ["", "$JS.ACK.a.b.1.2.3.4", "$JS.NAK.RR_WORK.q2-a.2.77.5.1.9", "$JS.ACK.RR_WORK.q2-a.2.x.5.1.9"] {
             assert_eq!(Receipt::parse(reply), None, "{reply}");
         }
     }

@@ -193,9 +193,9 @@ pub(crate) fn worker_filter(worker: &WorkerName) -> String {
     format!("rr.work.w.{worker}.>")
 }
 
-/// Offers of a queue.
-pub(crate) fn queue_filter(queue: &Name) -> String {
-    format!("rr.work.q.{queue}.>")
+/// Offers of a queue that have this priority.
+pub(crate) fn queue_filter(queue: &Name, priority: Priority) -> String {
+    format!("rr.work.q.{queue}.{}.>", priority.class())
 }
 
 /// Output of a task.
@@ -261,8 +261,13 @@ pub fn host_durable(worker: &WorkerName) -> String {
     format!("w-{worker}")
 }
 
-/// The durable of a queue.
-pub fn queue_durable(queue: &Name) -> String {
+/// The durable of a queue's offers that have this priority.
+pub fn queue_durable(queue: &Name, priority: Priority) -> String {
+    format!("q{}-{queue}", priority.class())
+}
+
+/// The durable that a queue had while offers had no priority.
+pub(crate) fn old_queue_durable(queue: &Name) -> String {
     format!("q-{queue}")
 }
 

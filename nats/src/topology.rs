@@ -37,7 +37,7 @@ const READERS_MAX: i32 = 10_000;
 const TIMERS_ACK_PENDING: i64 = 20_000;
 /// Copies of each stream in a cluster: any one server may be gone, and the others still agree.
 const COPIES: usize = 3;
-/// One durable for each worker and each queue.
+/// One durable for each worker, three for each queue.
 const LANES_MAX: i32 = 20_000;
 
 /// How a new mesh is made. Of an existing one only what is missing is made.

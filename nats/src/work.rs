@@ -15,14 +15,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ack::Ack,
+    direct::{Which, read_leader},
     error::{Error, PublishError},
     input::{unencodable, wrap},
-    link::{DEADLINE_LONG, Link, expecting, json_message, typed},
+    link::{DEADLINE, DEADLINE_LONG, Link, expecting, json_message, typed},
     mesh::Mesh,
     pull::Pulled,
     raw::RawMessage,
     subject::{self, OfferSubject, header},
 };
+
+/// How often earlier offers of an attempt are taken away before a later one is not made: each of them is there once.
+const EARLIER_MAX: u32 = 4;
+
+/// What stood in the way of an offer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Earlier {
+    /// An earlier one, which is not there any more.
+    Gone,
+    /// No earlier one: this very offer, or a later one.
+    None,
+}
 
 /// An offer as a worker gets it.
 #[derive(Clone, Debug)]
@@ -33,14 +46,16 @@ pub struct OfferMsg {
     pub ack: Ack,
     /// How many times it was delivered, from 1.
     pub delivered: u64,
+    /// Offers that waited in its lane when it came.
+    pub pending: u64,
     /// The message.
     pub raw: RawMessage,
 }
 
 impl OfferMsg {
     pub(crate) fn read(pulled: Pulled) -> Self {
-        let Pulled { raw, ack, delivered, .. } = pulled;
-        Self { offer: believe(&raw), ack, delivered, raw }
+        let Pulled { raw, ack, delivered, pending, .. } = pulled;
+        Self { offer: believe(&raw), ack, delivered, pending, raw }
     }
 }
 
@@ -63,11 +78,27 @@ fn believe(raw: &RawMessage) -> Result<Offer, String> {
 }
 
 impl Mesh {
-    /// Makes an offer, if it is not made already.
+    /// Makes an offer, if it is not made already. An earlier offer of the attempt that is still there gives way.
     ///
     /// # Errors
-    /// [`PublishError`], never [`PublishError::Conflict`].
+    /// [`PublishError`]; [`PublishError::Conflict`] only when earlier ones keep appearing.
     pub async fn offer(&self, offer: &Offer) -> Result<(), PublishError> {
+        for _ in 0..EARLIER_MAX {
+            match self.publish_offer(offer).await {
+                // Whoever has given the earlier one back acknowledges it only after that is known.
+                Err(PublishError::Conflict) if offer.offer > 1 => {
+                    if self.take_earlier_away(offer).await? == Earlier::None {
+                        return Ok(());
+                    }
+                }
+                Ok(()) | Err(PublishError::Conflict) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(PublishError::Conflict)
+    }
+
+    async fn publish_offer(&self, offer: &Offer) -> Result<(), PublishError> {
         let Offer { run, task, attempt, offer: number, target, priority, .. } = offer;
         let body = wrap(Format::Json, "coordinator:offer", &EntityId::from(run), offer)
             .map_err(|error| unencodable(&error))?;
@@ -75,9 +106,26 @@ impl Mesh {
         headers.insert(header::MSG_ID, subject::offer_id(run, *task, *attempt, *number));
         expecting(&mut headers, 0, None);
         let subject = subject::offer(target, *priority, run, *task, *attempt);
-        match self.link().publish(json_message(subject, headers, body)).await {
-            Ok(_) | Err(PublishError::Conflict) => Ok(()),
-            Err(error) => Err(error),
+        self.link().publish(json_message(subject, headers, body)).await.map(drop)
+    }
+
+    /// Takes away what stands on an offer's subject, unless it is this offer or a later one.
+    async fn take_earlier_away(&self, offer: &Offer) -> Result<Earlier, PublishError> {
+        let Offer { run, task, attempt, target, priority, .. } = offer;
+        let subject = subject::offer(target, *priority, run, *task, *attempt);
+        let unknown = |error: Error| PublishError::Unknown(error.to_string());
+        let which = Which::Last { last_by_subj: &subject };
+        let Some(found) = read_leader(self.link(), subject::WORK, which).await.map_err(unknown)? else {
+            return Ok(Earlier::Gone);
+        };
+        let number = believe(&found).map(|found| found.offer);
+        if number.is_ok_and(|number| number >= offer.offer) {
+            return Ok(Earlier::None);
+        }
+        match delete_message(self.link(), subject::WORK, found.seq).await {
+            // Refused, it is gone already; what is still there is found again.
+            Ok(()) | Err(Error::NotFound { .. } | Error::Refused { .. }) => Ok(Earlier::Gone),
+            Err(error) => Err(unknown(error)),
         }
     }
 
@@ -164,4 +212,17 @@ pub(crate) async fn purge(link: &Link, stream: &str, filter: &str) -> Result<u64
     let operation = format!("STREAM.PURGE.{stream}");
     let purged: Purged = link.api_once(&operation, &Request { filter }, DEADLINE_LONG).await?;
     Ok(purged.purged)
+}
+
+/// Removes one message.
+async fn delete_message(link: &Link, stream: &str, seq: u64) -> Result<(), Error> {
+    #[derive(Serialize)]
+    struct Request {
+        seq: u64,
+        no_erase: bool,
+    }
+    #[derive(Deserialize)]
+    struct Deleted {}
+    let request = Request { seq, no_erase: true };
+    link.api::<Deleted>(&format!("STREAM.MSG.DELETE.{stream}"), &request, DEADLINE).await.map(|Deleted {}| ())
 }

@@ -114,6 +114,17 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         again: Option<Timestamp>,
     },
+    /// A worker gave an offer back that it has not started.
+    Returned {
+        /// The task.
+        task: u32,
+        /// Which try.
+        attempt: u32,
+        /// Which offer of that try.
+        offer: u32,
+        /// Who gave it back.
+        by: Holder,
+    },
     /// An attempt is lost and its task waits for its worker's report or for a person.
     Held {
         /// The task.

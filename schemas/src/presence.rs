@@ -87,8 +87,8 @@ pub enum JoinAnswer {
     Welcome {
         /// The durable of its own: its hosts, and what is for this worker alone.
         own: String,
-        /// The durables of its queues, in the order asked for.
-        queues: Vec<String>,
+        /// The durables of each of its queues, in the order asked for: of high, normal and low priority.
+        queues: Vec<[String; 3]>,
     },
     /// It may not join.
     Refused {

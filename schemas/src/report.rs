@@ -66,6 +66,8 @@ pub enum What {
     },
     /// It ended.
     Ended(Ended),
+    /// The worker got the offer, has no slot for it and has certainly not started it: somebody else may have it.
+    Returned {},
 }
 
 /// How and when an attempt ended, in the worker's words.

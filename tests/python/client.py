@@ -209,7 +209,7 @@ async def viewed(client):
         kinds.add(envelope["kind"])
     assert kinds == KINDS, kinds
     consumers = {consumer.name: consumer for consumer in await client.js.consumers_info("RR_WORK")}
-    assert {"w-w1", "q-default"} <= set(consumers), consumers
+    assert {"w-w1", "q1-default", "q2-default", "q3-default"} <= set(consumers), consumers
 
 
 async def unavailable(client):

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rr_nats::Ack;
 use rr_schemas::offer::Offer;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::{Known, State};
@@ -22,7 +23,7 @@ pub(crate) enum Verdict {
     Take,
     /// It is in hand already: only its acknowledgement is kept with the others.
     Hold,
-    /// Its report is stored: acknowledge it.
+    /// Its report is stored, or on its way: acknowledge it then.
     Settled,
     /// Whether it ran nobody knows: report it as lost.
     Lost,
@@ -32,11 +33,13 @@ pub(crate) enum Verdict {
 pub(crate) fn verdict(known: Option<Known>, offer: &Offer, delivered: u64) -> Verdict {
     match known {
         Some(Known { state: State::Reserved | State::Started | State::Ended, .. }) => Verdict::Hold,
-        Some(Known { state: State::Confirmed, offer: before, .. }) if offer.offer <= before => Verdict::Settled,
+        Some(Known { state: State::Confirmed | State::Returned, offer: before, .. }) if offer.offer <= before => {
+            Verdict::Settled
+        }
         // The claim decides, however often it was delivered.
-        None if offer.claimed || delivered <= 1 => Verdict::Take,
+        None | Some(Known { state: State::Returned, .. }) if offer.claimed || delivered <= 1 => Verdict::Take,
         // Somebody may have run it; or a report of ours was stored, and yet it was offered again: it did not count.
-        None | Some(Known { state: State::Confirmed, .. }) => Verdict::Lost,
+        None | Some(Known { state: State::Confirmed | State::Returned, .. }) => Verdict::Lost,
     }
 }
 
@@ -45,6 +48,8 @@ pub(crate) fn verdict(known: Option<Known>, offer: &Offer, delivered: u64) -> Ve
 pub(crate) enum Phase {
     /// Waits for a free slot.
     Waiting,
+    /// Given back; that is not stored yet.
+    Returned,
     /// Its claim is on its way.
     Claiming,
     /// Won, and its entry in the ledger is being synced.
@@ -60,7 +65,7 @@ impl Phase {
     pub(crate) const fn is_busy(self) -> bool {
         match self {
             Self::Claiming | Self::Syncing | Self::Running => true,
-            Self::Waiting | Self::Ended => false,
+            Self::Waiting | Self::Returned | Self::Ended => false,
         }
     }
 }
@@ -76,6 +81,8 @@ pub(crate) struct Attempt {
     pub(crate) acks: Vec<Ack>,
     /// Cancelled when it is to end early.
     pub(crate) cancel: CancellationToken,
+    /// When it came.
+    pub(crate) since: Instant,
     /// Its fencing number: the sequence of the claim, else of the offer.
     pub(crate) fence: u64,
     /// Whether it is in the queue of those that get signs of life.
@@ -90,6 +97,7 @@ impl Attempt {
             offer: Some(Arc::new(offer)),
             acks: vec![ack],
             cancel: CancellationToken::new(),
+            since: Instant::now(),
             fence: seq,
             is_kept: false,
         }
@@ -102,6 +110,7 @@ impl Attempt {
             offer: None,
             acks: ack.into_iter().collect(),
             cancel: CancellationToken::new(),
+            since: Instant::now(),
             fence: 0,
             is_kept: false,
         }
@@ -151,6 +160,11 @@ mod tests {
             (known(State::Confirmed), 1, false, 1, Verdict::Settled),
             (known(State::Confirmed), 1, true, 2, Verdict::Settled),
             (known(State::Confirmed), 2, false, 1, Verdict::Lost),
+            (known(State::Returned), 1, false, 2, Verdict::Settled),
+            (known(State::Returned), 1, true, 2, Verdict::Settled),
+            (known(State::Returned), 2, false, 1, Verdict::Take),
+            (known(State::Returned), 2, false, 2, Verdict::Lost),
+            (known(State::Returned), 2, true, 2, Verdict::Take),
         ] {
             let found = verdict(before, &offer(number, claimed), delivered);
             assert_eq!(found, expected, "{before:?} offer {number} claimed {claimed} delivered {delivered}");

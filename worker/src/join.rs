@@ -10,7 +10,7 @@ use rr_schemas::{
 use tokio::time::sleep;
 
 use crate::config::Options;
-use crate::lanes::LaneName;
+use crate::lanes::LaneGroup;
 
 /// First pause between two tries; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -33,7 +33,7 @@ pub enum JoinError {
 }
 
 /// Asks until a coordinator answers. Safe to drop.
-pub(crate) async fn join(mesh: &Mesh, options: &Options, instance: &InstanceId) -> Result<Vec<LaneName>, JoinError> {
+pub(crate) async fn join(mesh: &Mesh, options: &Options, instance: &InstanceId) -> Result<Vec<LaneGroup>, JoinError> {
     let request = Join {
         worker: options.name.clone(),
         instance: instance.clone(),
@@ -44,7 +44,7 @@ pub(crate) async fn join(mesh: &Mesh, options: &Options, instance: &InstanceId) 
     let mut has_said = false;
     loop {
         match mesh.join(&request).await {
-            Ok(JoinAnswer::Welcome { own, queues }) => return Ok(names(options, own, queues)),
+            Ok(JoinAnswer::Welcome { own, queues }) => return Ok(groups(options, own, queues)),
             Ok(JoinAnswer::Refused { reason }) => return Err(JoinError::Refused { reason }),
             Err(error) if error.is_retryable() => {
                 if !has_said {
@@ -60,8 +60,8 @@ pub(crate) async fn join(mesh: &Mesh, options: &Options, instance: &InstanceId) 
 }
 
 /// The worker's own lane weighs as much as a queue that is named once.
-fn names(options: &Options, own: String, queues: Vec<String>) -> Vec<LaneName> {
+fn groups(options: &Options, own: String, queues: Vec<[String; 3]>) -> Vec<LaneGroup> {
     let weights = options.serves.weights().into_iter().map(|(_, weight)| weight);
-    let queues = queues.into_iter().zip(weights).map(|(durable, weight)| LaneName { durable, weight });
-    std::iter::once(LaneName { durable: own, weight: 1 }).chain(queues).collect()
+    let queues = queues.into_iter().zip(weights).map(|(lanes, weight)| LaneGroup { durables: lanes.into(), weight });
+    std::iter::once(LaneGroup { durables: vec![own], weight: 1 }).chain(queues).collect()
 }

@@ -1,4 +1,4 @@
-//! The lanes that offers come from: one for the worker's hosts, one for each of its queues.
+//! The lanes that offers come from: the worker's own, and for each of its queues one of each priority.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -9,18 +9,18 @@ use futures::FutureExt as _;
 use rr_nats::{Error, Lane, Mesh, OfferMsg, PullConfig, PullError};
 use tokio::time::Instant;
 
-use self::shares::{Ask, Share, share_out};
+use self::shares::{Ask, How, Shares};
 
 mod shares;
 
-/// How long a pull lasts when a worker has one lane: a thousand idle workers cost a hundred requests a second.
-const EXPIRES_ALONE: Duration = Duration::from_secs(10);
+/// How long an idle worker's pull waits: a thousand of them, each with one queue, cost two hundred requests a second.
+const EXPIRES: Duration = Duration::from_secs(20);
 
-/// How long it lasts when there are several: as long may a slot wait with the wrong lane.
-const EXPIRES_SHARED: Duration = Duration::from_secs(1);
+/// How long pulls wait for more where something came just now: as long at most may they hold slots that another lane needs.
+const EXPIRES_SOON: Duration = Duration::from_millis(250);
 
 /// How often the server shows that it still knows a long pull.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Pause before a lane is asked again that does not answer.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -32,10 +32,10 @@ const ABSENT_MAX: Duration = Duration::from_secs(15);
 /// Pause before a lane is asked again that refuses.
 const PAUSE_REFUSED: Duration = Duration::from_secs(5);
 
-/// A durable consumer and its weight.
+/// Durable consumers that share one weight; the first of them goes first.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct LaneName {
-    pub(crate) durable: String,
+pub(crate) struct LaneGroup {
+    pub(crate) durables: Vec<String>,
     pub(crate) weight: u32,
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum FromLanes {
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
     open: Vec<Lane>,
-    shares: Vec<Share>,
+    shares: Shares,
     /// Since when a lane has not answered.
     absent: Vec<Option<Instant>>,
     /// When a closed share is opened again.
@@ -70,32 +70,28 @@ impl Lanes {
     ///
     /// # Errors
     /// Those of [`Mesh::open_lane`].
-    pub(crate) async fn open(mesh: &Mesh, names: &[LaneName]) -> Result<Self, Error> {
-        let expires = if names.len() > 1 { EXPIRES_SHARED } else { EXPIRES_ALONE };
-        let heartbeat = HEARTBEAT.min(expires / 2);
-        let config = PullConfig { expires, heartbeat, ..PullConfig::default() };
+    pub(crate) async fn open(mesh: &Mesh, groups: &[LaneGroup]) -> Result<Self, Error> {
+        let config = PullConfig { expires: EXPIRES, heartbeat: HEARTBEAT, ..PullConfig::default() };
         let mut lanes = Self::default();
-        for name in names {
-            lanes.open.push(mesh.open_lane(&name.durable, config).await?);
-            lanes.shares.push(Share::new(name.weight));
-            lanes.absent.push(None);
+        for group in groups {
+            for durable in &group.durables {
+                lanes.open.push(mesh.open_lane(durable, config).await?);
+                lanes.absent.push(None);
+            }
+            lanes.shares.add(group.weight, group.durables.len());
         }
         Ok(lanes)
     }
 
-    /// Asks for offers, so that with what was asked for before there are at most `free`. Small rests wait for company.
+    /// Asks for offers, so that there are slots for them; what may come beyond that is one for each lane.
     pub(crate) async fn ask(&mut self, free: usize, capacity: usize, now: Instant) {
         let outstanding: Vec<usize> = self.open.iter().map(Lane::outstanding).collect();
-        let left = free.saturating_sub(outstanding.iter().sum());
-        let is_dry = outstanding.iter().zip(&self.shares).any(|(asked, share)| *asked == 0 && share.is_open);
-        if left == 0 || left < capacity / 8 && !is_dry {
-            return;
-        }
-        for (index, slots, ask) in share_out(&mut self.shares, &outstanding, free) {
+        for Ask { lane: index, offers, how } in self.shares.share_out(&outstanding, free, capacity, now) {
             let Some(lane) = self.open.get_mut(index) else { continue };
-            let asked = match ask {
-                Ask::Now => lane.request_now(slots).await,
-                Ask::Wait => lane.request(slots).await,
+            let asked = match how {
+                How::Now => lane.request_now(offers).await,
+                How::Soon => lane.request_for(offers, EXPIRES_SOON).await,
+                How::Long => lane.request(offers).await,
             };
             if let Err(error) = asked {
                 self.trouble(index, &error, now);
@@ -141,12 +137,12 @@ impl Lanes {
         }
         match result {
             Ok(Some(offer)) => {
-                self.note(index, Share::delivered);
+                self.shares.delivered(index, offer.pending, Instant::now());
                 FromLanes::Offer(Box::new(offer))
             }
             Ok(None) => {
                 self.first = index + 1;
-                self.note(index, Share::unfilled);
+                self.shares.unfilled(index, Instant::now());
                 FromLanes::Look
             }
             Err(error) => self.trouble(index, &error, Instant::now()),
@@ -156,12 +152,6 @@ impl Lanes {
     /// What is there already, without waiting.
     pub(crate) fn now(&mut self) -> Option<FromLanes> {
         self.next().now_or_never()
-    }
-
-    fn note(&mut self, index: usize, what: impl FnOnce(&mut Share)) {
-        if let Some(share) = self.shares.get_mut(index) {
-            what(share);
-        }
     }
 
     fn trouble(&mut self, index: usize, error: &PullError, now: Instant) -> FromLanes {
@@ -178,10 +168,8 @@ impl Lanes {
                 PAUSE_REFUSED
             }
         };
-        self.note(index, |share| {
-            share.unfilled();
-            share.is_open = false;
-        });
+        self.shares.unfilled(index, now);
+        self.shares.close(index);
         self.pauses.push_back((now + pause, index));
         if is_gone { FromLanes::Gone } else { FromLanes::Look }
     }
@@ -202,7 +190,7 @@ impl Lanes {
             !is_over
         });
         for index in over {
-            self.note(index, |share| share.is_open = true);
+            self.shares.open(index);
         }
     }
 }

@@ -49,12 +49,24 @@ pub(crate) struct Known {
 pub(crate) enum State {
     /// Taken in, but not written down: it may still be dropped.
     Reserved,
+    /// Given back: it was not written down, and never starts here.
+    Returned,
     /// Written down, not ended.
     Started,
     /// Ended, its report not confirmed.
     Ended,
     /// Its report is stored in the mesh.
     Confirmed,
+}
+
+impl State {
+    /// Whether the mesh waits for a word of ours.
+    const fn is_open(self) -> bool {
+        match self {
+            Self::Reserved | Self::Started | Self::Ended => true,
+            Self::Returned | Self::Confirmed => false,
+        }
+    }
 }
 
 /// An attempt that is not over as far as the mesh knows.
@@ -212,6 +224,15 @@ impl Ledger {
         }
     }
 
+    /// Remembers, in memory only, that a reserved attempt was given back.
+    pub(crate) fn give_back(&mut self, key: &Key) {
+        for known in &mut self.known {
+            if let Some(known) = known.get_mut(key).filter(|known| known.state == State::Reserved) {
+                known.state = State::Returned;
+            }
+        }
+    }
+
     /// Writes down that a reserved attempt starts. It may, once [`Ledger::flush`] succeeded.
     pub(crate) fn start(&mut self, n: u64, key: &Key, offer: u32) {
         record::append(&mut self.buffer, &RecordRef::Start(n, &key.run, key.task, key.attempt, offer));
@@ -310,7 +331,7 @@ impl Ledger {
         self.len = bytes.len() as u64;
         let [current, previous] = &mut self.known;
         *previous = std::mem::take(current);
-        let unfinished = previous.iter().filter(|(_, known)| known.state != State::Confirmed);
+        let unfinished = previous.iter().filter(|(_, known)| known.state.is_open());
         current.extend(unfinished.map(|(key, known)| (key.clone(), *known)));
         for number in segments(&self.dir)? {
             if number + 1 < segment {

@@ -39,6 +39,7 @@ mod clocks;
 mod ending;
 mod engine;
 mod joining;
+mod returning;
 mod writing;
 
 /// How long a worker that has ended waits for its presence to be taken away.
@@ -264,8 +265,8 @@ fn taken(name: &WorkerName, error: PresenceError) -> StartError {
 
 /// Joins and opens the lanes that the answer names.
 async fn open_lanes(mesh: &Mesh, options: &Options, instance: &InstanceId) -> Result<Lanes, JoinError> {
-    let names = join(mesh, options, instance).await?;
-    Lanes::open(mesh, &names).await.map_err(JoinError::Mesh)
+    let groups = join(mesh, options, instance).await?;
+    Lanes::open(mesh, &groups).await.map_err(JoinError::Mesh)
 }
 
 fn programs(options: &Options, instance: &InstanceId) -> Result<Programs, StartError> {

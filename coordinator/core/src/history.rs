@@ -74,6 +74,7 @@ impl History {
             Event::Rejected { .. }
             | Event::Extended { .. }
             | Event::Held { .. }
+            | Event::Returned { .. }
             | Event::Late { .. }
             | Event::CancelRequested { .. }
             | Event::DeadlinePassed {}

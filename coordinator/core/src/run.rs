@@ -10,7 +10,7 @@ pub mod effect;
 mod fold;
 pub mod look;
 mod retry;
-pub mod seen;
+mod seen;
 pub mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +96,8 @@ struct TaskState {
     attempt: u32,
     /// The current or last offer of it.
     offer: u32,
+    /// How many offers of it were given back unstarted.
+    returns: u32,
     /// Attempts that were lost, which use up none of `retry.attempts`.
     losses: u32,
     phase: Phase,

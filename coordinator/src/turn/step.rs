@@ -207,6 +207,7 @@ fn log(entity: &Entity, records: &[Record]) {
             | Event::Extended { .. }
             | Event::Ended { .. }
             | Event::Held { .. }
+            | Event::Returned { .. }
             | Event::Late { .. }
             | Event::JobEnded { .. } => {
                 tracing::debug!(run.id = %entity.run_id, cause = record.cause, event = ?record.event, "decided");

@@ -276,7 +276,8 @@ async fn a_worker_joins_by_asking_and_nobody_takes_its_hosts() {
         };
         until("a coordinator answers", async || world.mesh.join(&join).await.ok()).await
     };
-    let welcome = JoinAnswer::Welcome { own: "w-w1".to_owned(), queues: vec!["q-q".to_owned()] };
+    let welcome =
+        JoinAnswer::Welcome { own: "w-w1".to_owned(), queues: vec![["q1-q", "q2-q", "q3-q"].map(str::to_owned)] };
     assert_eq!(ask("w1", "h[1-2]").await, welcome);
     assert_eq!(ask("w1", "h[1-3]").await, welcome, "it may come back and serve more");
     let mut holder = world.worker("w1", "h[1-3]").await;
@@ -287,7 +288,8 @@ async fn a_worker_joins_by_asking_and_nobody_takes_its_hosts() {
         assert!(said.contains(reason), "{said}");
     }
     holder.vanish().await;
-    let taken = JoinAnswer::Welcome { own: "w-w2".to_owned(), queues: vec!["q-q".to_owned()] };
+    let taken =
+        JoinAnswer::Welcome { own: "w-w2".to_owned(), queues: vec![["q1-q", "q2-q", "q3-q"].map(str::to_owned)] };
     let free = async || (ask("w2", "h[3-4]").await == taken).then_some(());
     until("the hosts of a worker that is gone are free", free).await;
 }

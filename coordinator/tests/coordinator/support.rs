@@ -93,7 +93,10 @@ impl World {
         let queue = "default".parse().unwrap();
         let own = self.mesh.ensure_lane(&name, &hosts, &labels).await.unwrap();
         let durable = match hosts {
-            Hosts::None => self.mesh.ensure_queue_lane(&queue).await.unwrap(),
+            Hosts::None => {
+                let [_, normal, _] = self.mesh.ensure_queue_lanes(&queue).await.unwrap();
+                normal
+            }
             Hosts::All | Hosts::Only(_) => own,
         };
         let queues = if hosts == Hosts::None { vec![queue] } else { Vec::new() };

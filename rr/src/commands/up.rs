@@ -136,6 +136,7 @@ impl News {
                 | Event::Extended { .. }
                 | Event::Ended { .. }
                 | Event::Held { .. }
+                | Event::Returned { .. }
                 | Event::Late { .. }
                 | Event::CancelRequested { .. }
                 | Event::DeadlinePassed {}

@@ -64,7 +64,7 @@ impl Lines {
             }
             Event::Late { task, attempt, by, outcome } => Some(late(story, *task, *attempt, by, *outcome)),
             Event::PutAside { reason, .. } => Some(Line::new().styled(WARN, "put aside").plain(format!(": {reason}"))),
-            Event::Started { .. } | Event::Extended { .. } => None,
+            Event::Started { .. } | Event::Extended { .. } | Event::Returned { .. } => None,
         }
     }
 

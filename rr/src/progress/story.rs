@@ -144,6 +144,7 @@ impl Story {
             | Event::Started { .. }
             | Event::Extended { .. }
             | Event::Held { .. }
+            | Event::Returned { .. }
             | Event::Late { .. }
             | Event::CancelRequested { .. }
             | Event::DeadlinePassed {}

@@ -44,6 +44,7 @@ pub fn judge(run: &RunId, decisions: &[Stored], inputs: &[Said], policy: &Policy
     let heard = Heard::new(&log, inputs, decisions.last().map_or(0, |last| last.decision.upto));
     heard.check_causes(&mut findings);
     heard.check_reports(&mut findings);
+    heard.check_returns(&mut findings);
     findings.0.extend(records::judge(run, &log, policy));
     findings.0
 }
@@ -151,6 +152,31 @@ impl<'a> Heard<'a> {
         }
     }
 
+    /// Who has given an offer back has not started it, and nobody else has given it back in his name.
+    fn check_returns(&self, findings: &mut Findings) {
+        let reports = || self.inputs.values().filter_map(|said| Some((said, any_report_of(said)?)));
+        let begun: BTreeSet<_> = reports()
+            .filter(|(_, (report, _))| has_begun(&report.what))
+            .map(|(_, (report, who))| (report.task, report.attempt, report.offer, who))
+            .collect();
+        let mut returned = BTreeMap::new();
+        for (said, (report, who)) in reports().filter(|(_, (report, _))| matches!(report.what, What::Returned {})) {
+            let key = (report.task, report.attempt, report.offer, who);
+            let is_idle = !begun.contains(&key);
+            findings.demand(is_idle, Rule::Returned, said.seq, || {
+                format!("task {} was started by {} and given back", report.task, key.3.worker)
+            });
+            returned.insert(said.seq, key);
+        }
+        for record in self.log {
+            let Event::Returned { task, attempt, offer, by } = &record.event else { continue };
+            let said = returned.get(&record.cause).is_some_and(|key| *key == (*task, *attempt, *offer, by.clone()));
+            findings.demand(said, Rule::Returned, record.cause, || {
+                format!("task {task} was given back, and {} did not say so", by.worker)
+            });
+        }
+    }
+
     /// Of a claimed job only the holder is believed, which the records show by themselves.
     fn is_claimed(&self, task: u32) -> bool {
         let mut first = 0;
@@ -163,14 +189,27 @@ impl<'a> Heard<'a> {
 }
 
 fn report_of(said: &Said) -> Option<(&Report, Holder, &Ended)> {
+    let (report, who) = any_report_of(said)?;
+    match &report.what {
+        What::Ended(end) => Some((report, who, end)),
+        What::Started { .. } | What::Returned {} => None,
+    }
+}
+
+fn any_report_of(said: &Said) -> Option<(&Report, Holder)> {
     match (&said.input, &said.source) {
         (Input::Report(report), Source::Worker(worker)) => {
-            let who = Holder { worker: worker.clone(), instance: report.instance.clone() };
-            match &report.what {
-                What::Ended(end) => Some((report, who, end)),
-                What::Started { .. } => None,
-            }
+            Some((report, Holder { worker: worker.clone(), instance: report.instance.clone() }))
         }
         _ => None,
+    }
+}
+
+/// Whether a report says that its worker has started the attempt, or rather does not say that it has not.
+const fn has_begun(what: &What) -> bool {
+    match what {
+        What::Started { .. } => true,
+        What::Ended(end) => matches!(end.outcome, Outcome::Ok | Outcome::Failed | Outcome::Timeout),
+        What::Returned {} => false,
     }
 }

@@ -32,6 +32,8 @@ pub enum Rule {
     Retry,
     /// I10: what a worker has reported as ended is decided, or noted as late; nothing is forgotten.
     Heard,
+    /// I36: what a worker has given back it has not started, and it has said so itself.
+    Returned,
     /// I11: a run ends once, and nothing but late reports follows.
     End,
     /// I15: once a run is being stopped, nothing new starts.
@@ -57,6 +59,7 @@ impl Rule {
             Self::Count => "I8",
             Self::Retry => "I9",
             Self::Heard => "I10",
+            Self::Returned => "I36",
             Self::End => "I11",
             Self::Stop => "I15",
             Self::Waits => "I16",

@@ -76,6 +76,11 @@ impl<'p> Judge<'p> {
                 self.findings
                     .demand(is_open, Rule::Count, at, || format!("task {task} runs an attempt that is not open"));
             }
+            Event::Returned { task, attempt, offer, .. } => {
+                let is_open = self.tasks.get(task).is_some_and(|task| task.is_offered(*attempt, *offer));
+                self.findings
+                    .demand(is_open, Rule::Returned, at, || format!("offer {offer} of task {task} is not there"));
+            }
             Event::Ended { task, attempt, end, again, .. } => {
                 let end = TaskEnd { at: record.at, attempt: *attempt, outcome: end.outcome, again: *again };
                 self.check_ended(at, *task, end);

@@ -52,6 +52,10 @@ fn clean() -> Story {
         for effect in run.effects(&decided.records) {
             if let Effect::Offer { task, attempt, offer } = effect {
                 let bad = matches!((task, attempt), (1, 1) | (2, 1 | 2));
+                if (task, attempt, offer) == (3, 1, 1) {
+                    said.push(given_back(task, attempt, offer));
+                    continue;
+                }
                 said.push(report(task, attempt, offer, if bad { Outcome::Failed } else { Outcome::Ok }));
             }
         }
@@ -71,6 +75,11 @@ fn clean() -> Story {
     let decision = Decision { n, by: "c1".parse().unwrap(), upto: seq, prev, events: decided.records };
     story.decisions.push(Stored { seq: seq + 1, hash: "end".into(), decision });
     story
+}
+
+fn given_back(task: u32, attempt: u32, offer: u32) -> (Source, Input) {
+    let report = Report { task, attempt, offer, instance: "i2".parse().unwrap(), what: What::Returned {} };
+    (Source::Worker("w2".parse().unwrap()), Input::Report(report))
 }
 
 fn report(task: u32, attempt: u32, offer: u32, outcome: Outcome) -> (Source, Input) {
@@ -186,7 +195,33 @@ const STRUCTURE: [(&str, Rule, Breaker); 11] = [
 ];
 
 /// Ways of breaking attempts, ends and times.
-const ATTEMPTS: [(&str, Rule, Breaker); 11] = [
+const ATTEMPTS: [(&str, Rule, Breaker); 14] = [
+    ("an offer is given back that is not there", Rule::Returned, |s| {
+        add(s, |event| matches!(event, Event::Returned { .. }), |record| record.event.clone());
+        change(
+            s,
+            |event| matches!(event, Event::Returned { .. }),
+            |record| {
+                let Event::Returned { offer, .. } = &mut record.event else { return };
+                *offer = 7;
+            },
+        );
+    }),
+    ("nobody has given it back", Rule::Returned, |s| {
+        change(
+            s,
+            |event| matches!(event, Event::Returned { .. }),
+            |record| {
+                let Event::Returned { by, .. } = &mut record.event else { return };
+                by.worker = "w9".parse().unwrap();
+            },
+        );
+    }),
+    ("what was given back had been started", Rule::Returned, |s| {
+        let (source, Input::Report(mut report)) = given_back(3, 1, 1) else { return };
+        report.what = What::Started { at: Timestamp::UNIX_EPOCH };
+        s.inputs.push(Said { seq: 1_000, source, input: Input::Report(report) });
+    }),
     ("more than the window", Rule::Window, |s| {
         change(s, is_offer("a"), |record| {
             let Event::Offered { tasks, .. } = &mut record.event else { return };

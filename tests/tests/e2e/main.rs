@@ -24,6 +24,7 @@ mod links;
 mod output;
 mod pages;
 mod proxy;
+mod queues;
 mod replicas;
 mod ssh;
 mod targets;

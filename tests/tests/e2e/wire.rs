@@ -93,6 +93,7 @@ const fn of_input(input: &Input) -> (&'static str, &'static str) {
         Input::Cancel(_) => ("input-cancel", "api:ada"),
         Input::Report(Report { what: What::Started { .. }, .. }) => ("input-report-started", "worker:w1"),
         Input::Report(Report { what: What::Ended(_), .. }) => ("input-report-ended", "worker:w1"),
+        Input::Report(Report { what: What::Returned {}, .. }) => ("input-report-returned", "worker:w1"),
         Input::Claim(_) => ("input-claim", "worker:w1"),
         Input::Timer {} => ("input-timer", "coordinator:c1"),
         Input::Seen(_) => ("input-seen", "coordinator:c1"),
@@ -122,6 +123,7 @@ fn every_input_is_written_as_ever() {
         Input::Cancel(Cancel { by: "ada".into(), reason: Some("wrong version".into()) }),
         report(What::Started { at: TIME.parse().unwrap() }),
         report(What::Ended(ended())),
+        report(What::Returned {}),
         Input::Claim(claim),
         Input::Timer {},
         Input::Seen(Seen { attempts: attempts.collect() }),
@@ -141,6 +143,7 @@ const fn of_event(event: &Event) -> &'static str {
         Event::Extended { .. } => "event-extended",
         Event::Ended { .. } => "event-ended",
         Event::Held { .. } => "event-held",
+        Event::Returned { .. } => "event-returned",
         Event::Late { outcome: Some(_), .. } => "event-late",
         Event::Late { outcome: None, .. } => "event-late-start",
         Event::CancelRequested { .. } => "event-cancel-requested",
@@ -163,6 +166,7 @@ fn every_event_is_written_as_ever() {
         Event::Extended { tasks: (0..=3).into(), until: TIME.parse().unwrap() },
         Event::Ended { task: 3, attempt: 2, by: Some(holder()), end: ended(), again: Some(TIME.parse().unwrap()) },
         Event::Held { task: 3, attempt: 2 },
+        Event::Returned { task: 3, attempt: 2, offer: 1, by: holder() },
         Event::Late { task: 3, attempt: 1, by: holder(), outcome: Some(Outcome::Ok) },
         Event::Late { task: 3, attempt: 1, by: holder(), outcome: None },
         Event::CancelRequested { by: "ada".into(), reason: Some("wrong version".into()) },
@@ -238,7 +242,10 @@ fn presence_joining_control_and_status_are_written_as_ever() {
     check("presence-coordinator", &CoordinatorPresence { instance, version, since });
     let serves = Serves { hosts: Hosts::Only(hosts), queues: vec!["ops".parse().unwrap()] };
     check("join", &Join { worker: "w1".parse().unwrap(), instance: "i1".parse().unwrap(), serves, labels });
-    check("join-welcome", &JoinAnswer::Welcome { own: "w-w1".into(), queues: vec!["q-ops".into()] });
+    check(
+        "join-welcome",
+        &JoinAnswer::Welcome { own: "w-w1".into(), queues: vec![["q1-ops", "q2-ops", "q3-ops"].map(str::to_owned)] },
+    );
     check("join-refused", &JoinAnswer::Refused { reason: "db7 is served by worker edge-2".into() });
     check("control-kill", &Control::Kill { run: "r1".parse().unwrap(), task: 3, attempt: 2 });
     check("control-drain", &Control::Drain {});

@@ -1,177 +1,275 @@
-//! Who gets the free slots: pure arithmetic.
+//! Who is asked for how much: pure arithmetic.
 //!
-//! Invariant: what is asked for in all lanes never exceeds the free slots; so an offer that comes can start.
+//! A group of lanes is a queue (its lanes are its priorities, the first goes first) or the worker's own lane. Groups take
+//! turns by smooth weighted round robin: with weights 2 and 1 in the order A B A. Turns are counted when offers come, so
+//! a lane that had nothing takes none away. Within a group the highest lane goes first, but of ten offers of a group each
+//! lane gets at least one, if there is something in it.
 //!
-//! Slots go to lanes by smooth weighted round robin: with weights 2 and 1 in the order A B A. A lane that had nothing the
-//! last time it was asked is cold, and a cold lane is given one slot at most: an empty queue must not hold the slots
-//! that a full one could use. When there are fewer slots than lanes, lanes are asked for what is there right now, one
-//! after the other; only when all are cold does one of them wait with the slot, for the time of one pull.
+//! As long as some lane may hold something, lanes are asked only for what is there right now, and never for more than the
+//! free slots: an empty lane costs a round trip, it holds no slot. It is left alone for [`PROBE`] then. When nothing is
+//! to be had anywhere, one pull waits at each lane, so that whatever comes starts at once.
+//!
+//! Invariant: what is asked for exceeds the free slots by one at most for each lane. What comes and has no slot then is
+//! given back.
 
-/// How to ask a lane.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Ask {
-    /// For what is there now.
-    Now,
-    /// For what comes while the pull lasts.
-    Wait,
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a lane that was found empty is not asked again while there is something in another one: long enough that the
+/// question costs little, short enough that nobody notices.
+const PROBE: Duration = Duration::from_millis(50);
+
+/// Of so many offers of a group each of its lanes gets one, whatever waits in the lanes before it.
+const TURN: u32 = 10;
+
+/// What to ask of a lane.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Ask {
+    pub(super) lane: usize,
+    pub(super) offers: usize,
+    pub(super) how: How,
 }
 
-/// A lane, as far as shares go.
+/// How to ask it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum How {
+    /// For what is there now.
+    Now,
+    /// For what comes within a moment: there was something until just now.
+    Soon,
+    /// For what comes, whenever it comes.
+    Long,
+}
+
+/// What is thought of a lane.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Content {
+    /// There may be something in it.
+    Perhaps,
+    /// There was nothing at that time.
+    Empty(Instant),
+}
+
 #[derive(Clone, Debug)]
-pub(super) struct Share {
-    weight: i64,
-    credit: i64,
-    /// Whether it had something the last time.
-    is_hot: bool,
+struct Share {
+    group: usize,
+    content: Content,
     /// Whether it may be asked at all.
-    pub(super) is_open: bool,
+    is_open: bool,
+    /// Whether one pull that waits at it is beyond the free slots.
+    is_watched: bool,
+    /// Offers of lanes that go before it, since it had its turn.
+    passed: u32,
 }
 
 impl Share {
-    pub(super) fn new(weight: u32) -> Self {
-        Self { weight: i64::from(weight.max(1)), credit: 0, is_hot: false, is_open: true }
+    fn is_hot(&self) -> bool {
+        self.is_open && self.content == Content::Perhaps
     }
 
-    /// An offer came.
-    pub(super) fn delivered(&mut self) {
-        self.is_hot = true;
+    /// Whether it was found empty so long ago that it may be asked again.
+    fn is_stale(&self, now: Instant) -> bool {
+        match self.content {
+            Content::Perhaps => false,
+            Content::Empty(since) => self.is_open && now >= since + PROBE,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Group {
+    weight: i64,
+    credit: i64,
+    /// Its lanes, the first to go first.
+    lanes: Vec<usize>,
+}
+
+/// The shares of all lanes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shares {
+    lanes: Vec<Share>,
+    groups: Vec<Group>,
+    /// The lane from which offers come, when they come one by one.
+    lively: Option<usize>,
+}
+
+impl Shares {
+    /// Adds a group of so many lanes; they are numbered in the order in which they are added.
+    pub(super) fn add(&mut self, weight: u32, lanes: usize) {
+        let first = self.lanes.len();
+        let group = self.groups.len();
+        let share = Share { group, content: Content::Perhaps, is_open: true, is_watched: false, passed: 0 };
+        self.lanes.resize(first + lanes, share);
+        let lanes = (first..first + lanes).collect();
+        self.groups.push(Group { weight: i64::from(weight.max(1)), credit: 0, lanes });
+    }
+
+    /// An offer came, and so many were left behind it.
+    pub(super) fn delivered(&mut self, lane: usize, pending: u64, now: Instant) {
+        self.count(lane);
+        let others_wait = self.lanes.iter().enumerate().any(|(other, share)| other != lane && share.is_hot());
+        if let Some(share) = self.lanes.get_mut(lane) {
+            // Where others wait it keeps its turn until it is seen empty: offers that come one by one must not pass them.
+            share.content = if pending > 0 || others_wait { Content::Perhaps } else { Content::Empty(now) };
+        }
+        self.lively = Some(lane);
     }
 
     /// Something that was asked for came back unfilled.
-    pub(super) fn unfilled(&mut self) {
-        self.is_hot = false;
-    }
-}
-
-/// What to ask of each lane: lane, slots, how. `outstanding` is what each lane was asked for and has not delivered.
-pub(super) fn share_out(shares: &mut [Share], outstanding: &[usize], free: usize) -> Vec<(usize, usize, Ask)> {
-    let mut given = outstanding.to_vec();
-    let mut asks: Vec<(usize, usize, Ask)> = Vec::new();
-    let mut left = free.saturating_sub(outstanding.iter().sum());
-    let is_alone = shares.len() == 1;
-    while left > 0 {
-        let empty = (0..shares.len()).filter(|lane| is_open(shares, *lane) && given.get(*lane) == Some(&0)).count();
-        let is_scarce = left < empty;
-        let has_hot = shares.iter().any(|share| share.is_open && share.is_hot);
-        let eligible =
-            |lane: usize, share: &Share| share.is_open && (is_alone || share.is_hot || given.get(lane) == Some(&0));
-        let Some(lane) = next(shares, eligible) else { break };
-        let ask = if is_scarce && has_hot && !is_alone { Ask::Now } else { Ask::Wait };
-        // A lane alone takes all that is left in one step.
-        let slots = if is_alone { left } else { 1 };
-        left -= slots;
-        if let Some(given) = given.get_mut(lane) {
-            *given += slots;
+    pub(super) fn unfilled(&mut self, lane: usize, now: Instant) {
+        if let Some(share) = self.lanes.get_mut(lane) {
+            share.content = Content::Empty(now);
+            share.passed = 0;
         }
-        match asks.iter_mut().find(|(other, _, how)| (*other, *how) == (lane, ask)) {
-            Some((_, n, _)) => *n += slots,
-            None => asks.push((lane, slots, ask)),
+        if self.lively == Some(lane) {
+            self.lively = None;
         }
     }
-    asks
-}
 
-fn is_open(shares: &[Share], lane: usize) -> bool {
-    shares.get(lane).is_some_and(|share| share.is_open)
-}
-
-/// One step of the smooth weighted round robin among the eligible lanes.
-fn next(shares: &mut [Share], eligible: impl Fn(usize, &Share) -> bool) -> Option<usize> {
-    let mut total = 0;
-    let mut best: Option<(i64, usize)> = None;
-    for (lane, share) in shares.iter_mut().enumerate() {
-        if !eligible(lane, share) {
-            continue;
-        }
-        share.credit += share.weight;
-        total += share.weight;
-        if best.is_none_or(|(credit, _)| share.credit > credit) {
-            best = Some((share.credit, lane));
+    /// It cannot be asked for a while.
+    pub(super) fn close(&mut self, lane: usize) {
+        if let Some(share) = self.lanes.get_mut(lane) {
+            share.is_open = false;
         }
     }
-    let (_, lane) = best?;
-    if let Some(share) = shares.get_mut(lane) {
-        share.credit -= total;
-    }
-    Some(lane)
-}
 
-#[cfg(test)]
-mod tests {
-    use super::{Ask, Share, share_out};
-
-    fn lanes(weights: &[u32], hot: &[bool]) -> Vec<Share> {
-        weights
-            .iter()
-            .zip(hot)
-            .map(|(weight, hot)| {
-                let mut share = Share::new(*weight);
-                if *hot {
-                    share.delivered();
-                }
-                share
-            })
-            .collect()
+    /// It can be asked again.
+    pub(super) fn open(&mut self, lane: usize) {
+        if let Some(share) = self.lanes.get_mut(lane) {
+            share.is_open = true;
+        }
     }
 
-    #[test]
-    fn with_one_slot_full_lanes_take_turns_by_weight() {
-        let mut shares = lanes(&[2, 1], &[true, true]);
-        let order: String = (0..6)
-            .map(|_| match share_out(&mut shares, &[0, 0], 1).as_slice() {
-                [(0, 1, Ask::Now)] => 'A',
-                [(1, 1, Ask::Now)] => 'B',
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(order, "ABAABA");
+    /// What to ask of each lane. `outstanding` is what each was asked for and has not delivered.
+    pub(super) fn share_out(&mut self, outstanding: &[usize], free: usize, capacity: usize, now: Instant) -> Vec<Ask> {
+        for (share, asked) in self.lanes.iter_mut().zip(outstanding) {
+            share.is_watched &= *asked > 0;
+        }
+        let counted = |share: &Share, asked: usize| asked - usize::from(share.is_watched && asked > 0);
+        let given: Vec<usize> =
+            self.lanes.iter().zip(outstanding).map(|(share, asked)| counted(share, *asked)).collect();
+        let on_the_way: usize = given.iter().sum();
+        let left = free.saturating_sub(on_the_way);
+        // Small rests wait for company, where something is on its way that will wake us.
+        let is_small = on_the_way > 0 && left < capacity / 8;
+        if free == 0 {
+            return Vec::new();
+        }
+        if self.lanes.iter().any(Share::is_hot) {
+            return if left == 0 || is_small { Vec::new() } else { self.ask_now(outstanding, &given, left, now) };
+        }
+        let room = (free + self.lanes.len()).saturating_sub(outstanding.iter().sum());
+        self.wait(outstanding, left, room, is_small)
     }
 
-    #[test]
-    fn what_is_asked_for_never_exceeds_the_free_slots() {
-        for free in 0..20_usize {
-            for outstanding in [[0, 0, 0], [1, 0, 0], [3, 2, 1], [9, 9, 9]] {
-                for hot in [[true; 3], [false; 3], [true, false, false]] {
-                    let mut shares = lanes(&[3, 1, 1], &hot);
-                    let asked: usize = share_out(&mut shares, &outstanding, free).iter().map(|(_, n, _)| n).sum();
-                    let before: usize = outstanding.iter().sum();
-                    assert!(asked + before <= free.max(before), "{free} {outstanding:?} {hot:?}: {asked}");
-                }
+    /// Nothing is to be had: one pull waits at each lane, and where offers come one by one, more of them.
+    fn wait(&mut self, outstanding: &[usize], left: usize, mut room: usize, is_small: bool) -> Vec<Ask> {
+        let mut asks = Vec::new();
+        for (lane, share) in self.lanes.iter_mut().enumerate().filter(|(_, share)| share.is_open) {
+            let is_asked = outstanding.get(lane).is_some_and(|asked| *asked > 0);
+            let more = if self.lively == Some(lane) && !(is_asked && is_small) { left.saturating_sub(1) } else { 0 };
+            let offers = room.min(more + usize::from(!is_asked));
+            room -= offers;
+            if offers > 0 {
+                share.is_watched |= !is_asked;
+                asks.push(Ask { lane, offers, how: if more > 0 { How::Soon } else { How::Long } });
+            }
+        }
+        asks
+    }
+
+    /// Something may be there: takes it in turns.
+    fn ask_now(&mut self, outstanding: &[usize], given: &[usize], left: usize, now: Instant) -> Vec<Ask> {
+        let mut asks: Vec<Ask> = Vec::new();
+        // Lanes of whom nothing is known any more come first, all at once, so that the others know where they stand.
+        for lane in 0..self.lanes.len() {
+            let is_idle = outstanding.get(lane) == Some(&0);
+            if is_idle && self.lanes.get(lane).is_some_and(|share| share.is_stale(now)) && !self.is_behind(lane) {
+                asks.push(Ask { lane, offers: 1, how: How::Now });
+            }
+        }
+        // The turns of this round, as if everything came that was asked for.
+        let mut turns = self.clone();
+        for (lane, asked) in given.iter().enumerate() {
+            (0..*asked).for_each(|_| turns.count(lane));
+        }
+        for _ in asks.len()..left {
+            let Some(lane) = turns.next(now) else { break };
+            turns.count(lane);
+            match asks.iter_mut().find(|ask| ask.lane == lane) {
+                Some(ask) => ask.offers += 1,
+                None => asks.push(Ask { lane, offers: 1, how: How::Now }),
+            }
+            if let Some(share) = turns.lanes.get_mut(lane).filter(|share| !share.is_hot()) {
+                // One is enough to learn whether there is something.
+                share.content = Content::Empty(now);
+            }
+        }
+        asks
+    }
+
+    /// Whether something may be in a lane of its group that goes before it.
+    fn is_behind(&self, lane: usize) -> bool {
+        let Some(group) = self.lanes.get(lane).and_then(|share| self.groups.get(share.group)) else { return false };
+        let mut before = group.lanes.iter().take_while(|other| **other != lane);
+        before.any(|other| self.lanes.get(*other).is_some_and(Share::is_hot))
+    }
+
+    /// Whose turn it is.
+    fn next(&self, now: Instant) -> Option<usize> {
+        let waiting = self.groups.iter().filter_map(|group| Some((group, self.next_of(group, now)?)));
+        let mut best: Option<(i64, usize)> = None;
+        for (group, lane) in waiting {
+            let credit = group.credit + group.weight;
+            if best.is_none_or(|(most, _)| credit > most) {
+                best = Some((credit, lane));
+            }
+        }
+        best.map(|(_, lane)| lane)
+    }
+
+    /// Whose turn it is in a group where something may be: the first one's, unless a later one has waited too long.
+    fn next_of(&self, group: &Group, now: Instant) -> Option<usize> {
+        let is_hot = |lane: &usize| self.lanes.get(*lane).is_some_and(Share::is_hot);
+        let first = group.lanes.iter().find(|lane| is_hot(lane))?;
+        let mut after = 0;
+        for lane in group.lanes.iter().rev().take_while(|lane| *lane != first) {
+            let Some(share) = self.lanes.get(*lane) else { continue };
+            if !share.is_hot() && !share.is_stale(now) {
+                continue;
+            }
+            // The last one waits longest: those before it have their turn just before, never all at the same time.
+            if share.passed + after >= TURN - 1 {
+                return Some(*lane);
+            }
+            after += u32::from(share.is_hot());
+        }
+        Some(*first)
+    }
+
+    /// An offer of this lane is counted.
+    fn count(&mut self, lane: usize) {
+        let Some(of) = self.lanes.get(lane).map(|share| share.group) else { return };
+        let mut total = 0;
+        for index in 0..self.groups.len() {
+            let is_waiting = self.groups.get(index).is_some_and(|group| {
+                index == of || group.lanes.iter().any(|lane| self.lanes.get(*lane).is_some_and(Share::is_hot))
+            });
+            if let Some(group) = self.groups.get_mut(index).filter(|_| is_waiting) {
+                group.credit += group.weight;
+                total += group.weight;
+            }
+        }
+        let Some(group) = self.groups.get_mut(of) else { return };
+        group.credit -= total;
+        for other in group.lanes.iter().skip_while(|other| **other != lane) {
+            if let Some(share) = self.lanes.get_mut(*other) {
+                share.passed = if *other == lane { 0 } else { share.passed.saturating_add(1) };
             }
         }
     }
-
-    #[test]
-    fn a_cold_lane_holds_one_slot_and_the_hot_one_the_rest() {
-        let mut shares = lanes(&[1, 1], &[true, false]);
-        let mut asks = share_out(&mut shares, &[0, 0], 10);
-        asks.sort_unstable();
-        assert_eq!(asks, [(0, 9, Ask::Wait), (1, 1, Ask::Wait)]);
-    }
-
-    #[test]
-    fn cold_lanes_wait_in_turn_when_slots_are_scarce() {
-        let mut shares = lanes(&[1, 1, 1], &[false; 3]);
-        let mut waiting: Vec<usize> = Vec::new();
-        for _ in 0..3 {
-            let asks = share_out(&mut shares, &[0; 3], 1);
-            assert_eq!(asks.iter().map(|(_, n, ask)| (*n, *ask)).collect::<Vec<_>>(), [(1, Ask::Wait)]);
-            waiting.extend(asks.iter().map(|(lane, ..)| lane));
-        }
-        waiting.sort_unstable();
-        assert_eq!(waiting, [0, 1, 2]);
-    }
-
-    #[test]
-    fn a_lane_alone_is_asked_for_everything() {
-        let mut shares = lanes(&[1], &[false]);
-        assert_eq!(share_out(&mut shares, &[3], 1000), [(0, 997, Ask::Wait)]);
-    }
-
-    #[test]
-    fn a_closed_lane_is_not_asked() {
-        let mut shares = lanes(&[1, 1], &[true, true]);
-        shares[0].is_open = false;
-        assert_eq!(share_out(&mut shares, &[0, 0], 4), [(1, 4, Ask::Wait)]);
-    }
 }
+
+#[cfg(test)]
+mod tests;

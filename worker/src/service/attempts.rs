@@ -43,7 +43,7 @@ pub(super) enum Claimed {
 impl Engine {
     /// An offer came.
     pub(super) fn delivered(&mut self, message: OfferMsg) {
-        let OfferMsg { offer, ack, delivered, raw } = message;
+        let OfferMsg { offer, ack, delivered, raw, .. } = message;
         let offer = match offer {
             Ok(offer) => offer,
             Err(reason) => {
@@ -65,8 +65,8 @@ impl Engine {
         match (verdict(known, &offer, delivered), known) {
             (Verdict::Take, _) => {
                 let n = self.ledger.reserve(&key, offer.offer);
+                self.ready.insert((offer.priority.class(), n));
                 self.attempts.insert(n, Attempt::new(offer, ack, raw.seq));
-                self.ready.push_back(n);
             }
             (Verdict::Hold, Some(known)) => {
                 self.words.push(Word::Alive(ack.clone()));
@@ -77,7 +77,10 @@ impl Engine {
                     self.clocks.keep(known.n, Instant::now());
                 }
             }
-            (Verdict::Settled, _) => self.words.push(Word::Done(ack)),
+            (Verdict::Settled, known) => match known.and_then(|known| self.attempts.get_mut(&known.n)) {
+                Some(attempt) => attempt.acks.push(ack),
+                None => self.words.push(Word::Done(ack)),
+            },
             (Verdict::Lost | Verdict::Hold, _) => {
                 tracing::info!(run.id = %key.run, task = key.task, attempt = key.attempt, delivered, SECOND_TIME);
                 let n = self.ledger.reserve(&key, offer.offer);
@@ -91,8 +94,9 @@ impl Engine {
     /// Gives free slots to attempts that wait for one.
     pub(super) fn fill_slots(&mut self, now: Instant) {
         while self.busy < self.capacity()
+            && self.mode.is_working()
             && !self.unwritten.is_stuck()
-            && let Some(n) = self.ready.pop_front()
+            && let Some((_, n)) = self.ready.pop_first()
         {
             let Some(attempt) = self.attempts.get_mut(&n) else { continue };
             let Some(offer) = attempt.offer.clone() else { continue };
@@ -109,11 +113,7 @@ impl Engine {
                 self.unwritten.to_start.push(n);
             }
         }
-        // Those that wait longer than a moment need signs of life, too.
-        let waiting: Vec<u64> = self.ready.iter().copied().collect();
-        for n in waiting {
-            self.keep(n, now);
-        }
+        self.give_back(now);
     }
 
     /// From now on an attempt's offer gets signs of life.
@@ -212,7 +212,8 @@ impl Engine {
     pub(super) fn reported(&mut self, parcel: &Parcel) {
         match parcel.report.what {
             What::Started { .. } => {}
-            What::Ended(_) => {
+            What::Ended(_) | What::Returned {} => {
+                // Of what was given back it knows nothing.
                 self.ledger.confirm(parcel.n);
                 if let Some(attempt) = self.attempts.remove(&parcel.n) {
                     self.words.extend(attempt.acks.into_iter().map(Word::Done));
@@ -248,7 +249,7 @@ impl Engine {
         if held.phase == Phase::Waiting {
             let Some(offer) = held.offer.clone() else { return };
             held.phase = Phase::Ended;
-            self.ready.retain(|n| *n != known.n);
+            self.ready.retain(|(_, n)| *n != known.n);
             self.record_start(known.n, &offer);
             self.report_end(known.n, ended_because(Outcome::Cancelled, "cancelled before it started", clock::now()));
         }

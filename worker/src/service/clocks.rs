@@ -51,6 +51,11 @@ impl Clocks {
         self.kept.pop_front_if(|(at, _)| *at <= now).map(|(_, n)| Due::Sign(n))
     }
 
+    /// Whether some attempt began a moment ago: such a one may end as soon.
+    pub(super) fn has_young(&self) -> bool {
+        !self.young.is_empty()
+    }
+
     /// When something is due.
     pub(super) fn next(&self) -> Option<Instant> {
         [self.young.front(), self.kept.front()].into_iter().flatten().map(|(at, _)| *at).min()
@@ -77,7 +82,9 @@ mod tests {
         assert_eq!(clocks.due(at(249)), None);
         assert_eq!(clocks.due(at(250)), Some(Due::Aged(1)));
         assert_eq!(clocks.due(at(250)), None);
+        assert!(clocks.has_young());
         assert_eq!(clocks.due(at(20_000)), Some(Due::Aged(2)));
+        assert!(!clocks.has_young());
         assert_eq!(clocks.due(at(20_000)), Some(Due::Sign(3)));
         assert_eq!((clocks.due(at(20_000)), clocks.next()), (None, None));
     }

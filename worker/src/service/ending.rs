@@ -64,7 +64,7 @@ impl Mode {
 }
 
 impl Engine {
-    /// Takes nothing new. What the server has sent already is carried out: given back, it would count as lost.
+    /// Takes nothing new. What has not started is given back, also what the server has sent and is still to come.
     pub(super) fn drain(&mut self) {
         if !self.mode.is_working() {
             return;
@@ -102,12 +102,12 @@ impl Engine {
         }
         // Their process groups go with their futures.
         self.running.abort_all();
-        self.ready.clear();
+        self.give_back(Instant::now());
         let numbers: Vec<u64> = self.attempts.keys().copied().collect();
         for n in numbers {
             let Some(attempt) = self.attempts.get(&n) else { continue };
             match attempt.phase {
-                Phase::Ended | Phase::Running => {}
+                Phase::Ended | Phase::Returned | Phase::Running => {}
                 // Never started; whoever gets the offer next finds out what that means.
                 Phase::Waiting | Phase::Claiming => {
                     if attempt.phase.is_busy() {

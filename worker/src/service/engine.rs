@@ -4,7 +4,7 @@
 //! start starts, what may be reported is reported, what is free is asked for. So the ledger is written before anything
 //! that depends on it, and costs one write for many attempts.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -58,8 +58,8 @@ pub(super) struct Engine {
     pub(super) lanes: Lanes,
     /// Attempts in hand, by their number in the ledger.
     pub(super) attempts: HashMap<u64, Attempt>,
-    /// Those that wait for a free slot.
-    pub(super) ready: VecDeque<u64>,
+    /// Those that wait for a free slot, by class of priority and then in the order in which they came.
+    pub(super) ready: BTreeSet<(u8, u64)>,
     pub(super) unwritten: Unwritten,
     pub(super) joining: Joining,
     pub(super) running: JoinSet<(u64, Ended)>,
@@ -145,7 +145,7 @@ impl Engine {
             ledger,
             lanes,
             attempts: HashMap::new(),
-            ready: VecDeque::new(),
+            ready: BTreeSet::new(),
             unwritten: Unwritten::default(),
             joining: Joining::default(),
             running: JoinSet::new(),
@@ -278,7 +278,8 @@ impl Engine {
     fn due(&self) -> Option<Instant> {
         // What was killed and has not ended yet says so itself.
         let ends = self.mode.until().filter(|_| !self.mode.is_killed() || self.running.is_empty());
-        let times = [self.clocks.next(), self.unwritten.due(), self.outbox.due(), self.lanes.due(), ends];
+        let times =
+            [self.clocks.next(), self.held_until(), self.unwritten.due(), self.outbox.due(), self.lanes.due(), ends];
         times.into_iter().flatten().min()
     }
 

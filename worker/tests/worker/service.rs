@@ -3,13 +3,15 @@
 mod ending;
 mod full;
 mod links;
+mod returning;
 mod running;
 mod sharing;
 mod starting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_nats::server::{Config, Embedded, Search, default_cache_dir, obtain};
@@ -30,13 +32,17 @@ use tokio::time::{Instant, sleep, timeout};
 /// Longest wait for anything, on a machine that is busy with other tests.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// A mesh with a coordinator that lets everybody join and decides nothing.
+/// A mesh with a coordinator that lets everybody join, hands out again what is given back, and decides nothing else.
 struct Stage {
     dir: TempDir,
     server: Embedded,
     mesh: Mesh,
     coordinator: JoinSet<()>,
+    /// What was offered, by task, attempt and offer.
+    offered: Offered,
 }
+
+type Offered = Arc<Mutex<HashMap<(u32, u32, u32), Offer>>>;
 
 impl Stage {
     async fn new() -> Self {
@@ -56,13 +62,14 @@ impl Stage {
         let server = Embedded::start(&binary, config).await.unwrap();
         let link = connect(&access(&server, "coordinator")).await.unwrap();
         let mesh = ensure(&link, &Topology { work_ack_wait, ..Topology::default() }).await.unwrap();
-        let mut stage = Self { dir, server, mesh, coordinator: JoinSet::new() };
+        let mut stage = Self { dir, server, mesh, coordinator: JoinSet::new(), offered: Offered::default() };
         stage.start_coordinator();
         stage
     }
 
     fn start_coordinator(&mut self) {
         self.coordinator.spawn(let_join(self.mesh.clone()));
+        self.coordinator.spawn(offer_again(self.mesh.clone(), Arc::clone(&self.offered)));
     }
 
     async fn stop_coordinator(&mut self) {
@@ -101,7 +108,16 @@ impl Stage {
     }
 
     async fn offer(&self, offer: &Offer) {
+        self.offered.lock().unwrap().insert((offer.task, offer.attempt, offer.offer), offer.clone());
         self.mesh.offer(offer).await.unwrap();
+    }
+
+    /// Task, offer and worker of everything that was given back.
+    async fn returns(&self) -> Vec<(u32, u32, WorkerName)> {
+        let returned = |(_, worker, report): (u64, WorkerName, Report)| {
+            matches!(report.what, What::Returned {}).then_some((report.task, report.offer, worker))
+        };
+        self.reports().await.into_iter().filter_map(returned).collect()
     }
 
     /// Every report on the run, with its sequence and who sent it.
@@ -123,7 +139,7 @@ impl Stage {
     async fn ends(&self) -> Vec<(u32, Ended)> {
         let ends = self.reports().await.into_iter().filter_map(|(_, _, report)| match report.what {
             What::Ended(ended) => Some((report.task, ended)),
-            What::Started { .. } => None,
+            What::Started { .. } | What::Returned {} => None,
         });
         ends.collect()
     }
@@ -161,13 +177,30 @@ async fn let_join(mesh: Mesh) {
             Ok(own) => {
                 let mut queues = Vec::new();
                 for queue in &join.serves.queues {
-                    queues.push(mesh.ensure_queue_lane(queue).await.unwrap());
+                    queues.push(mesh.ensure_queue_lanes(queue).await.unwrap());
                 }
                 JoinAnswer::Welcome { own, queues }
             }
             Err(error) => JoinAnswer::Refused { reason: error.to_string() },
         };
         request.answer(&answer).await;
+    }
+}
+
+async fn offer_again(mesh: Mesh, offered: Offered) {
+    let mut seen = 0;
+    loop {
+        for message in mesh.inputs_after(&(&run()).into(), seen, 0).await.unwrap() {
+            seen = message.seq();
+            let Ok(Input::Report(Report { task, attempt, offer, what: What::Returned {}, .. })) = message.input else {
+                continue;
+            };
+            let of_before = offered.lock().unwrap().get(&(task, attempt, offer)).cloned();
+            let again = Offer { offer: offer + 1, ..of_before.unwrap() };
+            offered.lock().unwrap().insert((task, attempt, offer + 1), again.clone());
+            mesh.offer(&again).await.unwrap();
+        }
+        sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -20,6 +20,11 @@ use crate::Plan;
 /// Bytes of a worker's reason that a decision keeps: it is a sentence, and 512 of them must fit.
 const REASON_BYTES_MAX: usize = 200;
 
+/// Offers of one attempt that are handed out again at once when they are given back. A mesh whose workers are all busy
+/// gives back as many as it has waiting pulls for the lane, once; what comes back more often than that goes round in
+/// circles, and is then looked after like an offer that has vanished.
+pub(super) const RETURNS_MAX: u32 = 100;
+
 impl Run {
     pub(super) fn answer(&mut self, heard: &Heard, draft: &mut Draft) {
         match (&heard.input, &heard.source) {
@@ -82,6 +87,7 @@ impl Run {
             What::Started { .. } => self.answer_started(report, by, state, draft),
             What::Ended(end) if report.attempt < state.attempt => self.note_late(report, by, end, draft),
             What::Ended(end) => self.answer_ended(report, by, end, state, draft),
+            What::Returned {} => self.answer_returned(report, by, state, draft),
         }
     }
 
@@ -140,6 +146,22 @@ impl Run {
             Phase::Over { by: Some(over), outcome }
                 if self.holders.get(over) == Some(&by) && outcome == end.outcome => {}
             Phase::Waiting | Phase::Delayed { .. } | Phase::Over { .. } => self.note_late(report, by, end, draft),
+        }
+    }
+
+    /// What a worker has not started goes to another one at once: no try and no loss. What is said of an offer that is
+    /// not the last one changes nothing, and a run that is being stopped hands nothing out.
+    fn answer_returned(&mut self, report: &Report, by: Holder, state: TaskState, draft: &mut Draft) {
+        let Report { task, attempt, offer, .. } = *report;
+        let is_it = matches!(state.phase, Phase::Offered { .. }) && (state.attempt, state.offer) == (attempt, offer);
+        if !is_it || self.stopping.is_some() {
+            return;
+        }
+        self.emit(draft, Event::Returned { task, attempt, offer, by });
+        if state.returns < RETURNS_MAX
+            && let Some(job) = self.plan.as_ref().and_then(|plan| plan.job_of(task))
+        {
+            self.offer_tasks(job, Ranges::from(task..=task), attempt, offer.saturating_add(1), draft);
         }
     }
 

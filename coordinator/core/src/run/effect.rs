@@ -78,6 +78,7 @@ impl Run {
                 Event::Submitted { .. }
                 | Event::Rejected { .. }
                 | Event::Started { .. }
+                | Event::Returned { .. }
                 | Event::Extended { .. }
                 | Event::Late { .. }
                 | Event::JobEnded { .. }

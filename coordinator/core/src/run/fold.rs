@@ -66,6 +66,7 @@ impl Run {
                 self.fold_ended(*task, *attempt, by.as_ref(), end, *again)?;
             }
             Event::Held { task, attempt } => self.fold_held(*task, *attempt)?,
+            Event::Returned { task, attempt, offer, .. } => self.fold_returned(*task, *attempt, *offer)?,
             Event::CancelRequested { .. } => self.fold_stop(at, RunStatus::Cancelled),
             Event::DeadlinePassed {} => self.fold_stop(at, RunStatus::TimedOut),
             Event::JobEnded { job, status } => self.fold_job_ended(job, *status)?,
@@ -151,7 +152,8 @@ impl Run {
                 | Phase::Over { .. } => at,
             };
             let phase = Phase::Offered { since, deadline };
-            self.set_task(task, TaskState { attempt, offer, phase, ..state });
+            let returns = if attempt == state.attempt { state.returns } else { 0 };
+            self.set_task(task, TaskState { attempt, offer, returns, phase, ..state });
         }
         if let Some(job) = self.jobs.get_mut(index) {
             job.begun += u32::from(is_batch);
@@ -168,6 +170,16 @@ impl Run {
         let by = self.holders.intern(by);
         let phase = Phase::Running { by, deadline: later(at, self.policy.lease) };
         self.set_task(task, TaskState { phase, ..state });
+        Ok(())
+    }
+
+    fn fold_returned(&mut self, task: u32, attempt: u32, offer: u32) -> Result<(), IllegalEvent> {
+        let state = *self.state_of(task)?;
+        let is_offered = matches!(state.phase, Phase::Offered { .. });
+        if !is_offered || (state.attempt, state.offer) != (attempt, offer) {
+            return Err(IllegalEvent::OutOfOrder { task, event: "returned" });
+        }
+        self.set_task(task, TaskState { returns: state.returns.saturating_add(1), ..state });
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rr_schemas::{input::Holder, offer::Target, ranges::Ranges};
 
-use super::{Due, Phase, Run};
+use super::{Due, Phase, Run, seen::is_last_offer};
 
 /// Tasks in one look at most: what was seen of them is one note, and what follows from it must fit into one decision.
 pub const LOOK_TASKS_MAX: usize = 400;
@@ -19,6 +19,8 @@ pub struct Look {
     pub attempt: u32,
     /// Their offer.
     pub offer: u32,
+    /// No other offer of theirs follows when this one has vanished.
+    pub is_last_offer: bool,
     /// Who runs them; none where nobody has said so.
     pub holder: Option<Holder>,
     /// Where their one target is a queue: that queue. None for hosts.
@@ -34,6 +36,7 @@ struct Key {
     job: usize,
     attempt: u32,
     offer: u32,
+    is_last_offer: bool,
     holder: Option<u32>,
     patient: bool,
 }
@@ -58,7 +61,8 @@ impl Run {
             let Some(job) = self.plan.as_ref().and_then(|plan| plan.job_of(task)) else {
                 continue;
             };
-            let key = Key { job, attempt: state.attempt, offer: state.offer, holder, patient };
+            let (attempt, offer, is_last_offer) = (state.attempt, state.offer, is_last_offer(state));
+            let key = Key { job, attempt, offer, is_last_offer, holder, patient };
             groups.entry(key).or_default().push(task);
         }
         groups.into_iter().flat_map(|(key, tasks)| self.parts(key, tasks)).collect()
@@ -72,6 +76,7 @@ impl Run {
                 tasks: part.iter().copied().collect(),
                 attempt: key.attempt,
                 offer: key.offer,
+                is_last_offer: key.is_last_offer,
                 holder: key.holder.and_then(|holder| self.holders.get(holder).cloned()),
                 queue: match &planned.targets {
                     crate::plan::Targets::Hosts(_)

@@ -10,11 +10,11 @@ use rr_schemas::{
     span::Span,
 };
 
-use super::{Phase, Run, decide::Draft, fold::later};
+use super::{Phase, Run, TaskState, answer::RETURNS_MAX, decide::Draft, fold::later};
 use crate::plan::PlannedJob;
 
 /// Offers of one attempt that vanish without a report, before the attempt counts as lost.
-pub const OFFERS_MAX: u32 = 4;
+const OFFERS_MAX: u32 = 4;
 
 impl Run {
     pub(super) fn answer_seen(&mut self, seen: &Seen, draft: &mut Draft) {
@@ -70,7 +70,7 @@ impl Run {
                     live_on.add(self.next_look(draft.at, since), task);
                 }
             }
-            (Phase::Offered { .. }, Found::OfferGone) if state.offer < OFFERS_MAX => {
+            (Phase::Offered { .. }, Found::OfferGone) if !is_last_offer(&state) => {
                 if let Some(job) = self.plan.as_ref().and_then(|plan| plan.job_of(task)) {
                     self.offer_tasks(job, Ranges::from(task..=task), state.attempt, state.offer + 1, draft);
                 }
@@ -104,6 +104,12 @@ impl Run {
         let longest = self.policy.look_max.as_millis().max(self.policy.offer_expiry.as_millis());
         later(at, Span::saturating_from_millis(waited.clamp(self.policy.offer_expiry.as_millis(), longest)))
     }
+}
+
+/// Whether no other offer of its attempt follows when this one vanishes. Those that were given back do not count, as far
+/// as they were handed out again at once.
+pub(super) fn is_last_offer(state: &TaskState) -> bool {
+    state.offer.saturating_sub(state.returns.min(RETURNS_MAX)) >= OFFERS_MAX
 }
 
 /// Tasks that live on, by their new deadline: one event for many.

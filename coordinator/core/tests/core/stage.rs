@@ -71,6 +71,12 @@ impl Stage {
         self.report(worker, task, attempt, What::Started { at })
     }
 
+    pub(crate) fn give_back(&mut self, worker: &str, task: u32, attempt: u32, offer: u32) -> Vec<Record> {
+        let instance = format!("i-{worker}").parse().unwrap();
+        let report = Report { task, attempt, offer, instance, what: What::Returned {} };
+        self.hear(Source::Worker(worker.parse().unwrap()), Input::Report(report))
+    }
+
     pub(crate) fn claim(&mut self, worker: &str, task: u32, attempt: u32) -> Vec<Record> {
         let name: rr_schemas::name::WorkerName = worker.parse().unwrap();
         let instance = format!("i-{worker}").parse().unwrap();

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, ToSpan as _};
-use rr_core::{
-    Effect, Heard, History, Look, Policy, Run,
-    run::{WITHDRAWN_BY, seen::OFFERS_MAX},
-};
+use rr_core::{Effect, Heard, History, Look, Policy, Run, run::WITHDRAWN_BY};
 use rr_schemas::{
     decision::Record,
     flow::Flow,
@@ -25,6 +22,7 @@ pub(crate) struct Fate {
     pub(crate) duplicate: u64,
     pub(crate) unserved: u64,
     pub(crate) vanish: u64,
+    pub(crate) give_back: u64,
     pub(crate) cancel: u64,
     pub(crate) reload: u64,
     pub(crate) forge: u64,
@@ -32,9 +30,18 @@ pub(crate) struct Fate {
 
 impl Fate {
     pub(crate) const KIND: Self =
-        Self { fail: 0, lose: 0, duplicate: 0, unserved: 0, vanish: 0, cancel: 0, reload: 0, forge: 0 };
-    pub(crate) const HOSTILE: Self =
-        Self { fail: 30, lose: 12, duplicate: 20, unserved: 5, vanish: 5, cancel: 1, reload: 10, forge: 3 };
+        Self { fail: 0, lose: 0, duplicate: 0, unserved: 0, vanish: 0, give_back: 0, cancel: 0, reload: 0, forge: 0 };
+    pub(crate) const HOSTILE: Self = Self {
+        fail: 30,
+        lose: 12,
+        duplicate: 20,
+        unserved: 5,
+        vanish: 5,
+        give_back: 15,
+        cancel: 1,
+        reload: 10,
+        forge: 3,
+    };
 }
 
 struct Execution {
@@ -214,6 +221,9 @@ impl World {
 
     fn take(&mut self, task: u32, attempt: u32, offer: u32) {
         let holder = self.new_holder();
+        if self.dice.chance(self.fate.give_back) {
+            return self.give_back(holder, task, attempt, offer);
+        }
         let claimed = self.run.plan().unwrap().offer(self.run.id(), task, attempt, offer).unwrap().claimed;
         let busy = self.executions.iter().any(|e| e.task == task && e.attempt == attempt);
         let execution = Execution { holder: holder.clone(), task, attempt, offer, alive: true };
@@ -237,6 +247,17 @@ impl World {
             self.say(Source::Worker(holder.worker), Input::Report(report));
         }
         self.executions.push(execution);
+    }
+
+    /// A worker has no room for what it got. It says so, perhaps twice, and then acknowledges the offer.
+    fn give_back(&mut self, holder: Holder, task: u32, attempt: u32, offer: u32) {
+        let input = Input::Report(Report { task, attempt, offer, instance: holder.instance, what: What::Returned {} });
+        let source = Source::Worker(holder.worker);
+        self.say(source.clone(), input.clone());
+        while self.dice.chance(self.fate.duplicate) {
+            self.say(source.clone(), input.clone());
+        }
+        self.offers.remove(&(task, attempt));
     }
 
     fn finish(&mut self, index: usize) {
@@ -286,7 +307,7 @@ impl World {
                 && look.holder.is_none()
                 && match found {
                     Found::OfferUnserved => !look.patient || self.run.is_stopping(),
-                    Found::OfferGone => self.run.is_stopping() || look.offer >= OFFERS_MAX,
+                    Found::OfferGone => self.run.is_stopping() || look.is_last_offer,
                     Found::OfferWaits => self.run.is_stopping(),
                     Found::WorkerPresent | Found::WorkerGone | Found::ClaimVoid => false,
                 };

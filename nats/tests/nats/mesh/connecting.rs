@@ -80,7 +80,7 @@ async fn a_missing_permission_is_told_by_name_and_at_once() {
         authorization {{ users: [
             {{ user: admin, password: p }}
             {{ user: w1, password: p, permissions: {{
-                publish: {{ allow: ["$JS.API.STREAM.INFO.RR_EVENTS", "rr.in.*.*.w.w1", "$JS.API.CONSUMER.MSG.NEXT.RR_WORK.q-q", "$JS.ACK.RR_WORK.q-q.>"] }}
+                publish: {{ allow: ["$JS.API.STREAM.INFO.RR_EVENTS", "rr.in.*.*.w.w1", "$JS.API.CONSUMER.MSG.NEXT.RR_WORK.q2-q", "$JS.ACK.RR_WORK.q2-q.>"] }}
                 subscribe: {{ allow: ["_INBOX_w1.>"] }}
             }} }}
         ] }}
@@ -91,7 +91,7 @@ async fn a_missing_permission_is_told_by_name_and_at_once() {
     let admin = connect(&server.as_user("admin")).await.unwrap();
     let all = ensure(&admin, &quick()).await.unwrap();
     for queue in ["q", "other"] {
-        all.ensure_queue_lane(&name(queue)).await.unwrap();
+        all.ensure_queue_lanes(&name(queue)).await.unwrap();
     }
 
     let options = ConnectOptions { inbox_prefix: Some("_INBOX_w1".to_owned()), ..server.as_user("w1") };
@@ -113,14 +113,14 @@ async fn a_missing_permission_is_told_by_name_and_at_once() {
         heartbeat: Duration::from_millis(200),
         ..PullConfig::default()
     };
-    let mut lane = mesh.open_lane("q-q", config).await.unwrap();
+    let mut lane = mesh.open_lane("q2-q", config).await.unwrap();
     lane.request(1).await.unwrap();
     all.offer(&super::offer(&run("r1"), 1, super::queue("q"))).await.unwrap();
     soon(lane.next()).await.unwrap().unwrap().ack.confirm().await.unwrap();
-    let mut foreign = mesh.open_lane("q-other", config).await.unwrap();
+    let mut foreign = mesh.open_lane("q2-other", config).await.unwrap();
     foreign.request(1).await.unwrap();
     let error = soon(foreign.next()).await.unwrap_err();
-    assert_eq!(error, PullError::Denied { subject: "$JS.API.CONSUMER.MSG.NEXT.RR_WORK.q-other".to_owned() });
+    assert_eq!(error, PullError::Denied { subject: "$JS.API.CONSUMER.MSG.NEXT.RR_WORK.q2-other".to_owned() });
 
     // A worker that could not be told to stop does not work.
     let error = mesh.controls(&worker("w1")).await.unwrap_err();

@@ -40,9 +40,9 @@ async fn a_mesh_behind_a_leaf_node_is_reached_by_its_domain() {
     assert_eq!(all.inputs_after(&entity("r1"), 0, 0).await.unwrap().len(), 2);
     assert!(mesh.submit(&run("r1"), "me", &cancel("me"), First::New).await.is_err());
 
-    all.ensure_queue_lane(&name("q")).await.unwrap();
+    all.ensure_queue_lanes(&name("q")).await.unwrap();
     all.offer(&super::offer(&run("r1"), 1, super::queue("q"))).await.unwrap();
-    let mut lane = mesh.open_lane("q-q", PullConfig::default()).await.unwrap();
+    let mut lane = mesh.open_lane("q2-q", PullConfig::default()).await.unwrap();
     lane.request(1).await.unwrap();
     soon(lane.next()).await.unwrap().unwrap().ack.confirm().await.unwrap();
 

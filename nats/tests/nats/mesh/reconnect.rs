@@ -10,7 +10,7 @@ async fn everything_goes_on_when_the_server_is_back() {
     let (one, id) = (entity("r1"), run("r1"));
     let mesh = world.mesh.clone();
     let mut feed = world.feed(&one).await;
-    let durable = mesh.ensure_queue_lane(&name("q")).await.unwrap();
+    let [_, durable, _] = mesh.ensure_queue_lanes(&name("q")).await.unwrap();
     let mut lane = mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
     let mut tail = mesh.tail(None, Start::All).await.unwrap();
     let watch = PresenceWatch::open(&mesh).await.unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rr_nats::{ClaimError, HostFilter, LaneError, OfferMsg, PullConfig};
 use rr_schemas::{
+    flow::Priority,
     flow::select::Labels,
     host::HostSet,
     offer::{Offer, Target},
@@ -32,7 +33,7 @@ async fn next(lane: &mut rr_nats::Lane) -> OfferMsg {
 async fn an_offer_is_made_once_however_often_it_is_published() {
     let world = world().await;
     let id = run("r1");
-    let durable = world.mesh.ensure_queue_lane(&name("q")).await.unwrap();
+    let [_, durable, _] = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
     let mut lane = world.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
     let first = offer(&id, 7, queue("q"));
     for result in futures::future::join_all((0..10).map(|_| world.mesh.offer(&first))).await {
@@ -75,7 +76,7 @@ async fn a_lane_has_never_more_outstanding_than_was_asked_for() {
     const TASKS: u32 = 200;
     let world = world().await;
     let id = run("r1");
-    let durable = world.mesh.ensure_queue_lane(&name("q")).await.unwrap();
+    let [_, durable, _] = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
     let mut lane = world.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
     // Asked before there is anything, in several requests.
     for _ in 0..3 {
@@ -112,7 +113,7 @@ async fn a_lane_has_never_more_outstanding_than_was_asked_for() {
 #[tokio::test]
 async fn what_was_asked_for_in_vain_comes_back() {
     let world = world().await;
-    let durable = world.mesh.ensure_queue_lane(&name("q")).await.unwrap();
+    let [_, durable, _] = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
     let config = PullConfig { expires: std::time::Duration::from_millis(400), ..PullConfig::default() };
     let mut lane = world.mesh.open_lane(&durable, config).await.unwrap();
     lane.request(5).await.unwrap();
@@ -201,12 +202,12 @@ async fn a_worker_gets_the_offers_of_its_hosts_and_no_others() {
 async fn an_offer_that_says_another_thing_than_its_subject_is_bad() {
     let world = world().await;
     let id = run("r1");
-    let durable = world.mesh.ensure_queue_lane(&name("q")).await.unwrap();
+    let [_, durable, _] = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
     let mut lane = world.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
     world.mesh.offer(&offer(&id, 1, queue("q"))).await.unwrap();
     let good = next(&mut lane).await;
     let js = world.stranger().await;
-    for subject in ["rr.work.q.q.2.r1.2.1", "rr.work.q.q.2.r2.1.1", "rr.work.q.q.2.r1.1.2", "rr.work.q.q.x"] {
+    for subject in ["rr.work.q.q.2.r1.2.1", "rr.work.q.q.2.r2.1.1", "rr.work.q.q.2.r1.1.2", "rr.work.q.q.2.x"] {
         js.publish(subject, good.raw.payload.clone()).await.unwrap().await.unwrap();
         let bad = next(&mut lane).await;
         assert_eq!(bad.raw.subject, subject);
@@ -218,7 +219,7 @@ async fn an_offer_that_says_another_thing_than_its_subject_is_bad() {
 async fn progress_keeps_an_offer_and_silence_gives_it_back() {
     let world = world().await;
     let id = run("r1");
-    let durable = world.mesh.ensure_queue_lane(&name("q")).await.unwrap();
+    let [_, durable, _] = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
     let mut lane = world.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
     world.mesh.offer(&offer(&id, 1, queue("q"))).await.unwrap();
     let got = next(&mut lane).await;
@@ -257,4 +258,51 @@ async fn of_many_claims_one_wins_and_its_holder_may_ask_again() {
     // Another attempt is another claim, with a larger fence.
     assert!(world.mesh.claim(&id, &claim("w0", 2)).await.unwrap() > fence);
     assert_eq!(world.mesh.claim_of(&id, 3, 9).await.unwrap(), None);
+}
+
+/// Whoever gives an offer back says so before it acknowledges it: the next offer must not wait for that.
+#[tokio::test]
+async fn a_later_offer_takes_the_place_of_an_earlier_one_and_never_the_other_way_round() {
+    let world = world().await;
+    let id = run("r1");
+    let [_, durable, _] = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
+    let mut lane = world.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
+    let offered = |number| Offer { offer: number, ..offer(&id, 1, queue("q")) };
+    world.mesh.offer(&offered(1)).await.unwrap();
+    let first = next(&mut lane).await;
+    for number in [2, 2, 1] {
+        world.mesh.offer(&offered(number)).await.unwrap();
+    }
+    let second = next(&mut lane).await;
+    assert_eq!((second.offer.unwrap().offer, second.delivered), (2, 1));
+    // The acknowledgement of the first one comes late, and takes nothing away.
+    first.ack.confirm().await.ok();
+    assert_eq!(world.mesh.offers(&id).await.unwrap(), BTreeSet::from([(1, 1)]));
+    // The third comes when the second is gone already.
+    second.ack.confirm().await.unwrap();
+    world.mesh.offer(&offered(3)).await.unwrap();
+    assert_eq!(next(&mut lane).await.offer.unwrap().offer, 3);
+}
+
+#[tokio::test]
+async fn each_priority_of_a_queue_has_a_lane_and_the_one_of_an_earlier_build_gives_way() {
+    let world = world().await;
+    let id = run("r1");
+    let js = world.stranger().await;
+    let old = async_nats::jetstream::consumer::pull::Config {
+        durable_name: Some("q-q".to_owned()),
+        filter_subject: "rr.work.q.q.>".to_owned(),
+        ..Default::default()
+    };
+    js.get_stream("RR_WORK").await.unwrap().create_consumer(old).await.unwrap();
+    for _ in 0..2 {
+        let lanes = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
+        assert_eq!(lanes, ["q1-q", "q2-q", "q3-q"]);
+    }
+    let lanes = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
+    for (task, (durable, priority)) in (0..).zip(lanes.iter().zip(Priority::ALL)) {
+        world.mesh.offer(&Offer { priority, ..offer(&id, task, queue("q")) }).await.unwrap();
+        let mut lane = world.mesh.open_lane(durable, PullConfig::default()).await.unwrap();
+        assert_eq!(next(&mut lane).await.offer.unwrap().priority, priority);
+    }
 }

@@ -32,6 +32,10 @@ impl Task {
         self.open && self.attempt == attempt
     }
 
+    pub(super) const fn is_offered(&self, attempt: u32, offer: u32) -> bool {
+        self.is_open(attempt) && self.offer == offer
+    }
+
     /// Under way, or waiting for its next attempt.
     pub(super) const fn is_busy(&self) -> bool {
         self.open || self.due.is_some()

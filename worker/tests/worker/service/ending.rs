@@ -57,7 +57,7 @@ async fn a_killed_worker_ends_at_once_and_says_that_its_attempts_are_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_on_its_way_to_a_worker_that_drains_is_carried_out() {
+async fn what_is_on_its_way_to_a_worker_that_drains_is_never_lost() {
     let stage = Stage::new().await;
     let handlers = Handlers::new().register("noop".parse().unwrap(), |_| async { Ok::<_, String>(()) });
     for round in 0..5 {

@@ -60,7 +60,7 @@ fn limit(worker: &Child, bytes: Option<u64>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_whose_disk_is_full_holds_what_it_has_and_leaves_the_rest_to_others() {
+async fn a_worker_whose_disk_is_full_holds_what_was_to_start_and_leaves_the_rest_to_others() {
     let stage = Stage::new().await;
     let worker = start_worker(&stage);
     stage.offer(&offer(0, sh("true"))).await;
@@ -70,9 +70,12 @@ async fn a_worker_whose_disk_is_full_holds_what_it_has_and_leaves_the_rest_to_ot
         stage.offer(&offer(task, sh("true"))).await;
     }
     let _other = stage.start(stage.options("w2", &["q"], 4), Handlers::new()).await.unwrap();
-    until("the others are done", async || (stage.ends().await.len() >= 19).then_some(())).await;
-    let held = stage.mesh.offers(&super::run()).await.unwrap().len();
-    assert_eq!((stage.ends().await.len(), held), (19, 2), "it holds as many as it has slots");
+    // What it could not write down it keeps, in the hope that it can; no more than it has slots.
+    until("the others are done", async || {
+        let held = stage.mesh.offers(&super::run()).await.unwrap().len();
+        ((1..=2).contains(&held) && stage.ends().await.len() == 21 - held).then_some(())
+    })
+    .await;
     limit(&worker, None);
     let ends = stage.all_ends(21).await;
     assert!(ends.iter().all(|(_, ended)| ended.outcome == Outcome::Ok), "{ends:?}");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rr_nats::PullConfig;
 use rr_schemas::{
+    flow::Priority,
     offer::{Offer, Target},
     report::{Claim, Outcome},
 };
@@ -15,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::{Stage, handler, offer, run, sh, until};
 
 /// A handler `gate` that counts who waits at it, and lets through when it is given permits.
-fn gate() -> (Handlers, Arc<AtomicUsize>, Arc<Semaphore>) {
+pub(super) fn gate() -> (Handlers, Arc<AtomicUsize>, Arc<Semaphore>) {
     let (waiting, permits) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
     let shared = (Arc::clone(&waiting), Arc::clone(&permits));
     let handlers = Handlers::new().register("gate".parse().unwrap(), move |_| {
@@ -27,6 +28,17 @@ fn gate() -> (Handlers, Arc<AtomicUsize>, Arc<Semaphore>) {
         }
     });
     (handlers, waiting, permits)
+}
+
+/// A handler `note` that writes something of each offer down.
+fn noting(what: impl Fn(&Offer) -> String + Send + Sync + 'static) -> (Handlers, Arc<Mutex<String>>) {
+    let order = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&order);
+    let handlers = Handlers::new().register("note".parse().unwrap(), move |context| {
+        seen.lock().unwrap().push_str(&what(context.offer()));
+        async { Ok::<_, String>(()) }
+    });
+    (handlers, order)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,17 +61,12 @@ async fn a_worker_takes_as_many_offers_as_it_can_run_and_leaves_the_rest_to_othe
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_share_the_slots_by_weight() {
     let stage = Stage::new().await;
-    let order = Arc::new(Mutex::new(String::new()));
-    let seen = Arc::clone(&order);
-    let handlers = Handlers::new().register("note".parse().unwrap(), move |context| {
-        let target = context.offer().target.clone();
-        if let Target::Queue(queue) = target {
-            seen.lock().unwrap().push_str(queue.as_str());
-        }
-        async { Ok::<_, String>(()) }
+    let (handlers, order) = noting(|offer| match &offer.target {
+        Target::Queue(queue) => queue.to_string(),
+        Target::Host(_) | Target::Worker(_) => "?".to_owned(),
     });
     for queue in ["a", "b"] {
-        stage.mesh.ensure_queue_lane(&queue.parse().unwrap()).await.unwrap();
+        stage.mesh.ensure_queue_lanes(&queue.parse().unwrap()).await.unwrap();
     }
     for task in 0..30 {
         for (queue, first) in [("a", 0), ("b", 100)] {
@@ -72,7 +79,26 @@ async fn queues_share_the_slots_by_weight() {
     stage.all_ends(60).await;
     let order = order.lock().unwrap().clone();
     let of_a = order.chars().take(30).filter(|queue| *queue == 'a').count();
-    assert!((18..=22).contains(&of_a), "{order}");
+    assert_eq!(of_a, 20, "{order}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn high_offers_go_first_and_of_ten_each_priority_gets_one() {
+    let stage = Stage::new().await;
+    let (handlers, order) = noting(|offer| offer.priority.class().to_string());
+    for (task, priority) in (0..).zip([Priority::Low, Priority::Normal, Priority::High].repeat(40)) {
+        stage.offer(&Offer { priority, ..offer(task, handler("note")) }).await;
+    }
+    let _worker = stage.start(stage.options("w1", &["q"], 1), handlers).await.unwrap();
+    stage.all_ends(120).await;
+    let order = order.lock().unwrap().clone();
+    assert!(order.starts_with("11111111"), "{order}");
+    // While there are any, high ones get most of it, and none of the others is left out.
+    for at in 0..40 {
+        let of = |class| order[at..at + 10].matches(class).count();
+        assert!(of("1") >= 7 && of("2") >= 1 && of("3") >= 1, "{order} at {at}");
+    }
+    assert!(order.trim_end_matches('3').len() < 100, "normal ones are done before low ones: {order}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +118,7 @@ async fn empty_queues_do_not_hold_up_a_full_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offer_that_comes_a_second_time_is_reported_as_lost_and_not_run() {
     let stage = Stage::new().await;
-    let durable = stage.mesh.ensure_queue_lane(&"q".parse().unwrap()).await.unwrap();
+    let [_, durable, _] = stage.mesh.ensure_queue_lanes(&"q".parse().unwrap()).await.unwrap();
     let mut lane = stage.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
     stage.offer(&offer(0, sh("touch ran"))).await;
     lane.request(1).await.unwrap();
