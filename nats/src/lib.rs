@@ -53,7 +53,7 @@ pub use link::Link;
 pub use mesh::Mesh;
 pub use output::{Chunk, ChunkId, Follow, OutStream, OutputFilter, OutputReader};
 pub use partition::{FeedConfig, PartitionFeed};
-pub use presence::{PresenceError, Present};
+pub use presence::{PresenceError, Present, Shown};
 pub use pull::{Pinned, PullConfig, PullError, Pulled, Puller};
 pub use raw::RawMessage;
 pub use reports::{ClaimError, StoredClaim};

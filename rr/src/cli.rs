@@ -4,6 +4,7 @@ mod connect;
 mod flow;
 mod roles;
 mod runs;
+mod workers;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub(crate) use roles::{
     BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, ViaKind, WireFormat, WorkerArgs,
 };
 pub(crate) use runs::{CancelArgs, LogsArgs, LsArgs, ShowArgs, WatchArgs, WhyArgs};
+pub(crate) use workers::{WorkerDrainArgs, WorkerForgetArgs, WorkerVerb};
 
 /// Runs job flows over a mesh of workers, on NATS JetStream.
 #[derive(Debug, Parser)]

@@ -17,6 +17,7 @@ mod up;
 mod watch;
 mod why;
 mod worker;
+mod workers;
 
 pub(crate) use bench::bench;
 pub(crate) use cancel::cancel;
@@ -34,3 +35,4 @@ pub(crate) use up::up;
 pub(crate) use watch::{EventView, watch};
 pub(crate) use why::why;
 pub(crate) use worker::worker;
+pub(crate) use workers::workers;

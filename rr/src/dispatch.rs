@@ -6,7 +6,7 @@ use std::future::Future;
 use clap::Parser as _;
 use tokio::runtime::Builder;
 
-use crate::cli::{Cli, Verb};
+use crate::cli::{Cli, Verb, WorkerArgs};
 use crate::commands;
 use crate::config::Config;
 use crate::context::Context;
@@ -88,7 +88,7 @@ const fn unread(verb: &Verb) -> Unread {
 
 fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
     let verbosity = match &verb {
-        Verb::Worker(_) | Verb::Coordinator(_) => Verbosity::Role,
+        Verb::Worker(WorkerArgs { verb: None, .. }) | Verb::Coordinator(_) => Verbosity::Role,
         // `rr up` prints a line of its own for each run.
         Verb::Run(_)
         | Verb::Up(_)
@@ -102,6 +102,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
+        | Verb::Worker(WorkerArgs { verb: Some(_), .. })
         | Verb::Bench(_)
         | Verb::Guard => Verbosity::User,
     };
@@ -119,6 +120,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Check(args) => commands::check(ctx, &args),
         Verb::Plan(args) => commands::plan(ctx, &args),
         Verb::Hosts(args) => commands::hosts(ctx, args),
+        Verb::Worker(WorkerArgs { verb: Some(verb), .. }) => on_one_thread(commands::workers(ctx, &verb)),
         Verb::Worker(args) => on_threads(commands::worker(ctx, &args)),
         Verb::Coordinator(args) => on_threads(commands::coordinator(ctx, &args)),
         Verb::Bench(args) => commands::bench(ctx, &args),

@@ -29,3 +29,4 @@ mod ssh;
 mod targets;
 mod terminal;
 mod wire;
+mod workers;
