@@ -15,7 +15,7 @@ pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, Ru
 pub(crate) use roles::{
     BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, ViaKind, WireFormat, WorkerArgs,
 };
-pub(crate) use runs::{CancelArgs, LogsArgs, LsArgs, ShowArgs, WatchArgs, WhyArgs};
+pub(crate) use runs::{CancelArgs, LogsArgs, LsArgs, RetryArgs, ShowArgs, WatchArgs, WhyArgs};
 pub(crate) use workers::{WorkerDrainArgs, WorkerForgetArgs, WorkerVerb};
 
 /// Runs job flows over a mesh of workers, on NATS JetStream.
@@ -118,6 +118,7 @@ pub(crate) enum Verb {
     Show(ShowArgs),
     Logs(LogsArgs),
     Cancel(CancelArgs),
+    Retry(RetryArgs),
     Why(WhyArgs),
     Check(CheckArgs),
     Plan(PlanArgs),

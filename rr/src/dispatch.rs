@@ -69,12 +69,14 @@ const fn unread(verb: &Verb) -> Unread {
     match verb {
         Verb::Run(_) | Verb::Up(_) => Unread::GoesOn,
         Verb::Publish(args) if args.wait || args.follow => Unread::GoesOn,
+        Verb::Retry(args) if args.wait || args.follow => Unread::GoesOn,
         Verb::Publish(_)
         | Verb::Watch(_)
         | Verb::Ls(_)
         | Verb::Show(_)
         | Verb::Logs(_)
         | Verb::Cancel(_)
+        | Verb::Retry(_)
         | Verb::Why(_)
         | Verb::Check(_)
         | Verb::Plan(_)
@@ -98,6 +100,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Show(_)
         | Verb::Logs(_)
         | Verb::Cancel(_)
+        | Verb::Retry(_)
         | Verb::Why(_)
         | Verb::Check(_)
         | Verb::Plan(_)
@@ -116,6 +119,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Show(args) => on_one_thread(commands::show(ctx, &args)),
         Verb::Logs(args) => on_one_thread(commands::logs(ctx, &args)),
         Verb::Cancel(args) => on_one_thread(commands::cancel(ctx, &args)),
+        Verb::Retry(args) => on_one_thread(commands::retry(ctx, &args)),
         Verb::Why(args) => on_one_thread(commands::why(ctx, &args)),
         Verb::Check(args) => commands::check(ctx, &args),
         Verb::Plan(args) => commands::plan(ctx, &args),

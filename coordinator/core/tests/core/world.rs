@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, ToSpan as _};
+use rr_core::run::decide::Around;
 use rr_core::{
     Effect, Heard, History, Look, Policy, Run,
     run::{WITHDRAWN_BY, seen::OFFERS_MAX},
@@ -13,6 +14,7 @@ use rr_schemas::{
     flow::params::ParamValues,
     input::{Cancel, Found, Holder, Input, Seen, SeenAttempts, Source, Submit},
     report::{Claim, Ended, Outcome, Output, Report, What},
+    retry::{Again, Carried, RetryOf},
 };
 
 use super::flows::Dice;
@@ -62,6 +64,20 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(flow: &Flow, fate: Fate, dice: Dice) -> Self {
+        let submit = Submit { flow: flow.clone(), params: ParamValues::default(), by: "test".into(), retry_of: None };
+        Self::of(submit, None, fate, dice)
+    }
+
+    /// A retry of a run that is over, by what a coordinator has found of it.
+    pub(crate) fn retry(flow: &Flow, old: &Run, again: Again, fate: Fate, dice: Dice) -> Self {
+        let retry_of = Some(RetryOf { run: old.id().clone(), again });
+        let submit = Submit { flow: flow.clone(), params: ParamValues::default(), by: "test".into(), retry_of };
+        let carried = Carried { run: old.id().clone(), tasks: old.carried(again) };
+        let around = Around { carried: Some(Box::new(carried)), ..Around::default() };
+        Self::of(submit, Some(&around), fate, dice)
+    }
+
+    fn of(submit: Submit, around: Option<&Around>, fate: Fate, dice: Dice) -> Self {
         let policy = Policy::default();
         let mut world = Self {
             run: Run::new("r1".parse().unwrap(), policy),
@@ -77,8 +93,10 @@ impl World {
             fate,
             dice,
         };
-        let submit = Submit { flow: flow.clone(), params: ParamValues::default(), by: "test".into() };
         world.say(Source::Api, Input::Submit(Box::new(submit)));
+        for heard in &mut world.inbox {
+            heard.around = around.cloned().map(Box::new);
+        }
         world
     }
 
