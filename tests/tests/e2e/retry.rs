@@ -44,7 +44,7 @@ async fn what_failed_runs_again_and_what_succeeded_is_carried_over() {
     let done = view(&done);
     let carried: Vec<bool> = done.jobs[0].tasks.iter().map(|task| task.carried).collect();
     assert_eq!(carried, [true, true, true, false]);
-    assert_eq!((done.jobs[0].ok, done.retry_of.as_ref().map(|run| run.as_str())), (4, Some("second")));
+    assert_eq!((done.jobs[0].ok, done.retry_of.as_ref().map(rr_schemas::id::RunId::as_str)), (4, Some("second")));
     let _shown = sandbox.rr(["show", "third"]).run().await.exits(0).says(&["retry of second", "succeeded"]);
     let _story = sandbox.rr(["watch", "third"]).run().await.exits(0).says(&["a retry of second: 3 of 5 tasks"]);
     for (run, exit, says) in [("third", 65, "nothing of run third"), ("fourth", 66, "no run")] {
