@@ -1,4 +1,5 @@
 //! Retries: what is carried over comes from the history of the earlier run and from nowhere else.
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare fails")]
 
 use rr_schemas::{
     decision::{Event, RunStatus},
