@@ -2,6 +2,7 @@
 
 mod connect;
 mod flow;
+mod quarantine;
 mod roles;
 mod runs;
 mod workers;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use connect::MeshArgs;
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
+pub(crate) use quarantine::{QuarantineArgs, QuarantineVerb};
 pub(crate) use roles::{
     BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, ViaKind, WireFormat, WorkerArgs,
 };
@@ -123,6 +125,7 @@ pub(crate) enum Verb {
     Check(CheckArgs),
     Plan(PlanArgs),
     Hosts(HostsArgs),
+    Quarantine(QuarantineArgs),
     Worker(WorkerArgs),
     Coordinator(CoordinatorArgs),
     Bench(BenchArgs),

@@ -81,6 +81,7 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
+        | Verb::Quarantine(_)
         | Verb::Worker(_)
         | Verb::Coordinator(_)
         | Verb::Bench(_)
@@ -105,6 +106,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
+        | Verb::Quarantine(_)
         | Verb::Worker(WorkerArgs { verb: Some(_), .. })
         | Verb::Bench(_)
         | Verb::Guard => Verbosity::User,
@@ -123,6 +125,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Why(args) => on_one_thread(commands::why(ctx, &args)),
         Verb::Check(args) => commands::check(ctx, &args),
         Verb::Plan(args) => commands::plan(ctx, &args),
+        Verb::Quarantine(args) => on_one_thread(commands::quarantine(ctx, &args)),
         Verb::Hosts(args) => commands::hosts(ctx, args),
         Verb::Worker(WorkerArgs { verb: Some(verb), .. }) => on_one_thread(commands::workers(ctx, &verb)),
         Verb::Worker(args) => on_threads(commands::worker(ctx, &args)),

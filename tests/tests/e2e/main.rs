@@ -24,6 +24,7 @@ mod links;
 mod output;
 mod pages;
 mod proxy;
+mod quarantine;
 mod replicas;
 mod retry;
 mod ssh;
