@@ -18,7 +18,7 @@ use rr_schemas::{
     offer::Target,
 };
 
-use crate::{shell::Shell, trouble::TurnError};
+use crate::{retry::take_over, shell::Shell, trouble::TurnError};
 
 /// Workers whose labels are told to somebody whose own match nobody.
 const WORKERS_TOLD: usize = 5;
@@ -27,11 +27,17 @@ const WORKERS_TOLD: usize = 5;
 pub(crate) async fn look_around(shell: &Shell, submit: &Submit) -> Result<Option<Box<Around>>, TurnError> {
     let Submit { flow, params, .. } = submit;
     let has_labels = flow.all_jobs().any(|(_, job)| job.labels().is_some());
-    if !(has_labels || flow.preflight) || Plan::new(flow, params).is_err() {
+    if !(has_labels || flow.preflight || submit.retry_of.is_some()) || Plan::new(flow, params).is_err() {
         return Ok(None);
     }
     let mut around = Around::default();
-    if has_labels {
+    if let Some(retry_of) = &submit.retry_of {
+        match take_over(shell, submit, retry_of).await? {
+            // The targets are those of the earlier run: what is carried over is said of them.
+            Ok((found, carried)) => (around.found, around.carried) = (found, Some(Box::new(carried))),
+            Err(problem) => around.problems.push(problem),
+        }
+    } else if has_labels {
         let workers = shell.mesh.known_workers().await?;
         (around.found, around.problems) = find(flow, &workers);
     }
@@ -42,7 +48,9 @@ pub(crate) async fn look_around(shell: &Shell, submit: &Submit) -> Result<Option
         if !shell.presence.is_steady() {
             return Err(TurnError::Unavailable("who is present shows only in a moment".to_owned()));
         }
-        around.problems = absent(&plan, |target| shell.presence.serves(target));
+        let carried = around.carried.as_ref();
+        let is_carried = |task| carried.is_some_and(|carried| carried.tasks.values().any(|tasks| tasks.contains(task)));
+        around.problems = absent(&plan, is_carried, |target| shell.presence.serves(target));
     }
     Ok(Some(Box::new(around)))
 }
@@ -102,11 +110,12 @@ fn told(workers: &[KnownWorker]) -> String {
     format!("{}{more}", each.collect::<Vec<_>>().join("; "))
 }
 
-/// One problem for each job with targets that nobody serves now.
-fn absent(plan: &Plan, is_served: impl Fn(&Target) -> bool) -> Vec<Problem> {
+/// One problem for each job with targets that nobody serves now. What was carried over needs nobody.
+fn absent(plan: &Plan, is_carried: impl Fn(u32) -> bool, is_served: impl Fn(&Target) -> bool) -> Vec<Problem> {
     let mut problems = Vec::new();
     for job in plan.jobs() {
-        let targets = (job.first..job.first.saturating_add(job.n)).filter_map(|task| plan.target(task));
+        let tasks = (job.first..job.first.saturating_add(job.n)).filter(|task| !is_carried(*task));
+        let targets = tasks.filter_map(|task| plan.target(task));
         let (mut hosts, mut others) = (Vec::new(), Vec::new());
         for target in targets.filter(|target| !is_served(target)) {
             match target {
@@ -190,9 +199,10 @@ mod tests {
         let flow = flow(r#""hosts":"db[1-4]""#);
         let plan = Plan::new(&flow, &ParamValues::default()).unwrap();
         let served = |target: &Target| matches!(target, Target::Host(host) if host.as_str() < "db3");
-        let problems = absent(&plan, served);
+        let problems = absent(&plan, |_| false, served);
         assert_eq!(problems.len(), 1);
         assert!(problems[0].message.contains("nobody serves db[3-4] for job \"j\""), "{problems:?}");
-        assert!(absent(&plan, |_| true).is_empty());
+        assert!(absent(&plan, |_| false, |_| true).is_empty());
+        assert!(absent(&plan, |task| task >= 2, served).is_empty());
     }
 }

@@ -27,6 +27,7 @@ mod perform;
 mod preference;
 mod presence;
 mod retention;
+mod retry;
 pub mod service;
 mod shell;
 mod timer;

@@ -61,7 +61,11 @@ async fn unanswered(shell: &Shell, id: &EntityId, cursor: u64, woken: u64) -> Re
 }
 
 /// Folds a history. What is no decision is passed over: the subject is guarded, but anything can be there.
-fn fold(shell: &Shell, id: &EntityId, history: Vec<StoredDecision>) -> Result<(Box<Entity>, Vec<Record>), TurnError> {
+pub(crate) fn fold(
+    shell: &Shell,
+    id: &EntityId,
+    history: Vec<StoredDecision>,
+) -> Result<(Box<Entity>, Vec<Record>), TurnError> {
     let mut entity = Box::new(Entity::new(id.clone(), shell.options.policy));
     let mut last = Vec::new();
     for stored in history {

@@ -23,9 +23,9 @@ use crate::{
 };
 
 /// Characters of a reason, and of a subject, that go into the quarantine.
-const REASON_CHARS_MAX: usize = 500;
+pub(crate) const REASON_CHARS_MAX: usize = 500;
 /// Room for the headers of a quarantined message.
-const QUARANTINE_HEADERS_MAX: usize = 16 * 1024;
+pub(crate) const QUARANTINE_HEADERS_MAX: usize = 16 * 1024;
 
 /// An input of an entity, read from the log or delivered.
 #[derive(Clone, Debug)]

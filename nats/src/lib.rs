@@ -3,7 +3,7 @@
 //! Reading order: [`subject`] (names), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
 //! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`] and [`roster`] (buckets), [`control`], [`service`] (what
-//! any client may ask), [`watch`], [`retention`] and [`forget`]; [`server`] (nats-server itself: found, fetched, run as a
+//! any client may ask), [`watch`], [`retention`] and [`forget`], [`quarantine`]; [`server`] (nats-server itself: found, fetched, run as a
 //! child).
 //!
 //! Invariants: every wait for the network has a deadline; nothing read from the server is believed before its subject,
@@ -27,6 +27,7 @@ pub mod output;
 pub mod partition;
 pub mod presence;
 pub mod pull;
+pub mod quarantine;
 mod raw;
 pub mod reports;
 pub mod retention;
@@ -53,8 +54,9 @@ pub use link::Link;
 pub use mesh::Mesh;
 pub use output::{Chunk, ChunkId, Follow, OutStream, OutputFilter, OutputReader};
 pub use partition::{FeedConfig, PartitionFeed};
-pub use presence::{PresenceError, Present};
+pub use presence::{PresenceError, Present, Shown};
 pub use pull::{Pinned, PullConfig, PullError, Pulled, Puller};
+pub use quarantine::{Quarantined, RestoreError};
 pub use raw::RawMessage;
 pub use reports::{ClaimError, StoredClaim};
 pub use roster::PresenceWatch;

@@ -84,6 +84,15 @@ impl Presentable for CoordinatorPresence {
     }
 }
 
+/// What somebody shows of themselves, and when they did so last.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Shown<T> {
+    /// What is shown.
+    pub value: T,
+    /// When it was renewed last, by the server's clock.
+    pub at: Timestamp,
+}
+
 /// A key that one holds. It runs out unless it is renewed.
 #[derive(Debug)]
 pub struct Present<T> {
@@ -200,6 +209,14 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn workers(&self) -> Result<Vec<WorkerPresence>, Error> {
+        Ok(self.workers_shown().await?.into_iter().map(|shown| shown.value).collect())
+    }
+
+    /// Every worker that is present, with when it was last heard of.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn workers_shown(&self) -> Result<Vec<Shown<WorkerPresence>>, Error> {
         self.present("worker.>").await
     }
 
@@ -208,17 +225,17 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn coordinators(&self) -> Result<Vec<CoordinatorPresence>, Error> {
-        self.present("coordinator.>").await
+        Ok(self.present("coordinator.>").await?.into_iter().map(|shown| shown.value).collect())
     }
 
-    async fn present<T: Presentable>(&self, filter: &str) -> Result<Vec<T>, Error> {
+    async fn present<T: Presentable>(&self, filter: &str) -> Result<Vec<Shown<T>>, Error> {
         let messages = WORKERS.snapshot(self.link(), filter, Content::Whole).await?;
         // A key that says another name than its value is nobody's.
         Ok(messages
             .iter()
-            .filter_map(|message| Some((WORKERS.key_of(message)?, value::<T>(message).ok()?)))
-            .filter(|(key, found)| *key == found.key())
-            .map(|(_, found)| found)
+            .filter_map(|message| Some((WORKERS.key_of(message)?, message.at, value::<T>(message).ok()?)))
+            .filter(|(key, _, found)| *key == found.key())
+            .map(|(_, at, value)| Shown { value, at })
             .collect())
     }
 }

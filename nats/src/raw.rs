@@ -38,6 +38,7 @@ struct Rare {
     scheduler: Option<String>,
     schedule: Option<String>,
     out: Option<OutHeaders>,
+    bad: Option<BadHeaders>,
     is_removed: bool,
     ttl: Option<Duration>,
 }
@@ -48,6 +49,14 @@ pub(crate) struct OutHeaders {
     pub(crate) stream: String,
     pub(crate) attempt: u32,
     pub(crate) n: u32,
+}
+
+/// Headers of a message in the quarantine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct BadHeaders {
+    pub(crate) subject: String,
+    pub(crate) seq: u64,
+    pub(crate) reason: String,
 }
 
 impl RawMessage {
@@ -76,6 +85,11 @@ impl RawMessage {
         self.rare.as_ref()?.out.as_ref()
     }
 
+    /// What its headers say of it as a message in the quarantine.
+    pub(crate) fn bad(&self) -> Option<&BadHeaders> {
+        self.rare.as_ref()?.bad.as_ref()
+    }
+
     /// Whether it says that a key of a bucket was removed or ran out.
     pub(crate) fn is_removed(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.is_removed)
@@ -100,6 +114,7 @@ impl RawMessage {
             scheduler: headers.value(header::SCHEDULER).map(str::to_owned),
             schedule: headers.value(header::SCHEDULE).map(str::to_owned),
             out: OutHeaders::read(headers),
+            bad: BadHeaders::read(headers),
             is_removed,
             ttl: headers.value(header::TTL).and_then(parse_ttl),
         };
@@ -114,6 +129,15 @@ impl OutHeaders {
         let attempt = headers.value(header::OUT_ATTEMPT)?.parse().ok()?;
         let n = headers.value(header::OUT_CHUNK)?.parse().ok()?;
         Some(Self { stream, attempt, n })
+    }
+}
+
+impl BadHeaders {
+    fn read(headers: &impl Headers) -> Option<Self> {
+        let subject = headers.value(header::BAD_SUBJECT)?.to_owned();
+        let seq = headers.value(header::BAD_SEQ)?.parse().ok()?;
+        let reason = headers.value(header::BAD_REASON).unwrap_or_default().to_owned();
+        Some(Self { subject, seq, reason })
     }
 }
 

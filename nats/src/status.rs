@@ -170,6 +170,7 @@ impl Mesh {
                     started_at: Some(at),
                     ended_at: None,
                     jobs: Vec::new(),
+                    retry_of: submit.retry_of.map(|retry| retry.run),
                     problems: Vec::new(),
                 };
                 queued.push(StatusEntry::new(0, view));

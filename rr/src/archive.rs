@@ -127,6 +127,7 @@ mod tests {
             ended_at: None,
             jobs: Vec::new(),
             problems: Vec::new(),
+            retry_of: None,
         };
         Header { rr: "0".to_owned(), since: Timestamp::from_second(second).unwrap(), view }
     }

@@ -2,8 +2,10 @@
 
 mod connect;
 mod flow;
+mod quarantine;
 mod roles;
 mod runs;
+mod workers;
 
 use std::path::PathBuf;
 
@@ -11,10 +13,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use connect::MeshArgs;
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
+pub(crate) use quarantine::{QuarantineArgs, QuarantineVerb};
 pub(crate) use roles::{
     BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, ViaKind, WireFormat, WorkerArgs,
 };
-pub(crate) use runs::{CancelArgs, LogsArgs, LsArgs, ShowArgs, WatchArgs, WhyArgs};
+pub(crate) use runs::{CancelArgs, LogsArgs, LsArgs, RetryArgs, ShowArgs, WatchArgs, WhyArgs};
+pub(crate) use workers::{WorkerDrainArgs, WorkerForgetArgs, WorkerVerb};
 
 /// Runs job flows over a mesh of workers, on NATS JetStream.
 #[derive(Debug, Parser)]
@@ -116,10 +120,12 @@ pub(crate) enum Verb {
     Show(ShowArgs),
     Logs(LogsArgs),
     Cancel(CancelArgs),
+    Retry(RetryArgs),
     Why(WhyArgs),
     Check(CheckArgs),
     Plan(PlanArgs),
     Hosts(HostsArgs),
+    Quarantine(QuarantineArgs),
     Worker(WorkerArgs),
     Coordinator(CoordinatorArgs),
     Bench(BenchArgs),

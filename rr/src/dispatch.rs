@@ -6,7 +6,7 @@ use std::future::Future;
 use clap::Parser as _;
 use tokio::runtime::Builder;
 
-use crate::cli::{Cli, Verb};
+use crate::cli::{Cli, Verb, WorkerArgs};
 use crate::commands;
 use crate::config::Config;
 use crate::context::Context;
@@ -69,16 +69,19 @@ const fn unread(verb: &Verb) -> Unread {
     match verb {
         Verb::Run(_) | Verb::Up(_) => Unread::GoesOn,
         Verb::Publish(args) if args.wait || args.follow => Unread::GoesOn,
+        Verb::Retry(args) if args.wait || args.follow => Unread::GoesOn,
         Verb::Publish(_)
         | Verb::Watch(_)
         | Verb::Ls(_)
         | Verb::Show(_)
         | Verb::Logs(_)
         | Verb::Cancel(_)
+        | Verb::Retry(_)
         | Verb::Why(_)
         | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
+        | Verb::Quarantine(_)
         | Verb::Worker(_)
         | Verb::Coordinator(_)
         | Verb::Bench(_)
@@ -88,7 +91,7 @@ const fn unread(verb: &Verb) -> Unread {
 
 fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
     let verbosity = match &verb {
-        Verb::Worker(_) | Verb::Coordinator(_) => Verbosity::Role,
+        Verb::Worker(WorkerArgs { verb: None, .. }) | Verb::Coordinator(_) => Verbosity::Role,
         // `rr up` prints a line of its own for each run.
         Verb::Run(_)
         | Verb::Up(_)
@@ -98,10 +101,13 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Show(_)
         | Verb::Logs(_)
         | Verb::Cancel(_)
+        | Verb::Retry(_)
         | Verb::Why(_)
         | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
+        | Verb::Quarantine(_)
+        | Verb::Worker(WorkerArgs { verb: Some(_), .. })
         | Verb::Bench(_)
         | Verb::Guard => Verbosity::User,
     };
@@ -115,10 +121,13 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Show(args) => on_one_thread(commands::show(ctx, &args)),
         Verb::Logs(args) => on_one_thread(commands::logs(ctx, &args)),
         Verb::Cancel(args) => on_one_thread(commands::cancel(ctx, &args)),
+        Verb::Retry(args) => on_one_thread(commands::retry(ctx, &args)),
         Verb::Why(args) => on_one_thread(commands::why(ctx, &args)),
         Verb::Check(args) => commands::check(ctx, &args),
         Verb::Plan(args) => commands::plan(ctx, &args),
+        Verb::Quarantine(args) => on_one_thread(commands::quarantine(ctx, &args)),
         Verb::Hosts(args) => commands::hosts(ctx, args),
+        Verb::Worker(WorkerArgs { verb: Some(verb), .. }) => on_one_thread(commands::workers(ctx, &verb)),
         Verb::Worker(args) => on_threads(commands::worker(ctx, &args)),
         Verb::Coordinator(args) => on_threads(commands::coordinator(ctx, &args)),
         Verb::Bench(args) => commands::bench(ctx, &args),

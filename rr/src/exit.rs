@@ -97,7 +97,7 @@ impl Exit {
             Self::GaveUpWaiting => "gave up waiting; the run goes on",
             Self::PartiallyReverted => "partially reverted, or revert failed",
             Self::BadInput => "bad file, expression, parameter or schedule",
-            Self::Unknown => "file, flow, run or schedule unknown",
+            Self::Unknown => "file, flow, run, worker or schedule unknown",
             Self::Unreachable => "mesh unreachable",
             Self::Bug => "a bug in rr",
             Self::Taken => "name taken",

@@ -44,12 +44,20 @@ pub(crate) fn id_or_drawn(id: Option<&String>) -> Result<RunId, CliError> {
 /// # Errors
 /// The id is taken (73), or the run is not known to be stored: then the error says so, and names the run.
 pub(crate) async fn submit(ctx: &Context, mesh: &Mesh, run: &RunId, checked: &Checked) -> Result<(), CliError> {
+    let (flow, params, by) = (checked.flow.clone(), checked.params.clone(), ctx.who());
+    send(ctx, mesh, run, Submit { flow, params, by, retry_of: None }).await
+}
+
+/// The same for what was put together already.
+///
+/// # Errors
+/// Those of [`submit`].
+pub(crate) async fn send(ctx: &Context, mesh: &Mesh, run: &RunId, submit: Submit) -> Result<(), CliError> {
     // A state without a history is what is left of a run whose history was removed.
     if mesh.status(run).await.map_err(|error| mesh::told(&error))?.is_some() {
         return Err(taken(run));
     }
-    let (flow, params, by) = (checked.flow.clone(), checked.params.clone(), ctx.who());
-    let input = Input::Submit(Box::new(Submit { flow, params, by }));
+    let input = Input::Submit(Box::new(submit));
     let mut maybe_stored = false;
     for left in (0..TRIES).rev() {
         match mesh.submit(run, &ctx.who(), &input, First::New).await {
@@ -105,7 +113,8 @@ fn is_same(stored: &Input, sent: &Input) -> bool {
 }
 
 /// Warns of what will keep the run waiting: nobody to decide, nobody to serve a target.
-pub(crate) async fn warn_of_absent(ctx: &Context, mesh: &Mesh, plan: &Plan) {
+/// Tasks that do not run are passed over.
+pub(crate) async fn warn_of_absent(ctx: &Context, mesh: &Mesh, plan: &Plan, runs: impl Fn(u32) -> bool) {
     let printer = ctx.printer;
     match mesh.coordinators().await {
         Ok(coordinators) if coordinators.is_empty() => {
@@ -117,7 +126,7 @@ pub(crate) async fn warn_of_absent(ctx: &Context, mesh: &Mesh, plan: &Plan) {
     match mesh.workers().await {
         Ok(workers) => {
             let expiry = ctx.config.coordinator.policy.offer_expiry;
-            for warning in unserved(plan, &workers, &expiry.to_string()) {
+            for warning in unserved(plan, runs, &workers, &expiry.to_string()) {
                 printer.warn(warning);
             }
         }
@@ -126,18 +135,19 @@ pub(crate) async fn warn_of_absent(ctx: &Context, mesh: &Mesh, plan: &Plan) {
 }
 
 /// What nobody who is present serves, in words.
-fn unserved(plan: &Plan, workers: &[WorkerPresence], expiry: &str) -> Vec<String> {
+fn unserved(plan: &Plan, runs: impl Fn(u32) -> bool, workers: &[WorkerPresence], expiry: &str) -> Vec<String> {
     let mut hosts: Vec<Host> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut queues = BTreeSet::new();
     for job in plan.jobs() {
         match &job.targets {
             Targets::Hosts(set) => {
-                let absent = set.iter().filter(|host| !serves_host(workers, host)).take(UNSERVED_MAX);
+                let of_tasks = (job.first..).zip(set.iter()).filter(|(task, _)| runs(*task)).map(|(_, host)| host);
+                let absent = of_tasks.filter(|host| !serves_host(workers, host)).take(UNSERVED_MAX);
                 hosts.extend(absent.filter(|host| seen.insert(host.clone())));
             }
             Targets::Queue(queue) => {
-                if !serves_queue(workers, queue) {
+                if runs(job.first) && !serves_queue(workers, queue) {
                     queues.insert(queue.clone());
                 }
             }
@@ -201,7 +211,12 @@ mod tests {
     #[test]
     fn a_stored_submit_is_ours_when_all_of_it_is() {
         let submit = |name: &str, by: &str| {
-            Input::Submit(Box::new(Submit { flow: flow(name), params: ParamValues::default(), by: by.to_owned() }))
+            Input::Submit(Box::new(Submit {
+                flow: flow(name),
+                params: ParamValues::default(),
+                by: by.to_owned(),
+                retry_of: None,
+            }))
         };
         let ours = submit("f", "u@m");
         for (stored, is_ours) in [
@@ -241,7 +256,8 @@ mod tests {
                 ],
             ),
         ] {
-            assert_eq!(unserved(&plan, &workers, "60s"), expected);
+            assert_eq!(unserved(&plan, |_| true, &workers, "60s"), expected);
+            assert!(unserved(&plan, |_| false, &workers, "60s").is_empty());
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     name::{InstanceId, Name},
     ranges::Ranges,
     report::{Ended, Outcome},
+    retry::Carried,
 };
 
 /// Inputs that one decision answers at most; what follows goes into the next (design §2).
@@ -66,6 +67,9 @@ pub enum Event {
         /// What the labels of its jobs stood for at that moment.
         #[serde(default, skip_serializing_if = "FoundTargets::is_empty")]
         found: FoundTargets,
+        /// What was taken over from the run that this one retries.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_of: Option<Box<Carried>>,
     },
     /// The flow is wrong; nothing will run. Ends the run.
     Rejected {

@@ -8,6 +8,7 @@ use crate::{
     name::{InstanceId, WorkerName},
     ranges::Ranges,
     report::{Claim, Report},
+    retry::RetryOf,
 };
 
 /// Anything that can advance an entity. Which variant a subject may carry is fixed by [`Source::allows`].
@@ -42,6 +43,9 @@ pub struct Submit {
     pub params: ParamValues,
     /// Who asked, for people.
     pub by: String,
+    /// The run that this one retries, with its flow and parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<RetryOf>,
 }
 
 /// Stop a run.

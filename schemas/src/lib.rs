@@ -1,8 +1,8 @@
 //! What crosses a process or a disk: flow, inputs, decisions, offers, reports, ids. No I/O, no clock.
 //!
 //! Reading order: [`flow`] (what people write), [`input`] (what can advance a run), [`decision`] (what followed),
-//! [`offer`] and [`report`] (what workers get and say), [`view`] (what people see), [`api`] (what
-//! any client may ask), [`codec`] (how it is written).
+//! [`offer`] and [`report`] (what workers get and say), [`retry`] (what a run takes over from another), [`view`] (what
+//! people see), [`api`] (what any client may ask), [`codec`] (how it is written).
 
 pub mod api;
 pub mod codec;
@@ -17,6 +17,7 @@ pub mod presence;
 pub mod quota;
 pub mod ranges;
 pub mod report;
+pub mod retry;
 pub mod span;
 pub mod text;
 pub mod view;

@@ -26,6 +26,9 @@ pub struct RunView {
     pub ended_at: Option<Timestamp>,
     /// Its jobs in the order of the flow.
     pub jobs: Vec<JobView>,
+    /// The run that it retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<RunId>,
     /// Why it was rejected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
@@ -69,6 +72,9 @@ pub struct TaskView {
     pub worker: Option<WorkerName>,
     /// State.
     pub status: TaskStatus,
+    /// Whether it was over before the run began: taken over from the run that this one retries.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub carried: bool,
     /// Its attempts, in order.
     pub attempts: Vec<AttemptView>,
 }
@@ -249,6 +255,7 @@ mod tests {
             started_at: None,
             ended_at: None,
             jobs: (0..10_000).map(job).collect(),
+            retry_of: None,
             problems: Vec::new(),
         };
         let entry = StatusEntry::new(1, view);

@@ -105,7 +105,14 @@ impl History {
             Target::Worker(worker) => (None, None, Some(worker)),
         };
         let (status, _) = self.run.task(task)?;
-        Some(TaskView { host, queue, worker, status, attempts: self.attempts(task).to_vec() })
+        Some(TaskView {
+            host,
+            queue,
+            worker,
+            status,
+            carried: self.run.is_carried(task),
+            attempts: self.attempts(task).to_vec(),
+        })
     }
 
     /// The view of an attempt, made where it is new.

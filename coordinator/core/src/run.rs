@@ -5,6 +5,7 @@
 //! [`effect`] want to know is in the state, so that a folded history and a lived one cannot differ.
 
 mod answer;
+mod carry;
 pub mod decide;
 pub mod effect;
 mod fold;
@@ -43,6 +44,8 @@ pub struct Run {
     stopping: Option<RunStatus>,
     plan: Option<Plan>,
     problems: Vec<String>,
+    /// The run that this one retries.
+    retry_of: Option<RunId>,
     jobs: Vec<JobState>,
     tasks: Vec<TaskState>,
     /// Needs not met yet, per node of the plan's graph.
@@ -82,7 +85,9 @@ struct JobState {
     open: u32,
     /// Tasks that wait for their next attempt.
     delayed: u32,
-    /// Tasks that have been offered at all; the next one is `first + next`.
+    /// Tasks that have been offered at all, or were carried over.
+    begun_tasks: u32,
+    /// Behind the last task that was offered for the first time: those before it have had their turn.
     next: u32,
     /// Batches of first attempts that were handed out.
     begun: u32,
@@ -155,6 +160,7 @@ impl Run {
             stopping: None,
             plan: None,
             problems: Vec::new(),
+            retry_of: None,
             jobs: Vec::new(),
             tasks: Vec::new(),
             unmet: Vec::new(),
@@ -252,6 +258,7 @@ impl Run {
             started_at: self.started_at,
             ended_at: self.ended_at,
             jobs: planned.zip(&self.jobs).map(|(planned, job)| job.view(planned)).collect(),
+            retry_of: self.retry_of.clone(),
             problems: self.problems.clone(),
         }
     }
@@ -282,7 +289,7 @@ impl JobState {
             ok: self.ok,
             failed: self.bad - self.unreachable,
             unreachable: self.unreachable + self.skipped,
-            not_started: if self.status.is_final() { planned.n - self.next } else { 0 },
+            not_started: if self.status.is_final() { planned.n - self.begun_tasks } else { 0 },
             tasks: Vec::new(),
         }
     }

@@ -27,7 +27,7 @@ pub(super) async fn publish(shell: &Shell, request: &ApiRequest, deadline: Insta
     let flow = object::read(flow.get()).map_err(bad_flow)?;
     Plan::new(&flow, &params).map_err(bad_flow)?;
     let run = id.unwrap_or_else(|| RunId::random(&mut fastrand::Rng::new()));
-    let submit = Submit { flow, params, by: by.as_str().to_owned() };
+    let submit = Submit { flow, params, by: by.as_str().to_owned(), retry_of: None };
     let status = store(&shell.mesh, &run, &by, submit, deadline).await?;
     Ok(Published { run, status })
 }

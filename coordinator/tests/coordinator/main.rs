@@ -2,6 +2,7 @@
 
 mod forget;
 mod life;
+mod retries;
 mod support;
 mod takeover;
 mod time;

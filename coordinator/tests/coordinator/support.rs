@@ -116,8 +116,13 @@ impl World {
     }
 
     pub(crate) async fn submit(&self, run: &str, flow: &str) -> RunId {
+        self.asks(run, &submit(flow)).await
+    }
+
+    /// The first thing that is asked of a run.
+    pub(crate) async fn asks(&self, run: &str, input: &Input) -> RunId {
         let run: RunId = run.parse().unwrap();
-        self.mesh.submit(&run, "test", &submit(flow), First::New).await.unwrap();
+        self.mesh.submit(&run, "test", input, First::New).await.unwrap();
         run
     }
 
@@ -202,6 +207,7 @@ pub(crate) fn submit(flow: &str) -> Input {
         flow,
         params: rr_schemas::flow::params::ParamValues::default(),
         by: "test".to_owned(),
+        retry_of: None,
     }))
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct SetArgs {
     pub(crate) set: Vec<(Name, String)>,
 }
 
-fn parse_span(text: &str) -> Result<Span, SpanError> {
+pub(super) fn parse_span(text: &str) -> Result<Span, SpanError> {
     text.parse()
 }
 

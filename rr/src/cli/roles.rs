@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 
+use super::workers::WorkerVerb;
+
 /// Arguments of `rr up`.
 #[derive(Args, Clone, Debug)]
 #[command(
@@ -25,6 +27,7 @@ pub(crate) struct UpArgs {
 /// Arguments of `rr worker`.
 #[derive(Args, Clone, Debug, Default)]
 #[command(
+    args_conflicts_with_subcommands = true,
     about = "Run attempts for a mesh",
     long_about = "Runs attempts for a mesh until it is told to stop.\n\n\
         Each attempt starts in a fresh directory with a clean environment. TERM or Ctrl-C drains: nothing new starts, \
@@ -32,13 +35,18 @@ pub(crate) struct UpArgs {
         restart reports it and starts nothing twice.\n\n\
         With --via ssh commands run on the hosts themselves, which need an ssh server and no worker: in the directory \
         and with the environment that ssh gives. Names, users, keys and the checking of host keys are as in ssh's own \
-        configuration; ssh is never let ask.",
+        configuration; ssh is never let ask.\n\n\
+        With ls, drain or forget it runs nothing, and looks after the workers that the mesh knows.",
     after_long_help = "Examples:\n  rr worker --server nats://mesh:4222 --hosts db7\n  \
         rr worker --queues build:build:default --capacity 4 --label zone=a\n  \
         rr worker --hosts 'db[1-10]' --via ssh --ssh-option User=deploy --capacity 10\n  \
-        rr worker --context prod --hosts db7 --print-unit > /etc/systemd/system/rr-worker.service"
+        rr worker --context prod --hosts db7 --print-unit > /etc/systemd/system/rr-worker.service\n  \
+        rr worker ls\n  rr worker drain db7 --wait"
 )]
 pub(crate) struct WorkerArgs {
+    /// What to do with the workers of the mesh, instead of being one.
+    #[command(subcommand)]
+    pub(crate) verb: Option<WorkerVerb>,
     /// Name of the worker; by default the name of this machine
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,

@@ -1,7 +1,9 @@
 //! Verbs that look at runs or stop them.
 
-use clap::{Args, ValueEnum};
-use rr_schemas::decision::RunStatus;
+use clap::{ArgGroup, Args, ValueEnum};
+use rr_schemas::{decision::RunStatus, span::Span};
+
+use super::flow::parse_span;
 
 /// Arguments of `rr watch`.
 #[derive(Args, Clone, Debug)]
@@ -143,4 +145,49 @@ pub(crate) struct WhyArgs {
     /// Run, by its id or a unique beginning of it
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
+}
+
+/// Arguments of `rr retry`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    group = ArgGroup::new("again").multiple(true).required(true),
+    group = ArgGroup::new("waiting").multiple(true),
+    about = "Run again what failed, keep what succeeded",
+    long_about = "Starts a new run of the same flow, with the same parameters and targets, that takes over what an earlier \
+        run has reached.\n\n\
+        With --failed, tasks that did not succeed run again where their job did not succeed either; tasks that never \
+        started and jobs that were skipped have their turn too, because the run could not succeed without them. In a \
+        job that succeeded nothing runs again, also where some of its tasks failed. With --not-started alone only what \
+        never started runs, and failed tasks count as failed.\n\n\
+        What is carried over and what runs is printed first. The mesh reads it from the history of the earlier run, \
+        which must be over and must still be kept.",
+    after_long_help = "Examples:\n  rr retry 4f7k --failed --dry-run\n  rr retry 4f7k --failed --follow\n  \
+        rr retry 4f7k --not-started --id rollout-2 --wait --timeout 10m"
+)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that somebody types")]
+pub(crate) struct RetryArgs {
+    /// Run, by its id or a unique beginning of it
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// Run again what failed, and what then has its turn
+    #[arg(long, group = "again")]
+    pub(crate) failed: bool,
+    /// Run what never started; with --failed it does anyway
+    #[arg(long, group = "again")]
+    pub(crate) not_started: bool,
+    /// Print what would run, start nothing
+    #[arg(long, conflicts_with = "waiting")]
+    pub(crate) dry_run: bool,
+    /// Id of the new run instead of a drawn one
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// Wait for the end of the run, quietly
+    #[arg(long, group = "waiting")]
+    pub(crate) wait: bool,
+    /// Show progress until the end of the run
+    #[arg(long, group = "waiting")]
+    pub(crate) follow: bool,
+    /// Give up waiting after this time (exit code 6); the run goes on
+    #[arg(long, value_name = "SPAN", value_parser = parse_span, requires = "waiting")]
+    pub(crate) timeout: Option<Span>,
 }

@@ -1,7 +1,7 @@
 //! `rr publish`: stores a run in a mesh.
 
 use rr_nats::Mesh;
-use rr_schemas::{id::RunId, view::RunView};
+use rr_schemas::{id::RunId, span::Span, view::RunView};
 use serde::Serialize;
 use tokio::time::sleep;
 
@@ -24,6 +24,15 @@ struct Published<'a> {
     flow: &'a str,
 }
 
+/// How a run is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    /// Whether its progress is shown.
+    pub(crate) follow: bool,
+    /// When waiting ends anyway.
+    pub(crate) timeout: Option<Span>,
+}
+
 /// Stores a run, and waits for it if asked to.
 pub(crate) async fn publish(ctx: &Context, args: &PublishArgs) -> Result<Exit, CliError> {
     let checked = flowfile::checked(ctx.printer, &args.flow, &args.set)?;
@@ -34,30 +43,35 @@ pub(crate) async fn publish(ctx: &Context, args: &PublishArgs) -> Result<Exit, C
     submit::submit(ctx, &mesh, &run, &checked).await?;
     if args.wait || args.follow {
         ctx.printer.note(format_args!("published run {run}"));
-        submit::warn_of_absent(ctx, &mesh, &checked.plan).await;
-        return wait(ctx, args, &mesh, &run, signals).await;
+        submit::warn_of_absent(ctx, &mesh, &checked.plan, |_| true).await;
+        let waiting = Waiting { follow: args.follow, timeout: args.timeout };
+        return wait(ctx, &waiting, &mesh, &run, signals).await;
     }
     if ctx.printer.is_json() {
         ctx.printer.json_line(&Published { run: &run, flow: checked.flow.name.as_str() })?;
     } else {
         ctx.printer.line(&run)?;
     }
-    submit::warn_of_absent(ctx, &mesh, &checked.plan).await;
+    submit::warn_of_absent(ctx, &mesh, &checked.plan, |_| true).await;
     mesh.drain().await;
     Ok(Exit::Succeeded)
 }
 
-async fn wait(
+/// Waits for the end of a run.
+///
+/// # Errors
+/// The log cannot be read, or stdout is closed.
+pub(crate) async fn wait(
     ctx: &Context,
-    args: &PublishArgs,
+    waiting: &Waiting,
     mesh: &Mesh,
     run: &RunId,
     mut signals: Signals,
 ) -> Result<Exit, CliError> {
-    let show = if args.follow { Show::best(ctx) } else { Show::Quiet };
+    let show = if waiting.follow { Show::best(ctx) } else { Show::Quiet };
     let mut follower = Follower::new(mesh, run, ctx.printer, show);
     let deadline = async {
-        match args.timeout {
+        match waiting.timeout {
             Some(timeout) => sleep(timeout.as_duration()).await,
             None => std::future::pending().await,
         }

@@ -56,7 +56,7 @@ async fn on_mesh(
 ) -> Result<Exit, CliError> {
     let mesh = place.connect("run").await?;
     submit::submit(ctx, &mesh, run, checked).await?;
-    submit::warn_of_absent(ctx, &mesh, &checked.plan).await;
+    submit::warn_of_absent(ctx, &mesh, &checked.plan, |_| true).await;
     let mut follower = follower(ctx, args, &mesh, run);
     let mut cancel = Cancelling::new(ctx, &mesh, run);
     loop {
@@ -178,6 +178,7 @@ fn enter(archive: &Archive, occupied: &Occupied, run: &RunId, checked: &Checked)
         ended_at: None,
         jobs: Vec::new(),
         problems: Vec::new(),
+        retry_of: None,
     };
     archive::keep(occupied.dir(), &header(checked, view))?;
     archive.prune(KEPT_MAX);

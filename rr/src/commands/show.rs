@@ -60,6 +60,9 @@ fn heading(view: &RunView) -> Vec<Line> {
         Line::new().plain(format!("flow     {flow}")),
         Line::new().plain("status   ").styled(run_style(view.status), view.status.word()),
     ];
+    if let Some(old) = &view.retry_of {
+        lines.push(Line::new().plain(format!("retry of {old}")));
+    }
     for (label, at) in [("started", view.started_at), ("ended", view.ended_at)] {
         if let Some(at) = at {
             lines.push(Line::new().plain(format!("{label:<8} {at:.0}")));

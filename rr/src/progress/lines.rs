@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rr_core::Plan;
 use rr_schemas::{
     decision::{Event, JobStatus, Record},
     input::Holder,
@@ -28,9 +29,13 @@ impl Lines {
     /// What is to be said of a record that the story has just folded in.
     pub(crate) fn tell(&mut self, record: &Record, story: &Story) -> Option<Line> {
         match &record.event {
-            Event::Submitted { .. } => {
+            Event::Submitted { retry_of, .. } => {
                 let flow = story.plan().map_or("?", |plan| plan.flow().as_str());
-                Some(Line::new().plain(format!("run {} of {flow} started", story.history().run().id())))
+                let retry = retry_of.as_ref().map_or_else(String::new, |carried| {
+                    let all = story.plan().map_or(0, Plan::n_tasks);
+                    format!(", a retry of {}: {} of {all} tasks carried over", carried.run, carried.n_tasks())
+                });
+                Some(Line::new().plain(format!("run {} of {flow} started{retry}", story.history().run().id())))
             }
             Event::Rejected { problems } => {
                 let first = problems.first().map(ToString::to_string).unwrap_or_default();

@@ -10,6 +10,7 @@ use rr_schemas::{
     id::RunId,
     offer::Target,
     report::{Outcome, Output},
+    retry::Carried,
     view::{JobView, RunView},
 };
 
@@ -109,8 +110,11 @@ impl Story {
         if let Event::CancelRequested { by, reason } = &record.event {
             self.cancelled.get_or_insert_with(|| (by.clone(), reason.clone()));
         }
-        if let Event::Submitted { .. } = &record.event {
+        if let Event::Submitted { retry_of, .. } = &record.event {
             self.jobs = vec![JobStory::default(); self.plan().map_or(0, |plan| plan.jobs().len())];
+            if let Some(carried) = retry_of {
+                self.carry(carried);
+            }
         }
         match &record.event {
             Event::Offered { job, tasks, attempt, offer } => {
@@ -153,6 +157,22 @@ impl Story {
             | Event::PutAside { .. } => {}
         }
         Ok(())
+    }
+
+    /// Counts what was over before the run began.
+    fn carry(&mut self, carried: &Carried) {
+        for (outcome, tasks) in &carried.tasks {
+            for task in tasks.iter() {
+                let Some(story) = self.job_of_mut(task) else { continue };
+                story.offered += 1;
+                if *outcome == Outcome::Ok {
+                    story.ok += 1;
+                } else {
+                    let words = format!("{}, carried over", outcome.word());
+                    story.trouble.insert(task, Trouble { attempt: 0, outcome: *outcome, words });
+                }
+            }
+        }
     }
 
     /// The fold.

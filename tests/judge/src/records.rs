@@ -24,17 +24,22 @@ pub fn judge(run: &RunId, log: &[Record], policy: &Policy) -> Vec<Violation> {
     let mut findings = Findings::default();
     let is_aside = |record: &&Record| matches!(record.event, Event::PutAside { .. });
     let log = log.get(log.iter().take_while(is_aside).count()..).unwrap_or_default();
-    let plan = match log.first().map(|record| &record.event) {
-        Some(Event::Submitted { flow, params, found, .. }) => Plan::of_accepted(flow, params, found).ok(),
+    let (plan, carried) = match log.first().map(|record| &record.event) {
+        Some(Event::Submitted { flow, params, found, retry_of, .. }) => {
+            (Plan::of_accepted(flow, params, found).ok(), retry_of.as_deref())
+        }
         Some(Event::Rejected { .. }) => return rejected(log),
-        Some(_) | None => None,
+        Some(_) | None => (None, None),
     };
     let Some(plan) = plan else {
         findings.demand(false, Rule::Chain, 0, || "the history does not begin with a run that can be planned".into());
         return findings.0;
     };
-    let mut judge =
-        Judge { plan: &plan, policy, tasks: BTreeMap::new(), ended_jobs: BTreeMap::new(), stopped: false, findings };
+    // What was taken over is over, and must never be handed out.
+    let tasks = carried.into_iter().flat_map(|carried| &carried.tasks);
+    let tasks = tasks.flat_map(|(outcome, tasks)| tasks.iter().map(|task| (task, Task::carried(*outcome))));
+    let tasks = tasks.collect();
+    let mut judge = Judge { plan: &plan, policy, tasks, ended_jobs: BTreeMap::new(), stopped: false, findings };
     for record in log.iter().skip(1) {
         judge.check(record);
     }
@@ -138,8 +143,15 @@ impl<'p> Judge<'p> {
 
     /// Tasks that are open or between attempts never outnumber the window; waves do not overlap.
     fn check_window(&mut self, at: u64, planned: &PlannedJob) {
-        let busy: Vec<u32> =
-            self.of(planned).filter(|(_, task)| task.is_busy()).map(|(number, _)| *number - planned.first).collect();
+        // Waves are made of what runs; what was taken over has no place in them.
+        let mut n_carried = 0;
+        let mut busy: Vec<u32> = Vec::new();
+        for (number, task) in self.of(planned) {
+            n_carried += u32::from(task.is_carried());
+            if task.is_busy() {
+                busy.push(*number - planned.first - n_carried);
+            }
+        }
         let waves: BTreeMap<u32, u32> = busy.iter().map(|offset| wave(planned, *offset)).collect();
         let is_in_waves = planned.job.waves || matches!(planned.job.parallelism, Parallelism::Waves(_));
         let sizes = waves.values().copied();

@@ -13,6 +13,7 @@ use rr_schemas::{
     id::RunId,
     input::{Cancel, Input, Source, Submit},
     report::{Ended, Outcome, Output, Report, What},
+    retry::Carried,
 };
 
 const FLOW: &str = r#"{"name": "f", "slots": [
@@ -31,7 +32,12 @@ fn clean() -> Story {
     let mut run = Run::new(id(), Policy::default());
     let mut now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let mut story = Story { decisions: Vec::new(), inputs: Vec::new() };
-    let submit = Submit { flow: serde_json::from_str(FLOW).unwrap(), params: ParamValues::default(), by: "t".into() };
+    let submit = Submit {
+        flow: serde_json::from_str(FLOW).unwrap(),
+        params: ParamValues::default(),
+        by: "t".into(),
+        retry_of: None,
+    };
     let mut said = vec![(Source::Api, Input::Submit(Box::new(submit)))];
     let mut seq = 0;
     while !said.is_empty() {
@@ -158,13 +164,24 @@ fn a_clean_history_passes() {
 type Breaker = fn(&mut Story);
 
 /// Ways of breaking decisions, slots and thresholds.
-const STRUCTURE: [(&str, Rule, Breaker); 11] = [
+const STRUCTURE: [(&str, Rule, Breaker); 12] = [
     ("a decision is gone", Rule::Chain, |s| drop(s.decisions.remove(1))),
     ("a decision was changed later", Rule::Chain, |s| s.decisions[1].hash = "other".into()),
     ("the cursor goes back", Rule::Chain, |s| s.decisions[2].decision.upto = 1),
     ("the run begins twice", Rule::Chain, |s| {
         let first = s.decisions[0].decision.events[0].event.clone();
         add(s, is_job_end, |_| first);
+    }),
+    ("what was taken over runs again", Rule::Count, |s| {
+        change(
+            s,
+            |event| matches!(event, Event::Submitted { .. }),
+            |record| {
+                let Event::Submitted { retry_of, .. } = &mut record.event else { return };
+                let tasks = [(Outcome::Ok, (0..=0).into())].into();
+                *retry_of = Some(Box::new(Carried { run: "r0".parse().unwrap(), tasks }));
+            },
+        );
     }),
     ("an attempt ends twice", Rule::DecidedOnce, |s| {
         add(s, is_end_of(0, 1), |record| record.event.clone());

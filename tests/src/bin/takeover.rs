@@ -93,7 +93,12 @@ async fn main() {
 async fn load(mesh: Mesh) {
     let flow: Flow = serde_json::from_str(r#"{"name":"probe","jobs":[{"name":"a","run":["true"],"queue":"nobody"}]}"#)
         .expect("a flow");
-    let submit = Input::Submit(Box::new(Submit { flow, params: ParamValues::default(), by: "takeover".to_owned() }));
+    let submit = Input::Submit(Box::new(Submit {
+        flow,
+        params: ParamValues::default(),
+        by: "takeover".to_owned(),
+        retry_of: None,
+    }));
     let mut rng = fastrand::Rng::new();
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);

@@ -19,6 +19,7 @@ use rr_schemas::{
     offer::{Command, Offer, Target},
     presence::{Control, CoordinatorPresence, Hosts, Join, JoinAnswer, Serves, WorkerPresence},
     report::{Claim, Ended, Outcome, Output, Report, What},
+    retry::{Again, Carried, RetryOf},
     view::StatusEntry,
 };
 use rr_tests::program;
@@ -79,7 +80,7 @@ fn ended() -> Ended {
 
 fn submit() -> Submit {
     let params = serde_json::from_str(r#"{"version": "1.5"}"#).unwrap();
-    Submit { flow: serde_json::from_str(FLOW).unwrap(), params, by: "ada".into() }
+    Submit { flow: serde_json::from_str(FLOW).unwrap(), params, by: "ada".into(), retry_of: None }
 }
 
 fn report(what: What) -> Input {
@@ -87,8 +88,9 @@ fn report(what: What) -> Input {
 }
 
 /// Name and sender of the golden file of an input. A new variant needs a new sample.
-const fn of_input(input: &Input) -> (&'static str, &'static str) {
+fn of_input(input: &Input) -> (&'static str, &'static str) {
     match input {
+        Input::Submit(submit) if submit.retry_of.is_some() => ("input-submit-retry", "api:ada"),
         Input::Submit(_) => ("input-submit", "api:ada"),
         Input::Cancel(_) => ("input-cancel", "api:ada"),
         Input::Report(Report { what: What::Started { .. }, .. }) => ("input-report-started", "worker:w1"),
@@ -120,6 +122,10 @@ fn every_input_is_written_as_ever() {
     let claim = Claim { task: 3, attempt: 2, worker: "w1".parse().unwrap(), instance: "i1".parse().unwrap() };
     for input in [
         Input::Submit(Box::new(submit())),
+        Input::Submit(Box::new(Submit {
+            retry_of: Some(RetryOf { run: "r0".parse().unwrap(), again: Again::Failed }),
+            ..submit()
+        })),
         Input::Cancel(Cancel { by: "ada".into(), reason: Some("wrong version".into()) }),
         report(What::Started { at: TIME.parse().unwrap() }),
         report(What::Ended(ended())),
@@ -136,6 +142,7 @@ fn every_input_is_written_as_ever() {
 /// Name of the golden file of an event. A new variant needs a new sample.
 const fn of_event(event: &Event) -> &'static str {
     match event {
+        Event::Submitted { retry_of: Some(_), .. } => "event-submitted-retry",
         Event::Submitted { .. } => "event-submitted",
         Event::Rejected { .. } => "event-rejected",
         Event::Offered { .. } => "event-offered",
@@ -156,10 +163,25 @@ const fn of_event(event: &Event) -> &'static str {
 
 #[test]
 fn every_event_is_written_as_ever() {
-    let Submit { flow, params, by } = submit();
+    let Submit { flow, params, by, .. } = submit();
+    let tasks = [(Outcome::Ok, (0..=3).into()), (Outcome::Failed, (5..=5).into())].into();
+    let carried = Carried { run: "r0".parse().unwrap(), tasks };
     let problem = Problem::new("/jobs/0/name", "duplicate job name \"a\"").with_also("/jobs/1/name");
     let events = [
-        Event::Submitted { flow: Box::new(flow), params, by, found: FoundTargets::new() },
+        Event::Submitted {
+            flow: Box::new(flow.clone()),
+            params: params.clone(),
+            by: by.clone(),
+            found: FoundTargets::new(),
+            retry_of: None,
+        },
+        Event::Submitted {
+            flow: Box::new(flow),
+            params,
+            by,
+            found: FoundTargets::new(),
+            retry_of: Some(Box::new(carried)),
+        },
         Event::Rejected { problems: vec![problem.with_help(Some("rename one".into()))] },
         Event::Offered { job: "pkg".parse().unwrap(), tasks: (0..=9).into(), attempt: 1, offer: 1 },
         Event::Started { task: 3, attempt: 2, by: holder() },

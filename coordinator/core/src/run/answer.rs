@@ -10,7 +10,7 @@ use rr_schemas::{
 };
 
 use super::{
-    HolderId, Phase, Run, TaskState, WITHDRAWN_BY,
+    HolderId, Phase, Run, TaskState, WITHDRAWN_BY, carry,
     decide::{Around, Draft, Heard},
     fold::later,
     retry::{jittered, next_attempt},
@@ -51,15 +51,17 @@ impl Run {
         let around = around.unwrap_or(&nothing);
         let planned = if around.problems.is_empty() {
             Plan::with_found(&submit.flow, &submit.params, &around.found)
+                .and_then(|plan| carry::checked(submit.retry_of.as_ref(), around.carried.as_deref(), &plan))
         } else {
             Err(around.problems.clone())
         };
         let event = match planned {
-            Ok(_) => Event::Submitted {
+            Ok(carried) => Event::Submitted {
                 flow: Box::new(submit.flow.clone()),
                 params: submit.params.clone(),
                 by: submit.by.clone(),
                 found: around.found.clone(),
+                retry_of: carried.cloned().map(Box::new),
             },
             Err(problems) => Event::Rejected { problems },
         };

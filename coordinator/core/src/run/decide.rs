@@ -11,12 +11,17 @@ use rr_schemas::{
     input::{Input, Source},
     name::Name,
     ranges::Ranges,
+    retry::Carried,
 };
 
 use super::{Due, Phase, Run};
 
 /// Jobs of a flow whose first offers go into the decision that carries the flow; their events are about 100 bytes each.
 const JOBS_BESIDE_FLOW_MAX: usize = 256;
+
+/// Ranges of tasks that the offers of one decision take to say, each up to 14 bytes: what is carried over from an
+/// earlier run may leave every second task.
+pub(super) const RANGES_MAX: usize = 4_096;
 
 /// An input as the stream has it, from a source that may say such things.
 #[derive(Clone, Debug)]
@@ -46,6 +51,8 @@ impl Heard {
 pub struct Around {
     /// What the labels of its jobs stand for.
     pub found: FoundTargets,
+    /// What it takes over, where it retries another run.
+    pub carried: Option<Box<Carried>>,
     /// What speaks against starting it.
     pub problems: Vec<Problem>,
 }
@@ -66,11 +73,13 @@ pub(super) struct Draft {
     pub(super) decided: Decided,
     pub(super) cause: u64,
     pub(super) at: Timestamp,
+    /// Ranges of tasks in its offers.
+    ranges: usize,
 }
 
 impl Draft {
     fn is_full(&self) -> bool {
-        self.decided.records.len() >= EVENTS_MAX
+        self.decided.records.len() >= EVENTS_MAX || self.ranges >= RANGES_MAX
     }
 
     pub(super) fn disbelieve(&mut self, why: &'static str) {
@@ -84,7 +93,7 @@ impl Run {
     /// Without inputs it goes on where a full decision had to stop; see [`Run::more`].
     pub fn decide(&mut self, heard: &[Heard]) -> Decided {
         let (at, cause) = self.last;
-        let mut draft = Draft { decided: Decided::default(), cause, at };
+        let mut draft = Draft { decided: Decided::default(), cause, at, ranges: 0 };
         for heard in heard.iter().take(INPUTS_MAX) {
             // What one input says of many tasks is limited by whoever asks it; see `look`.
             if draft.decided.records.len() >= EVENTS_MAX / 2 {
@@ -121,9 +130,11 @@ impl Run {
             return;
         }
         // A big flow nearly fills a message by itself; what follows from it goes into the next decision.
-        let submits = matches!(draft.decided.records.last(), Some(Record { event: Event::Submitted { .. }, .. }));
-        if submits && self.jobs.len() > JOBS_BESIDE_FLOW_MAX {
-            return;
+        if let Some(Record { event: Event::Submitted { retry_of, .. }, .. }) = draft.decided.records.last() {
+            let n_ranges = retry_of.as_ref().map_or(0, |carried| carried.n_ranges());
+            if self.jobs.len() > JOBS_BESIDE_FLOW_MAX || n_ranges > JOBS_BESIDE_FLOW_MAX {
+                return;
+            }
         }
         if self.stopping.is_none() && self.run_deadline().is_some_and(|deadline| deadline <= draft.at) {
             self.emit(draft, Event::DeadlinePassed {});
@@ -184,21 +195,24 @@ impl Run {
         }
         let nothing_new = job.halted || self.stopping.is_some();
         let busy = job.open + job.delayed;
-        let left = planned.n - job.next;
+        let left = planned.n - job.begun_tasks;
         if !nothing_new && left > 0 {
             let room =
                 if planned.is_in_waves() && busy > 0 { 0 } else { planned.window_of(job.begun).saturating_sub(busy) };
             let n = room.min(left);
             if n > 0 {
-                let first = planned.first + job.next;
-                self.offer_tasks(index, Ranges::from(first..=first + n - 1), 1, 1, draft);
-                // Its own offer marked it again; it has nothing more to say.
-                self.dirty.remove(&index);
+                let tasks = self.next_tasks(planned, job, n);
+                let is_all = tasks.len() == u64::from(n);
+                self.offer_tasks(index, tasks, 1, 1, draft);
+                // Its own offer marked it again; mostly it has nothing more to say.
+                if is_all {
+                    self.dirty.remove(&index);
+                }
             }
             return;
         }
         if job.open == 0 && (job.delayed == 0 || nothing_new) {
-            let whole = job.next == planned.n && job.delayed == 0;
+            let whole = left == 0 && job.delayed == 0;
             let status = match job.ok >= job.needed(planned) {
                 true if whole || self.stopping.is_none() => JobStatus::Succeeded,
                 true | false if self.stopping.is_some() => JobStatus::Cancelled,
@@ -211,6 +225,7 @@ impl Run {
 
     pub(super) fn offer_tasks(&mut self, job: usize, tasks: Ranges, attempt: u32, offer: u32, draft: &mut Draft) {
         let Some(job) = self.name_of(job) else { return };
+        draft.ranges += tasks.iter_ranges().len();
         self.emit(draft, Event::Offered { job, tasks, attempt, offer });
     }
 

@@ -53,7 +53,12 @@ impl Run {
     pub fn apply(&mut self, record: &Record) -> Result<(), IllegalEvent> {
         let at = record.at;
         match &record.event {
-            Event::Submitted { flow, params, found, .. } => self.fold_submitted(at, flow, params, found)?,
+            Event::Submitted { flow, params, found, retry_of, .. } => {
+                self.fold_submitted(at, flow, params, found)?;
+                if let Some(carried) = retry_of {
+                    self.fold_carried(carried)?;
+                }
+            }
             Event::Rejected { problems } => {
                 self.started_at = Some(at);
                 self.problems = problems.iter().map(|problem| problem.message.clone()).collect();
@@ -114,6 +119,7 @@ impl Run {
         offer: u32,
     ) -> Result<(), IllegalEvent> {
         let index = self.index_of_open(name)?;
+        let first = self.job(index).map_or(0, |(planned, _)| planned.first);
         let deadline = later(at, self.policy.offer_expiry);
         let mut is_batch = false;
         for task in tasks.iter() {
@@ -124,7 +130,8 @@ impl Run {
             };
             match state.phase {
                 Phase::Waiting if attempt == 1 => {
-                    job.next += 1;
+                    job.begun_tasks += 1;
+                    job.next = job.next.max(task + 1 - first);
                     job.open += 1;
                     is_batch = true;
                 }
@@ -222,24 +229,37 @@ impl Run {
             None => Phase::Over { outcome: end.outcome, by },
         };
         self.set_task(task, state);
-        let on_unreachable = self.job(index).and_then(|(planned, _)| planned.job.on_unreachable);
-        let is_skipped = end.outcome == Outcome::Unreachable && on_unreachable == Some(OnUnreachable::Skip);
         let Some(job) = self.jobs.get_mut(index) else {
             return Err(IllegalEvent::NoSuchTask(task));
         };
         job.open -= 1;
-        match (again, end.outcome) {
-            (Some(_), _) => job.delayed += 1,
-            (None, Outcome::Ok) => job.ok += 1,
-            (None, _) if is_skipped => job.skipped += 1,
-            (None, outcome) => {
-                job.bad += 1;
-                job.unreachable += u32::from(outcome == Outcome::Unreachable);
-            }
+        match again {
+            Some(_) => job.delayed += 1,
+            None => self.count_over(index, end.outcome),
         }
         self.dirty.insert(index);
         self.halt_if_hopeless(index);
         Ok(())
+    }
+
+    /// Counts a task of the job that is over for good.
+    pub(super) fn count_over(&mut self, index: usize, outcome: Outcome) {
+        let on_unreachable = self.job(index).and_then(|(planned, _)| planned.job.on_unreachable);
+        let is_skipped = outcome == Outcome::Unreachable && on_unreachable == Some(OnUnreachable::Skip);
+        let Some(job) = self.jobs.get_mut(index) else { return };
+        match outcome {
+            Outcome::Ok => job.ok += 1,
+            Outcome::Unreachable if is_skipped => job.skipped += 1,
+            Outcome::Failed
+            | Outcome::Timeout
+            | Outcome::Lost
+            | Outcome::Unreachable
+            | Outcome::Refused
+            | Outcome::Cancelled => {
+                job.bad += 1;
+                job.unreachable += u32::from(outcome == Outcome::Unreachable);
+            }
+        }
     }
 
     fn fold_held(&mut self, task: u32, attempt: u32) -> Result<(), IllegalEvent> {
@@ -375,7 +395,7 @@ impl Run {
     }
 
     /// Once, when `success` has just become impossible: waits for attempts that will not come are called off.
-    fn halt_if_hopeless(&mut self, index: usize) {
+    pub(super) fn halt_if_hopeless(&mut self, index: usize) {
         let Some((planned, job)) = self.job(index) else {
             return;
         };
@@ -407,7 +427,7 @@ impl Run {
     }
 
     /// Puts a task into a state and keeps the set of deadlines in step with it.
-    fn set_task(&mut self, task: u32, state: TaskState) {
+    pub(super) fn set_task(&mut self, task: u32, state: TaskState) {
         let Some(slot) = self.tasks.get_mut(task as usize) else {
             return;
         };
@@ -420,11 +440,11 @@ impl Run {
         }
     }
 
-    fn state_of(&self, task: u32) -> Result<&TaskState, IllegalEvent> {
+    pub(super) fn state_of(&self, task: u32) -> Result<&TaskState, IllegalEvent> {
         self.tasks.get(task as usize).ok_or(IllegalEvent::NoSuchTask(task))
     }
 
-    fn job_index_of(&self, task: u32) -> Result<usize, IllegalEvent> {
+    pub(super) fn job_index_of(&self, task: u32) -> Result<usize, IllegalEvent> {
         self.plan.as_ref().and_then(|plan| plan.job_of(task)).ok_or(IllegalEvent::NoSuchTask(task))
     }
 

@@ -129,7 +129,7 @@ impl Run {
                 Kind::Person => Wait::Person { job: name(), tasks },
             })
         }));
-        let left = planned.n - job.next;
+        let left = planned.n - job.begun_tasks;
         if left > 0 && !job.halted && self.stopping.is_none() {
             waits.push(Wait::Window { job: name(), n: left, window: planned.window });
         }

@@ -11,6 +11,7 @@
 
 mod flows;
 mod open;
+mod retries;
 mod rules;
 mod stage;
 mod tables;

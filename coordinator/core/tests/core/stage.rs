@@ -21,9 +21,15 @@ impl Stage {
     pub(crate) fn new(flow: &Flow) -> Self {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
         let mut stage = Self { run: Run::new("r".parse().unwrap(), Policy::default()), log: vec![], seq: 0, now };
-        let submit = Submit { flow: flow.clone(), params: ParamValues::default(), by: "t".into() };
+        let submit = Submit { flow: flow.clone(), params: ParamValues::default(), by: "t".into(), retry_of: None };
         stage.hear(Source::Api, Input::Submit(Box::new(submit)));
         stage
+    }
+
+    /// Goes on with a run that has begun.
+    pub(crate) fn of(run: Run, log: Vec<Record>) -> Self {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        Self { run, log, seq: 1, now }
     }
 
     pub(crate) fn hear(&mut self, source: Source, input: Input) -> Vec<Record> {

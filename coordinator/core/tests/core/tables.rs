@@ -246,7 +246,7 @@ fn ten_thousand_jobs_fit_into_decisions_of_limited_size() {
     let jobs: Vec<_> = (0..5_000).map(|index| format!(r#"{{"name":"a{index}","run":["x"]}}"#)).collect();
     let more: Vec<_> = (0..5_000).map(|index| format!(r#"{{"name":"b{index}","run":["x"]}}"#)).collect();
     let text = format!(r#"{{"name":"f","slots":[{{"jobs":[{}]}},{{"jobs":[{}]}}]}}"#, jobs.join(","), more.join(","));
-    let submit = Submit { flow: flow(&text), params: ParamValues::default(), by: "t".into() };
+    let submit = Submit { flow: flow(&text), params: ParamValues::default(), by: "t".into(), retry_of: None };
     let mut run = Run::new("r".parse().unwrap(), Policy::default());
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
     let mut decided = run.decide(&[Heard::new(1, at, Source::Api, Input::Submit(Box::new(submit)))]);
@@ -324,6 +324,7 @@ fn a_run_goes_on_although_its_flow_would_not_be_accepted_any_more() {
         params: ParamValues::default(),
         by: "t".into(),
         found: rr_schemas::flow::select::FoundTargets::new(),
+        retry_of: None,
     };
     run.apply(&Record { cause: 1, at: "2026-01-01T00:00:00Z".parse().unwrap(), event: submitted }).unwrap();
     assert_eq!((run.status(), offers(&run.decide(&[]).records)), (RunStatus::Running, vec![("0-1".into(), 1, 1)]));

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, ToSpan as _};
-use rr_core::{Effect, Heard, History, Look, Policy, Run, run::WITHDRAWN_BY};
+use rr_core::{Effect, Heard, History, Look, Policy, Run, run::WITHDRAWN_BY, run::decide::Around};
 use rr_schemas::{
     decision::Record,
     flow::Flow,
     flow::params::ParamValues,
     input::{Cancel, Found, Holder, Input, Seen, SeenAttempts, Source, Submit},
     report::{Claim, Ended, Outcome, Output, Report, What},
+    retry::{Again, Carried, RetryOf},
 };
 
 use super::flows::Dice;
@@ -69,6 +70,20 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(flow: &Flow, fate: Fate, dice: Dice) -> Self {
+        let submit = Submit { flow: flow.clone(), params: ParamValues::default(), by: "test".into(), retry_of: None };
+        Self::of(submit, None, fate, dice)
+    }
+
+    /// A retry of a run that is over, by what a coordinator has found of it.
+    pub(crate) fn retry(flow: &Flow, old: &Run, again: Again, fate: Fate, dice: Dice) -> Self {
+        let retry_of = Some(RetryOf { run: old.id().clone(), again });
+        let submit = Submit { flow: flow.clone(), params: ParamValues::default(), by: "test".into(), retry_of };
+        let carried = Carried { run: old.id().clone(), tasks: old.carried(again) };
+        let around = Around { carried: Some(Box::new(carried)), ..Around::default() };
+        Self::of(submit, Some(&around), fate, dice)
+    }
+
+    fn of(submit: Submit, around: Option<&Around>, fate: Fate, dice: Dice) -> Self {
         let policy = Policy::default();
         let mut world = Self {
             run: Run::new("r1".parse().unwrap(), policy),
@@ -84,8 +99,10 @@ impl World {
             fate,
             dice,
         };
-        let submit = Submit { flow: flow.clone(), params: ParamValues::default(), by: "test".into() };
         world.say(Source::Api, Input::Submit(Box::new(submit)));
+        for heard in &mut world.inbox {
+            heard.around = around.cloned().map(Box::new);
+        }
         world
     }
 

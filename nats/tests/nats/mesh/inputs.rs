@@ -246,3 +246,36 @@ async fn a_reason_cannot_break_out_of_its_header() {
     assert!(kept.headers.get("Nats-Rollup").is_none());
     assert_eq!(kept.subject.as_str(), "rr.bad.worker.w1");
 }
+
+#[tokio::test]
+async fn what_was_put_aside_is_listed_put_back_and_removed() {
+    let world = world().await;
+    let one = entity("r1");
+    world.mesh.request(&one, "me", &cancel("me")).await.unwrap();
+    let input = take(&mut world.feed(&one).await, 1).await.remove(0);
+    let finder = rr_nats::Finder::Worker(&worker("w1"));
+    for reason in ["first", "second", "third"] {
+        world.mesh.quarantine(finder, &input.raw, reason).await.unwrap();
+    }
+    let (newest, all) = world.mesh.quarantined(2).await.unwrap();
+    let reasons: Vec<&str> = newest.iter().map(|found| found.reason.as_str()).collect();
+    assert_eq!((reasons, all), (vec!["third", "second"], 3));
+    assert!(newest.iter().all(|found| found.payload.is_empty() && found.finder == "worker.w1"));
+    let found = world.mesh.quarantined_one(1).await.unwrap().unwrap();
+    assert_eq!((found.subject.as_str(), found.was), (input.raw.subject.as_str(), input.seq()));
+    assert_eq!(found.payload, input.raw.payload);
+    // What is put back is the same input, said again.
+    let seq = world.mesh.restore(&found).await.unwrap();
+    let again = world.mesh.inputs_after(&one, seq - 1, seq).await.unwrap().remove(0);
+    assert_eq!((again.input, again.source), (input.input.clone(), input.source.clone()));
+    for subject in ["rr.ev.0.r1", "rr.at.0.r1", "rr.in.0.r1.*", "$KV.rr-runs.r1", r"rr.in.0.r\u{1b}.api"] {
+        let forbidden = rr_nats::Quarantined { subject: subject.to_owned(), ..found.clone() };
+        let refused = world.mesh.restore(&forbidden).await;
+        assert!(matches!(refused, Err(rr_nats::RestoreError::Refused(_))), "{subject}");
+    }
+    assert_eq!(world.mesh.drop_quarantined(1).await, Ok(true));
+    assert_eq!(world.mesh.drop_quarantined(1).await, Ok(false));
+    assert_eq!(world.mesh.quarantined_one(1).await, Ok(None));
+    assert_eq!(world.mesh.drop_all_quarantined().await, Ok(2));
+    assert_eq!(world.mesh.quarantined(2).await, Ok((vec![], 0)));
+}

@@ -174,6 +174,7 @@ fn status(id: &str, n: u64, status: RunStatus) -> StatusEntry {
         ended_at: None,
         jobs: Vec::new(),
         problems: Vec::new(),
+        retry_of: None,
     };
     StatusEntry::new(n, view)
 }

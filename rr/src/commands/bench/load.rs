@@ -89,7 +89,7 @@ pub(crate) async fn bare_spawns(n: u32, at_once: u32) -> Result<f64, CliError> {
 }
 
 fn submit(flow: Flow) -> Input {
-    Input::Submit(Box::new(Submit { flow, params: ParamValues::default(), by: "bench".to_owned() }))
+    Input::Submit(Box::new(Submit { flow, params: ParamValues::default(), by: "bench".to_owned(), retry_of: None }))
 }
 
 fn answered(answer: Option<Result<u64, rr_nats::PublishError>>) -> Result<(), CliError> {

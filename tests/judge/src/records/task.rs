@@ -28,6 +28,15 @@ pub(super) struct Task {
 }
 
 impl Task {
+    /// One that was over before its run began.
+    pub(super) fn carried(outcome: Outcome) -> Self {
+        Self { last: Some(outcome), ..Self::default() }
+    }
+
+    pub(super) const fn is_carried(&self) -> bool {
+        self.attempt == 0 && self.last.is_some()
+    }
+
     pub(super) const fn is_open(&self, attempt: u32) -> bool {
         self.open && self.attempt == attempt
     }
