@@ -31,6 +31,7 @@ pub mod service;
 mod shell;
 mod timer;
 mod timers;
+mod token;
 mod trouble;
 mod turn;
 

@@ -56,7 +56,7 @@ pub use partition::{FeedConfig, PartitionFeed};
 pub use presence::{PresenceError, Present};
 pub use pull::{Pinned, PullConfig, PullError, Pulled, Puller};
 pub use raw::RawMessage;
-pub use reports::{ClaimError, StoredClaim};
+pub use reports::{ClaimError, Earlier, StoredClaim};
 pub use roster::PresenceWatch;
 pub use service::{ApiRequest, ApiServer, Endpoint, Monitor};
 pub use status::{Put, StatusWriter};

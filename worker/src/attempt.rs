@@ -133,6 +133,7 @@ mod tests {
             timeout: None,
             grace: None,
             claimed,
+            token: String::new(),
         }
     }
 

@@ -83,7 +83,7 @@ fn submit() -> Submit {
 }
 
 fn report(what: What) -> Input {
-    Input::Report(Report { task: 3, attempt: 2, offer: 1, instance: "i1".parse().unwrap(), what })
+    Input::Report(Report { task: 3, attempt: 2, offer: 1, instance: "i1".parse().unwrap(), what, token: String::new() })
 }
 
 /// Name and sender of the golden file of an input. A new variant needs a new sample.
@@ -116,7 +116,13 @@ fn every_input_is_written_as_ever() {
         found,
         withdrawn: false,
     });
-    let claim = Claim { task: 3, attempt: 2, worker: "w1".parse().unwrap(), instance: "i1".parse().unwrap() };
+    let claim = Claim {
+        task: 3,
+        attempt: 2,
+        worker: "w1".parse().unwrap(),
+        instance: "i1".parse().unwrap(),
+        token: String::new(),
+    };
     for input in [
         Input::Submit(Box::new(submit())),
         Input::Cancel(Cancel { by: "ada".into(), reason: Some("wrong version".into()) }),
@@ -178,7 +184,7 @@ fn every_event_is_written_as_ever() {
         check_sent(
             name,
             "coordinator:c1",
-            Decision { n: 2, by: "c1".parse().unwrap(), upto: 12, prev, events: vec![record] },
+            Decision { n: 2, by: "c1".parse().unwrap(), upto: 12, prev, events: vec![record], secret: String::new() },
         );
     }
 }
@@ -201,6 +207,7 @@ fn offer(target: Target, command: Command) -> Offer {
         timeout: Some("30s".parse().unwrap()),
         grace: Some("5s".parse().unwrap()),
         claimed: true,
+        token: String::new(),
     }
 }
 

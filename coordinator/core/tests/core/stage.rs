@@ -62,7 +62,14 @@ impl Stage {
     }
 
     pub(crate) fn report(&mut self, worker: &str, task: u32, attempt: u32, what: What) -> Vec<Record> {
-        let report = Report { task, attempt, offer: 1, instance: format!("i-{worker}").parse().unwrap(), what };
+        let report = Report {
+            task,
+            attempt,
+            offer: 1,
+            instance: format!("i-{worker}").parse().unwrap(),
+            what,
+            token: String::new(),
+        };
         self.hear(Source::Worker(worker.parse().unwrap()), Input::Report(report))
     }
 
@@ -74,7 +81,7 @@ impl Stage {
     pub(crate) fn claim(&mut self, worker: &str, task: u32, attempt: u32) -> Vec<Record> {
         let name: rr_schemas::name::WorkerName = worker.parse().unwrap();
         let instance = format!("i-{worker}").parse().unwrap();
-        let claim = Claim { task, attempt, worker: name.clone(), instance };
+        let claim = Claim { task, attempt, worker: name.clone(), instance, token: String::new() };
         self.hear(Source::Claim { task, attempt, worker: name }, Input::Claim(claim))
     }
 

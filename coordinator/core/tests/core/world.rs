@@ -142,6 +142,7 @@ impl World {
             offer: execution.offer,
             instance: execution.holder.instance.clone(),
             what: What::Ended(end),
+            token: String::new(),
         });
         let source = Source::Worker(execution.holder.worker.clone());
         self.say(source.clone(), input.clone());
@@ -206,7 +207,8 @@ impl World {
         }
         let forger = self.new_holder();
         self.claims.insert((task, attempt), forger.clone());
-        let claim = Claim { task, attempt, worker: forger.worker.clone(), instance: forger.instance };
+        let claim =
+            Claim { task, attempt, worker: forger.worker.clone(), instance: forger.instance, token: String::new() };
         self.say(Source::Claim { task, attempt, worker: forger.worker }, Input::Claim(claim));
         // It is answered before the attempt is offered.
         self.decide();
@@ -223,7 +225,8 @@ impl World {
                 return;
             }
             self.claims.insert((task, attempt), holder.clone());
-            let claim = Claim { task, attempt, worker: holder.worker.clone(), instance: holder.instance };
+            let claim =
+                Claim { task, attempt, worker: holder.worker.clone(), instance: holder.instance, token: String::new() };
             self.say(Source::Claim { task, attempt, worker: holder.worker }, Input::Claim(claim));
         } else if busy {
             // The server may give the offer out a second time.
@@ -232,8 +235,14 @@ impl World {
             }
             return;
         } else if self.dice.chance(50) {
-            let report =
-                Report { task, attempt, offer, instance: holder.instance, what: What::Started { at: self.now } };
+            let report = Report {
+                task,
+                attempt,
+                offer,
+                instance: holder.instance,
+                what: What::Started { at: self.now },
+                token: String::new(),
+            };
             self.say(Source::Worker(holder.worker), Input::Report(report));
         }
         self.executions.push(execution);
