@@ -2,6 +2,7 @@
 
 mod connect;
 mod flow;
+mod init;
 mod roles;
 mod runs;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use connect::MeshArgs;
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
+pub(crate) use init::InitArgs;
 pub(crate) use roles::{
     BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, ViaKind, WireFormat, WorkerArgs,
 };
@@ -122,6 +124,7 @@ pub(crate) enum Verb {
     Hosts(HostsArgs),
     Worker(WorkerArgs),
     Coordinator(CoordinatorArgs),
+    Init(InitArgs),
     Bench(BenchArgs),
     /// End what a killed rr left behind; rr starts this itself
     #[command(name = "__guard", hide = true)]

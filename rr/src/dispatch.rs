@@ -81,6 +81,7 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Hosts(_)
         | Verb::Worker(_)
         | Verb::Coordinator(_)
+        | Verb::Init(_)
         | Verb::Bench(_)
         | Verb::Guard => Unread::Ends,
     }
@@ -102,6 +103,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
+        | Verb::Init(_)
         | Verb::Bench(_)
         | Verb::Guard => Verbosity::User,
     };
@@ -121,6 +123,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Hosts(args) => commands::hosts(ctx, args),
         Verb::Worker(args) => on_threads(commands::worker(ctx, &args)),
         Verb::Coordinator(args) => on_threads(commands::coordinator(ctx, &args)),
+        Verb::Init(args) => on_one_thread(commands::init(ctx, &args)),
         Verb::Bench(args) => commands::bench(ctx, &args),
         Verb::Guard => on_one_thread(commands::guard()),
     }

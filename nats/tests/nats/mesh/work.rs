@@ -237,7 +237,7 @@ async fn progress_keeps_an_offer_and_silence_gives_it_back() {
 }
 
 fn claim(by: &str, attempt: u32) -> Claim {
-    Claim { task: 3, attempt, worker: worker(by), instance: instance(&format!("i-{by}")) }
+    Claim { task: 3, attempt, worker: worker(by), instance: instance(&format!("i-{by}")), token: String::new() }
 }
 
 #[tokio::test]
