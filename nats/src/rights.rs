@@ -300,3 +300,59 @@ fn login(user: &User, topology: &Topology) -> Value {
     }
     json!({ "nkey": user.key, "permissions": permissions })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_role() -> [Role; 4] {
+        let queues = BTreeSet::from(["QUEUE".parse().unwrap()]);
+        [Role::Worker { queues }, Role::Publisher, Role::Watcher, Role::Coordinator]
+    }
+
+    #[test]
+    fn the_page_on_rights_has_every_subject_of_every_role() {
+        let page = include_str!("../../docs/security.md");
+        for role in every_role() {
+            let Rights { publish, subscribe, .. } = rights(&"NAME".parse().unwrap(), &role, &Topology::default());
+            for subject in publish.iter().chain(&subscribe) {
+                assert!(page.contains(&format!("`{subject}`")), "{role:?}: {subject}");
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_somebody_outside_may_send_crosses_the_border() {
+        let borders = borders();
+        for role in every_role() {
+            let Some(subjects) = borders.get(role.account()) else { continue };
+            for subject in rights(&"NAME".parse().unwrap(), &role, &Topology::default()).publish {
+                assert!(subjects.iter().any(|(wide, _)| covers(wide, &subject)), "{role:?}: {subject}");
+            }
+        }
+    }
+
+    /// Whether every subject that the second pattern matches is matched by the first.
+    fn covers(wide: &str, narrow: &str) -> bool {
+        let (mut wide, mut narrow) = (wide.split('.'), narrow.split('.'));
+        loop {
+            match (wide.next(), narrow.next()) {
+                (Some(">"), Some(_)) | (None, None) => return true,
+                (Some("*"), Some(token)) if token != ">" => {}
+                (Some(one), Some(other)) if one == other => {}
+                _ => return false,
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_worker_may_do_holds_for_its_own_name_alone() {
+        for subject in worker(&"NAME".parse().unwrap(), &BTreeSet::new()).publish {
+            let is_general = ["$JS.API.STREAM.INFO.", "$JS.API.STREAM.MSG.GET.KV_rr-workers"];
+            let is_own = subject.split(['.', '-']).any(|token| token == "NAME");
+            assert!(is_own || is_general.iter().any(|general| subject.starts_with(general)), "{subject}");
+            // Whatever it could read raw it could bring to others as a reply.
+            assert!(!subject.contains("DIRECT.GET"), "{subject}");
+        }
+    }
+}

@@ -25,6 +25,7 @@ mod output;
 mod pages;
 mod proxy;
 mod replicas;
+mod rights;
 mod ssh;
 mod targets;
 mod terminal;
