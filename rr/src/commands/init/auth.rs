@@ -146,8 +146,8 @@ fn taken(path: &Path) -> CliError {
 
 /// Makes a file that is not there.
 fn create(path: &Path, text: &str, mode: u32) -> Result<(), CliError> {
-    let made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    made.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
+    let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists { taken(path) } else { files::failed("write", path, &error) }
     })
 }
