@@ -19,8 +19,10 @@ pub(crate) async fn append(
     upto: u64,
     events: Vec<Record>,
 ) -> Result<Vec<Record>, TurnError> {
-    let decision =
-        Decision { n: entity.tip.n + 1, by: shell.instance.clone(), upto, prev: entity.tip.hash.clone(), events };
+    let n = entity.tip.n + 1;
+    let secret = if n == 1 { shell.seed.secret(&entity.run_id) } else { String::new() };
+    let (by, prev) = (shell.instance.clone(), entity.tip.hash.clone());
+    let decision = Decision { n, by, upto, prev, secret, events };
     let encoded = encode_decision(&entity.id, &decision).map_err(|error| TurnError::Unavailable(error.to_string()))?;
     // The decision that submits a run carries its flow, which has a limit of its own.
     let is_first = decision.events.iter().any(|record| matches!(record.event, Event::Submitted { .. }));
@@ -29,6 +31,9 @@ pub(crate) async fn append(
     }
     let seq = store(shell, entity, &encoded).await?;
     entity.tip.n = decision.n;
+    if n == 1 {
+        entity.secret = decision.secret;
+    }
     entity.tip.seq = seq;
     encoded.hash().clone_into(&mut entity.tip.hash);
     entity.cursor = entity.cursor.max(upto);

@@ -13,6 +13,8 @@ pub(crate) struct Entity {
     pub(crate) run_id: RunId,
     pub(crate) run: Run,
     pub(crate) tip: Tip,
+    /// What the tokens of its offers are made with; empty where its history is of before there were tokens.
+    pub(crate) secret: String,
     /// Every input up to this stream sequence is answered.
     pub(crate) cursor: u64,
     pub(crate) debts: Debts,
@@ -40,6 +42,7 @@ impl Entity {
             id,
             run_id,
             tip: Tip::default(),
+            secret: String::new(),
             cursor: 0,
             debts: Debts::of_new(),
             withheld: None,

@@ -2,7 +2,7 @@
 //!
 //! What a lane serves is what the server has in its durable consumer, which coordinators make; what a worker says of
 //! itself is no evidence. A queue is open to every worker that the server lets pull from it, so its tasks are believed
-//! of any worker; where that is not enough, a claimed attempt is believed only of its claimant.
+//! of any worker that bears the token of the offer (see `token`): it has got it.
 
 use std::{
     collections::HashMap,

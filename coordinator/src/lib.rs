@@ -32,6 +32,7 @@ pub mod service;
 mod shell;
 mod timer;
 mod timers;
+mod token;
 mod trouble;
 mod turn;
 

@@ -97,6 +97,9 @@ pub(crate) fn fold(
         }
         apply(&mut entity, &decision.events)
             .map_err(|why| TurnError::Parked(format!("decision {} (message {}): {why}", decision.n, stored.seq)))?;
+        if decision.n == 1 {
+            entity.secret = decision.secret;
+        }
         entity.tip.n = decision.n;
         entity.tip.hash = stored.hash;
         entity.cursor = decision.upto;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use rr_core::Look;
-use rr_nats::{ClaimError, StoredClaim};
+use rr_nats::{ClaimError, Earlier, StoredClaim};
 use rr_schemas::{
     input::{Found, Input, Seen, SeenAttempts},
     offer::Target,
@@ -180,8 +180,9 @@ enum Claimed {
 }
 
 async fn win_one(shell: &Shell, entity: &Entity, task: u32, attempt: u32) -> Result<Claimed, TurnError> {
-    let claim = Claim { task, attempt, worker: shell.nobody.clone(), instance: shell.instance.clone() };
-    match shell.mesh.claim(&entity.run_id, &claim).await {
+    let (worker, instance) = (shell.nobody.clone(), shell.instance.clone());
+    let claim = Claim { task, attempt, worker, instance, token: String::new() };
+    match shell.mesh.claim(&entity.run_id, &claim, Earlier::None).await {
         Ok(_) => Ok(Claimed::ForNobody),
         Err(ClaimError::Lost) => {
             let stored = shell.mesh.claim_of(&entity.run_id, task, attempt).await?;
@@ -193,7 +194,6 @@ async fn win_one(shell: &Shell, entity: &Entity, task: u32, attempt: u32) -> Res
             })
         }
         Err(ClaimError::Publish(error)) => Err(error.into()),
-        Err(ClaimError::Read(error)) => Err(error.into()),
     }
 }
 

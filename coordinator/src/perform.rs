@@ -3,16 +3,16 @@
 use std::{collections::HashSet, future::Future, time::Duration};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use rr_core::{Effect, Run};
+use rr_core::Effect;
 use rr_nats::{InputMsg, PublishError};
 use rr_schemas::{
-    id::RunId,
     input::Input,
+    offer::Offer,
     presence::Control,
     report::{Report, What},
 };
 
-use crate::{shell::Shell, trouble::TurnError};
+use crate::{entity::Entity, shell::Shell, token::token, trouble::TurnError};
 
 /// Effects of one entity under way at once: enough to fill the connection, few enough that others get their turn.
 const UNDER_WAY_MAX: usize = 512;
@@ -22,28 +22,30 @@ const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Performs effects and returns when the server has acknowledged each.
-pub(crate) async fn perform(shell: &Shell, id: &RunId, run: &Run, effects: Vec<Effect>) -> Result<(), TurnError> {
+pub(crate) async fn perform(shell: &Shell, entity: &Entity, effects: Vec<Effect>) -> Result<(), TurnError> {
     // Most decisions of small runs ask for one thing or for nothing.
     if let [] | [_] = effects.as_slice() {
         for effect in &effects {
-            perform_one(shell, id, run, effect).await?;
+            perform_one(shell, entity, effect).await?;
         }
         return Ok(());
     }
-    stream::iter(effects.into_iter().map(|effect| async move { perform_one(shell, id, run, &effect).await }))
+    stream::iter(effects.into_iter().map(|effect| async move { perform_one(shell, entity, &effect).await }))
         .buffer_unordered(UNDER_WAY_MAX)
         .try_collect()
         .await
 }
 
-async fn perform_one(shell: &Shell, id: &RunId, run: &Run, effect: &Effect) -> Result<(), TurnError> {
+async fn perform_one(shell: &Shell, entity: &Entity, effect: &Effect) -> Result<(), TurnError> {
+    let Entity { run_id: id, run, secret, .. } = entity;
     tracing::trace!(run.id = %id, ?effect, "effect");
     match effect {
         Effect::Offer { task, attempt, offer } => {
-            let Some(offer) = run.plan().and_then(|plan| plan.offer(id, *task, *attempt, *offer)) else {
+            let Some(planned) = run.plan().and_then(|plan| plan.offer(id, *task, *attempt, *offer)) else {
                 tracing::error!(run.id = %id, task, "the plan has no such task");
                 return Ok(());
             };
+            let offer = Offer { token: token(secret, id, *task, *attempt), ..planned };
             match persist(|| shell.mesh.offer(&offer)).await {
                 // Nothing will change that. When the attempt's deadline comes, the core hears that its offer is gone.
                 Err(error @ (PublishError::TooLarge { .. } | PublishError::Refused { .. })) => {

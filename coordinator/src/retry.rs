@@ -67,6 +67,7 @@ fn pinned(stored: &StoredDecision, submit: &Submit) -> Option<Pinned> {
         | Event::Extended { .. }
         | Event::Ended { .. }
         | Event::Held { .. }
+        | Event::Returned { .. }
         | Event::Late { .. }
         | Event::CancelRequested { .. }
         | Event::DeadlinePassed {}

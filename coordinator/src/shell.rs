@@ -1,6 +1,6 @@
 //! What all parts of a coordinator share.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use jiff::Timestamp;
 use rr_core::run::WITHDRAWN_BY;
@@ -10,7 +10,7 @@ use rr_schemas::{
     view::StatusEntry,
 };
 
-use crate::{budget::Budget, config::Options, entity::Entity, lanes::Lanes, presence::Presence};
+use crate::{budget::Budget, config::Options, entity::Entity, lanes::Lanes, presence::Presence, token::Seed};
 
 /// The time of day by this machine, for what is near or far; decisions know only the stream's time.
 pub(crate) fn clock() -> Timestamp {
@@ -29,7 +29,20 @@ pub(crate) struct Shell {
     pub(crate) budget: Arc<Budget>,
     /// The name under which attempts are claimed that nobody shall start.
     pub(crate) nobody: WorkerName,
+    /// Where the secrets of runs come from.
+    pub(crate) seed: Seed,
     status: StatusWriter,
+}
+
+/// Why a coordinator cannot be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ShellError {
+    /// A name of ours is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Nothing random is to be had.
+    #[error("cannot draw a secret: {0}")]
+    Random(#[from] io::Error),
 }
 
 impl Shell {
@@ -38,7 +51,7 @@ impl Shell {
         instance: InstanceId,
         options: Options,
         presence: Presence,
-    ) -> Result<Self, NameError> {
+    ) -> Result<Self, ShellError> {
         let budget = Budget::new(options.entities_max, options.tasks_max, mesh.partitions());
         Ok(Self {
             status: StatusWriter::new(&mesh),
@@ -49,6 +62,7 @@ impl Shell {
             lanes: Lanes::default(),
             budget: Arc::new(budget),
             nobody: WITHDRAWN_BY.parse()?,
+            seed: Seed::random()?,
         })
     }
 

@@ -189,7 +189,7 @@ async fn attempt(
             let Loaded { entity, inputs, last } = load(shell, id, woken).await?;
             // Before the next decision is stored, those of the last one must be done.
             let effects = still_wanted(entity.run.effects(&last), &inputs);
-            perform(shell, &entity.run_id, &entity.run, effects).await?;
+            perform(shell, &entity, effects).await?;
             (entity, inputs)
         }
     };

@@ -106,8 +106,12 @@ impl JoinServer {
         loop {
             let message = self.requests.next().await?;
             let join = read_join(&message);
-            if let Some(reply) = message.reply {
-                return Some(JoinRequest { join, link: self.link.clone(), reply });
+            match message.reply {
+                Some(reply) if subject::may_be_answered(&reply) => {
+                    return Some(JoinRequest { join, link: self.link.clone(), reply });
+                }
+                Some(reply) => tracing::warn!(reply = %reply, "a request to join wants its answer where none belongs"),
+                None => {}
             }
         }
     }

@@ -39,6 +39,9 @@ pub(crate) const API_PREFIX: &str = "$JS.API";
 /// one of two requests to make the same consumer at the same time is never answered.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
+/// A sequence that no message will ever have, and that the server reads as a number.
+const NEVER: u64 = 1 << 53;
+
 /// A connection to a server. Cheap to clone; the connection closes when the last clone is gone. It reconnects for ever.
 #[derive(Clone, Debug)]
 pub struct Link {
@@ -288,6 +291,27 @@ impl Link {
             body => body,
         };
         Ok(Outgoing::plain(self.api_subject(operation), body))
+    }
+
+    /// The sequence of the last message on a subject as the stream's leader knows it, 0 for none. Asked by a publish whose
+    /// expectation cannot be met, so the right to publish there is enough.
+    pub(crate) async fn last_on(&self, subject: String) -> Result<u64, PublishError> {
+        let mut headers = HeaderMap::new();
+        expecting(&mut headers, NEVER, None);
+        let message = Outgoing { subject: subject.into(), headers: Some(headers), payload: Bytes::new() };
+        let subject = message.subject.clone();
+        let answer = self.inner.mux.request(message, DEADLINE).await;
+        let answer = answer.map_err(|failure| failure.into_publish_error(&subject))?;
+        let ack: Acknowledgement = serde_json::from_slice(&answer.payload)
+            .map_err(|error| PublishError::Unknown(format!("unreadable acknowledgement: {error}")))?;
+        let untold = || PublishError::Unknown("the server does not say what it has".to_owned());
+        let Some(refusal) = ack.error else { return Err(untold()) };
+        let error = PublishError::classify(refusal.code(), &refusal.description, &subject);
+        if error != PublishError::Conflict {
+            return Err(error);
+        }
+        // `wrong last sequence: 17`; while others write it says no number.
+        refusal.description.rsplit(' ').next().and_then(|number| number.parse().ok()).ok_or_else(untold)
     }
 
     /// Publishes to a stream and waits for the acknowledgement.

@@ -28,9 +28,15 @@ pub enum ClaimError {
     /// It could not be published; it was not stored, or nobody knows.
     #[error(transparent)]
     Publish(PublishError),
-    /// Who holds it cannot be read back: nobody knows. Ask again, or drop the attempt.
-    #[error(transparent)]
-    Read(Error),
+}
+
+/// Whether this very process may have stored the same claim before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Earlier {
+    /// It has not tried.
+    None,
+    /// It has tried, and nobody knows what became of it.
+    Perhaps,
 }
 
 impl Mesh {
@@ -47,29 +53,28 @@ impl Mesh {
 
     /// Claims an attempt. Won when it returns: the sequence grows with each claim of the mesh and fences writes.
     ///
+    /// Needs no right to read: the log holds what others say.
+    ///
     /// # Errors
-    /// [`ClaimError::Lost`] when somebody else holds it; else nobody knows, and asking again is safe.
-    pub async fn claim(&self, run: &RunId, claim: &Claim) -> Result<u64, ClaimError> {
+    /// [`ClaimError::Lost`] when somebody else holds it; else nobody knows: ask again, and say that this was tried.
+    pub async fn claim(&self, run: &RunId, claim: &Claim, earlier: Earlier) -> Result<u64, ClaimError> {
         let entity = EntityId::from(run);
         let partition = self.partition_of(&entity);
-        let Claim { task, attempt, worker, instance } = claim;
+        let Claim { task, attempt, worker, instance: _, token: _ } = claim;
         let subject = subject::claim(partition, &entity, *task, *attempt, worker);
         let mut headers = HeaderMap::new();
         expecting(&mut headers, 0, Some(&subject::claims(partition, &entity, *task, *attempt)));
         let input = Input::Claim(claim.clone());
-        match self.put(subject, headers, &from_worker(worker), &entity, &input).await {
-            Ok(seq) => return Ok(seq),
-            // Either may be our own claim, stored by a publish whose answer was lost.
-            Err(PublishError::Conflict | PublishError::Unknown(_)) => {}
-            Err(error) => return Err(ClaimError::Publish(error)),
-        }
-        let own = Holder { worker: worker.clone(), instance: instance.clone() };
-        match self.claim_of(run, *task, *attempt).await {
-            Ok(Some(stored)) if stored.holder.as_ref() == Some(&own) => Ok(stored.seq),
-            Ok(None) => Err(ClaimError::Publish(PublishError::Unknown("no claim is stored yet".to_owned()))),
-            // One that cannot be read is not ours.
-            Ok(Some(_)) => Err(ClaimError::Lost),
-            Err(error) => Err(ClaimError::Read(error)),
+        match (self.put(subject.clone(), headers, &from_worker(worker), &entity, &input).await, earlier) {
+            (Ok(seq), _) => Ok(seq),
+            (Err(PublishError::Conflict), Earlier::None) => Err(ClaimError::Lost),
+            // It may be our own claim, stored by a try whose answer was lost.
+            (Err(PublishError::Conflict), Earlier::Perhaps) => match self.link().last_on(subject).await {
+                Ok(0) => Err(ClaimError::Lost),
+                Ok(seq) => Ok(seq),
+                Err(error) => Err(ClaimError::Publish(error)),
+            },
+            (Err(error), _) => Err(ClaimError::Publish(error)),
         }
     }
 

@@ -120,8 +120,8 @@ impl ApiServer {
         loop {
             let Message { subject, reply, payload, .. } = self.requests.next().await?;
             // Nobody would hear the answer, and so would not know that anything was asked.
-            let Some(reply) = reply else {
-                tracing::debug!(%subject, "a request without a reply subject is passed over");
+            let Some(reply) = reply.filter(|reply| subject::may_be_answered(reply)) else {
+                tracing::debug!(%subject, "a request that wants no answer, or wants it where none belongs, is passed over");
                 continue;
             };
             let name = subject::parse_endpoint(&subject).unwrap_or_default();
@@ -233,7 +233,7 @@ impl Monitor {
     /// Answers until the connection is closed.
     pub async fn serve(mut self) {
         while let Some(Message { subject, reply, .. }) = self.asked.next().await {
-            let Some(reply) = reply else { continue };
+            let Some(reply) = reply.filter(|reply| subject::may_be_answered(reply)) else { continue };
             let Some(body) = subject::parse_discovery(&subject).and_then(|verb| self.tell(verb)) else { continue };
             if let Err(error) = self.link.send(Outgoing::plain(reply, body)).await {
                 tracing::debug!(%error, "nobody heard of the service");

@@ -251,6 +251,12 @@ pub(crate) fn parse_discovery(subject: &str) -> Option<&str> {
     subject.strip_prefix("$SRV.")?.split('.').next()
 }
 
+/// Whether an answer may go there. Whoever answers may publish more than whoever asks, and must not do so for them: an
+/// answer to one of our own subjects, or to one of the server's, would be a message of ours.
+pub(crate) fn may_be_answered(reply: &str) -> bool {
+    !(reply.starts_with("rr.") || reply.starts_with('$'))
+}
+
 /// The durable of a partition.
 pub(crate) fn partition_durable(partition: Partition) -> String {
     format!("p{partition}")
@@ -435,6 +441,22 @@ mod tests {
         }
         assert_eq!(parse_decisions(&decisions(partition, &entity)), Some((partition, entity.clone())));
         assert_eq!(parse_fired(&fired(partition, &entity)), Some((partition, entity)));
+    }
+
+    #[test]
+    fn nobody_is_answered_where_only_coordinators_may_speak() {
+        for (reply, may) in [
+            ("_INBOX_w1.x.1", true),
+            ("_INBOX.x", true),
+            ("_R_.x", true),
+            ("alice.x", true),
+            ("rr.ev.0.r1", false),
+            ("rr.work.q.a.1.r1.0.1", false),
+            ("$KV.rr-runs.r1", false),
+            ("$JS.API.STREAM.PURGE.RR_EVENTS", false),
+        ] {
+            assert_eq!(may_be_answered(reply), may, "{reply}");
+        }
     }
 
     #[test]

@@ -92,6 +92,23 @@ impl Default for Topology {
 /// [`Error::Drift`] where something exists and is not fit for us; [`Error::Replicas`] where the cluster has too few
 /// servers, perhaps because it is just starting; those of the server otherwise.
 pub async fn ensure(link: &Link, topology: &Topology) -> Result<Mesh, Error> {
+    init(link, topology).await.map(|(mesh, _)| mesh)
+}
+
+/// A part of a mesh.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Part {
+    /// What it is: `stream RR_EVENTS`.
+    pub name: String,
+    /// Whether it was made just now.
+    pub made: bool,
+}
+
+/// The same, and says what was made and what was there.
+///
+/// # Errors
+/// Those of [`ensure`].
+pub async fn init(link: &Link, topology: &Topology) -> Result<(Mesh, Vec<Part>), Error> {
     let fitting = if link.is_clustered() { COPIES } else { 1 };
     let topology = Topology { replicas: Some(topology.replicas.unwrap_or(fitting)), ..topology.clone() };
     let wanted = Settings { partitions: topology.partitions.max(1), work_ack_wait: topology.work_ack_wait };
@@ -99,24 +116,31 @@ pub async fn ensure(link: &Link, topology: &Topology) -> Result<Mesh, Error> {
     if let Some(found) = find_stream(link, subject::EVENTS).await? {
         differences(&topology.events(&wanted), &found)?;
     }
+    let mut parts = Vec::new();
     // The small ones first, for the server reserves their room; the event stream last, for it says that there is a mesh.
     for config in [topology.workers(), topology.quarantine(), topology.runs(), topology.work(), topology.output()] {
-        ensure_stream(link, config).await?;
+        parts.push(ensure_stream(link, config).await?.1);
     }
-    ensure_stream(link, topology.timers()).await?;
-    if consumer_names(link, subject::TIMERS).await?.is_empty() {
+    parts.push(ensure_stream(link, topology.timers()).await?.1);
+    let made = consumer_names(link, subject::TIMERS).await?.is_empty();
+    if made {
         create_consumer(link, subject::TIMERS, topology.fired()).await?;
     }
-    let events = ensure_stream(link, topology.events(&wanted)).await?;
+    parts.push(Part { name: format!("consumer {} of {}", subject::TIMERS_DURABLE, subject::TIMERS), made });
+    let (events, part) = ensure_stream(link, topology.events(&wanted)).await?;
+    parts.push(part);
     let settings = Settings::from_metadata(&events.metadata)?;
     let present: HashSet<String> = consumer_names(link, subject::EVENTS).await?.into_iter().collect();
     for partition in (0..settings.partitions).map(Partition) {
         let config = topology.partition(partition);
-        if !config.durable_name.as_ref().is_some_and(|name| present.contains(name)) {
+        let durable = subject::partition_durable(partition);
+        let made = !present.contains(&durable);
+        if made {
             create_consumer(link, subject::EVENTS, config).await?;
         }
+        parts.push(Part { name: format!("consumer {durable} of {}", subject::EVENTS), made });
     }
-    Ok(Mesh::new(link.clone(), settings))
+    Ok((Mesh::new(link.clone(), settings), parts))
 }
 
 impl Topology {
@@ -265,15 +289,16 @@ async fn find_stream(link: &Link, name: &str) -> Result<Option<Config>, Error> {
 }
 
 /// Makes a stream, with less room where the server has less, or checks the one that is there.
-async fn ensure_stream(link: &Link, wanted: Config) -> Result<Config, Error> {
+async fn ensure_stream(link: &Link, wanted: Config) -> Result<(Config, Part), Error> {
+    let part = |made| Part { name: format!("stream {}", wanted.name), made };
     let create = format!("STREAM.CREATE.{}", wanted.name);
     let mut config = wanted.clone();
     loop {
         if let Some(found) = find_stream(link, &wanted.name).await? {
-            return differences(&wanted, &found).map(|()| found);
+            return differences(&wanted, &found).map(|()| (found, part(false)));
         }
         match link.api::<StreamInfo>(&create, &config, DEADLINE_LONG).await {
-            Ok(made) => return Ok(made.config),
+            Ok(made) => return Ok((made.config, part(true))),
             // Somebody else was faster; look at what they made.
             Err(Error::Refused { code: code::STREAM_EXISTS, .. }) => {}
             Err(Error::Refused { code, text }) if is_short_of_room(code, &text) && config.max_bytes > SMALLEST => {

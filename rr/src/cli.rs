@@ -2,6 +2,7 @@
 
 mod connect;
 mod flow;
+mod init;
 mod quarantine;
 mod roles;
 mod runs;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use connect::MeshArgs;
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
+pub(crate) use init::InitArgs;
 pub(crate) use quarantine::{QuarantineArgs, QuarantineVerb};
 pub(crate) use roles::{
     BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, ViaKind, WireFormat, WorkerArgs,
@@ -128,6 +130,7 @@ pub(crate) enum Verb {
     Quarantine(QuarantineArgs),
     Worker(WorkerArgs),
     Coordinator(CoordinatorArgs),
+    Init(InitArgs),
     Bench(BenchArgs),
     /// End what a killed rr left behind; rr starts this itself
     #[command(name = "__guard", hide = true)]

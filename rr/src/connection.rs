@@ -126,6 +126,12 @@ impl Connection {
         ConnectOptions { name, ..self.options.clone() }
     }
 
+    /// The same, with answers coming there unless something else is said.
+    pub(crate) fn with_inbox(self, prefix: &str) -> Self {
+        let inbox_prefix = self.options.inbox_prefix.or_else(|| Some(prefix.to_owned()));
+        Self { options: ConnectOptions { inbox_prefix, ..self.options } }
+    }
+
     /// Where it is, without credentials.
     pub(crate) fn shown(&self) -> String {
         without_user(&self.options.server)

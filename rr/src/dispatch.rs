@@ -84,6 +84,7 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Quarantine(_)
         | Verb::Worker(_)
         | Verb::Coordinator(_)
+        | Verb::Init(_)
         | Verb::Bench(_)
         | Verb::Guard => Unread::Ends,
     }
@@ -108,6 +109,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Hosts(_)
         | Verb::Quarantine(_)
         | Verb::Worker(WorkerArgs { verb: Some(_), .. })
+        | Verb::Init(_)
         | Verb::Bench(_)
         | Verb::Guard => Verbosity::User,
     };
@@ -130,6 +132,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Worker(WorkerArgs { verb: Some(verb), .. }) => on_one_thread(commands::workers(ctx, &verb)),
         Verb::Worker(args) => on_threads(commands::worker(ctx, &args)),
         Verb::Coordinator(args) => on_threads(commands::coordinator(ctx, &args)),
+        Verb::Init(args) => on_one_thread(commands::init(ctx, &args)),
         Verb::Bench(args) => commands::bench(ctx, &args),
         Verb::Guard => on_one_thread(commands::guard()),
     }

@@ -57,6 +57,15 @@ impl Place {
         })
     }
 
+    /// The same, with answers where nobody else reads them, unless it is said where they come.
+    #[must_use]
+    pub(crate) fn with_inbox(self, prefix: &str) -> Self {
+        match self {
+            Self::Configured(connection) => Self::Configured(Box::new(connection.with_inbox(prefix))),
+            Self::Up(_) | Self::Private(_) => self,
+        }
+    }
+
     /// Connects, and expects a mesh to be there.
     ///
     /// # Errors

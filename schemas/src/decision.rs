@@ -32,6 +32,10 @@ pub struct Decision {
     /// Hash of the bytes of the decision before, empty in the first; a hole or a second history shows.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prev: String,
+    /// What the tokens of the run's offers are made with, in the first decision alone; a history that has none is of
+    /// before there were tokens, and none are asked for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub secret: String,
     /// What follows, in order.
     pub events: Vec<Record>,
 }

@@ -56,6 +56,9 @@ pub struct Offer {
     /// Whether the worker must win the claim before it starts.
     #[serde(default, skip_serializing_if = "is_false")]
     pub claimed: bool,
+    /// What a report or a claim must bear, so that nobody speaks of an attempt that they were not offered.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
 }
 
 impl Body for Offer {

@@ -53,6 +53,9 @@ pub struct Report {
     pub instance: InstanceId,
     /// What happened.
     pub what: What,
+    /// The token of the offer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
 }
 
 /// What happened to an attempt.
@@ -127,6 +130,9 @@ pub struct Claim {
     pub worker: WorkerName,
     /// The worker's process.
     pub instance: InstanceId,
+    /// The token of the offer; coordinators, who claim for nobody, need none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]

@@ -142,6 +142,7 @@ mod tests {
             timeout: None,
             grace: None,
             claimed,
+            token: String::new(),
         }
     }
 

@@ -74,6 +74,8 @@ impl State {
 pub(crate) struct Open {
     pub(crate) key: Key,
     pub(crate) offer: u32,
+    /// The token of that offer.
+    pub(crate) token: String,
     /// The instance that started it.
     pub(crate) instance: InstanceId,
     /// How it ended, once it did.
@@ -234,10 +236,14 @@ impl Ledger {
     }
 
     /// Writes down that a reserved attempt starts. It may, once [`Ledger::flush`] succeeded.
-    pub(crate) fn start(&mut self, n: u64, key: &Key, offer: u32) {
+    pub(crate) fn start(&mut self, n: u64, key: &Key, offer: u32, token: &str) {
         record::append(&mut self.buffer, &RecordRef::Start(n, &key.run, key.task, key.attempt, offer));
+        if !token.is_empty() {
+            record::append(&mut self.buffer, &RecordRef::Token(n, token));
+        }
         self.set(key, Known { n, offer, state: State::Started });
-        let open = Open { key: key.clone(), offer, instance: self.instance.clone(), ended: None };
+        let (token, instance) = (token.to_owned(), self.instance.clone());
+        let open = Open { key: key.clone(), offer, token, instance, ended: None };
         self.open.insert(n, open);
     }
 
@@ -312,6 +318,9 @@ impl Ledger {
             }
             let Key { run, task, attempt } = &open.key;
             record::append(&mut bytes, &RecordRef::Start(*n, run, *task, *attempt, open.offer));
+            if !open.token.is_empty() {
+                record::append(&mut bytes, &RecordRef::Token(*n, &open.token));
+            }
             if let Some(ended) = &open.ended {
                 record::append(&mut bytes, &RecordRef::End(*n, ended));
             }
@@ -370,7 +379,12 @@ impl History {
                 self.next = self.next.max(n + 1);
                 let key = Key { run, task, attempt };
                 self.known[0].insert(key.clone(), Known { n, offer, state: State::Started });
-                self.open.insert(n, Open { key, offer, instance, ended: None });
+                self.open.insert(n, Open { key, offer, token: String::new(), instance, ended: None });
+            }
+            Record::Token(n, token) => {
+                if let Some(open) = self.open.get_mut(&n) {
+                    open.token = token;
+                }
             }
             Record::End(n, ended) => {
                 if let Some(open) = self.open.get_mut(&n) {

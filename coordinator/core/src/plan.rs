@@ -220,6 +220,8 @@ impl Plan {
             timeout: job.timeout,
             grace: job.grace,
             claimed: job.on_lost.claimed(),
+            // Who makes the offer adds it.
+            token: String::new(),
             target,
         })
     }

@@ -21,6 +21,7 @@ use crate::{
     entity::Entity,
     perform::perform,
     shell::Shell,
+    token::is_borne,
     trouble::{Trouble, TurnError},
 };
 
@@ -98,6 +99,10 @@ pub(super) async fn step(
     let upto_all = taken.last().map_or(entity.cursor, |heard| heard.seq);
     let mut heard = Vec::with_capacity(taken.len());
     for input in taken {
+        if !is_borne(&entity.secret, &entity.run_id, &input) {
+            queue.quarantine(shell, input.seq, "does not bear the token of its offer").await?;
+            continue;
+        }
         match shell.lanes.believe(&shell.mesh, &entity.run, &input).await? {
             Ok(()) => heard.push(input),
             Err(reason) => queue.quarantine(shell, input.seq, reason).await?,
@@ -133,7 +138,7 @@ pub(super) async fn step(
     };
     log(entity, &stored);
     let effects = entity.run.effects(&stored);
-    perform(shell, &entity.run_id, &entity.run, effects).await
+    perform(shell, entity, effects).await
 }
 
 /// Looks around for a submit that begins a run.

@@ -9,7 +9,7 @@ use rr_schemas::{
     flow::select::Labels,
     id::EntityId,
     input::{Cancel, Found, Input, Seen, SeenAttempts},
-    offer::Target,
+    offer::{Offer, Target},
     presence::{Control, Hosts, Join, JoinAnswer, Serves},
     ranges::Ranges,
     report::Outcome,
@@ -51,6 +51,37 @@ async fn a_second_submit_of_an_id_changes_nothing() {
     worker.ends(&offer, Outcome::Ok).await;
     world.ends(&other, RunStatus::Succeeded).await;
     assert_eq!(world.decisions(&run).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_worker_is_believed_only_of_what_it_was_offered() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut honest = world.worker("w1", "").await;
+    let run = world.submit("r1", &one_job(r#", "on_lost": "fail""#)).await;
+    let offer = honest.offer().await;
+    assert_eq!(offer.token.len(), 32);
+    let other = world.submit("r2", &one_job("")).await;
+    let others = honest.offer().await;
+    // It serves the same queue, and speaks of what somebody else was offered, with every token that it may have.
+    let thief = world.worker("w9", "").await;
+    for token in [String::new(), "0".repeat(32), others.token.clone()] {
+        let stolen = Offer { token, ..offer.clone() };
+        thief.starts(&stolen).await;
+        thief.ends(&stolen, Outcome::Ok).await;
+    }
+    honest.claims(&offer).await;
+    honest.ends(&offer, Outcome::Failed).await;
+    world.ends(&run, RunStatus::Failed).await;
+    for event in world.events(&run).await {
+        if let Event::Started { by, .. } | Event::Ended { by: Some(by), .. } | Event::Late { by, .. } = event {
+            assert_eq!(by.worker, honest.name);
+        }
+    }
+    let secrets: Vec<String> = world.decisions(&run).await.into_iter().map(|decision| decision.secret).collect();
+    assert!(!secrets[0].is_empty() && secrets[1..].iter().all(String::is_empty));
+    honest.ends(&others, Outcome::Ok).await;
+    world.ends(&other, RunStatus::Succeeded).await;
 }
 
 #[tokio::test]

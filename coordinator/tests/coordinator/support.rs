@@ -261,6 +261,7 @@ impl Worker {
             offer: offer.offer,
             instance: self.instance.clone(),
             what,
+            token: offer.token.clone(),
         };
         let deadline = Instant::now() + PATIENCE;
         while let Err(error) = self.mesh.report(&self.name, &offer.run, &report).await {
@@ -279,8 +280,8 @@ impl Worker {
     /// Takes the right to start it.
     pub(crate) async fn claims(&self, offer: &Offer) {
         let (worker, instance) = (self.name.clone(), self.instance.clone());
-        let claim = Claim { task: offer.task, attempt: offer.attempt, worker, instance };
-        self.mesh.claim(&offer.run, &claim).await.unwrap();
+        let claim = Claim { task: offer.task, attempt: offer.attempt, worker, instance, token: offer.token.clone() };
+        self.mesh.claim(&offer.run, &claim, rr_nats::Earlier::None).await.unwrap();
     }
 
     /// Its presence is gone, as if it had run out.

@@ -33,6 +33,7 @@ async fn a_decision_of_another_one_is_never_overwritten_or_repeated() {
         by: "foreign".parse().unwrap(),
         upto,
         prev: last.hash.clone(),
+        secret: String::new(),
         events: vec![Record { cause: upto, at: last.at, event }],
     };
     let encoded = encode_decision(&entity, &foreign).unwrap();
@@ -207,6 +208,7 @@ async fn a_history_that_cannot_be_folded_parks_its_run_and_no_other() {
         by: "foreign".parse().unwrap(),
         upto,
         prev: last.hash.clone(),
+        secret: String::new(),
         events: vec![Record { cause: upto, at: last.at, event }],
     };
     let encoded = encode_decision(&entity, &illegal).unwrap();

@@ -156,9 +156,15 @@ async fn an_attempt_whose_claim_is_in_wrong_hands_is_lost() {
         let world = World::new(hasty()).await;
         let policy = Policy { offer_expiry: millis(300), stop_wait: millis(300), ..Policy::default() };
         let _coordinator = world.coordinator(Options { policy, ..options() }).await;
-        let forged = Claim { task: 0, attempt: 1, worker: "w9".parse().unwrap(), instance: "i9".parse().unwrap() };
+        let forged = Claim {
+            task: 0,
+            attempt: 1,
+            worker: "w9".parse().unwrap(),
+            instance: "i9".parse().unwrap(),
+            token: String::new(),
+        };
         let run: RunId = "r1".parse().unwrap();
-        world.mesh.claim(&run, &forged).await.unwrap();
+        world.mesh.claim(&run, &forged, rr_nats::Earlier::None).await.unwrap();
         let run = world.submit("r1", &one_job(r#", "hosts": "h1", "on_lost": "fail""#)).await;
         if stop {
             world.happens(&run, |event| matches!(event, Event::Offered { .. })).await;

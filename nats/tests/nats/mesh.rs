@@ -142,7 +142,7 @@ fn cancel(by: &str) -> Input {
 }
 
 fn decision(n: u64, upto: u64) -> Decision {
-    Decision { n, by: instance("c1"), upto, prev: String::new(), events: Vec::new() }
+    Decision { n, by: instance("c1"), upto, prev: String::new(), events: Vec::new(), secret: String::new() }
 }
 
 async fn append(mesh: &Mesh, entity: &EntityId, n: u64, expected: u64) -> Result<u64, rr_nats::PublishError> {
@@ -175,10 +175,11 @@ fn offer(run: &RunId, task: u32, target: Target) -> Offer {
         timeout: None,
         grace: None,
         claimed: false,
+        token: String::new(),
     }
 }
 
 fn report(task: u32) -> Report {
     let what = What::Started { at: Timestamp::UNIX_EPOCH };
-    Report { task, attempt: 1, offer: 1, instance: instance("i1"), what }
+    Report { task, attempt: 1, offer: 1, instance: instance("i1"), what, token: String::new() }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rr_coordinator::Coordinator;
-use rr_nats::{Link, Mesh, topology::Topology};
+use rr_nats::{Link, Mesh, Part, topology::Topology};
 use tokio::time::{Instant, sleep};
 
 use super::unit;
@@ -15,7 +15,7 @@ use crate::mesh::{self, Place};
 use crate::signals::Signals;
 
 /// Partitions of a mesh that this makes.
-const PARTITIONS: u16 = 8;
+pub(super) const PARTITIONS: u16 = 8;
 
 /// How long the servers of a cluster may take until they have found each other.
 const FORMING: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ pub(crate) async fn coordinator(ctx: &Context, args: &CoordinatorArgs) -> Result
     let link = place.link("coordinator").await?;
     let topology = ctx.config.mesh.topology(PARTITIONS);
     let mesh = tokio::select! {
-        made = make(&link, &topology) => made?,
+        made = make(&link, &topology) => made?.0,
         () = signals.next() => return Ok(Exit::Succeeded),
     };
     let copies = rr_nats::topology::copies(&link).await.map_err(|error| mesh::told(&error))?;
@@ -56,17 +56,20 @@ pub(crate) async fn coordinator(ctx: &Context, args: &CoordinatorArgs) -> Result
 }
 
 /// Makes the mesh. A cluster that is just starting is waited for.
-async fn make(link: &Link, topology: &Topology) -> Result<Mesh, CliError> {
+pub(super) async fn make(link: &Link, topology: &Topology) -> Result<(Mesh, Vec<Part>), CliError> {
     let deadline = Instant::now() + FORMING;
     let mut is_told = false;
     loop {
-        let error = match rr_nats::ensure(link, topology).await {
-            Ok(mesh) => return Ok(mesh),
+        let error = match rr_nats::init(link, topology).await {
+            Ok(made) => return Ok(made),
             Err(error) => error,
         };
         let may_pass = error.is_retryable() || matches!(error, rr_nats::Error::Replicas { .. }) && link.is_clustered();
         if !may_pass || Instant::now() >= deadline {
-            return Err(mesh::told(&error));
+            let is_denied = matches!(error, rr_nats::Error::Denied { .. });
+            return Err(
+                mesh::told(&error).with_hint(is_denied.then_some("whoever may make the mesh does so with: rr init"))
+            );
         }
         if !std::mem::replace(&mut is_told, true) {
             tracing::warn!(%error, "waiting for the servers");

@@ -143,6 +143,7 @@ async fn pinned(mesh: &Mesh, run: &RunId) -> Result<Pinned, CliError> {
         | Event::Extended { .. }
         | Event::Ended { .. }
         | Event::Held { .. }
+        | Event::Returned { .. }
         | Event::Late { .. }
         | Event::CancelRequested { .. }
         | Event::DeadlinePassed {}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rr_nats::{Link, Mesh};
+use rr_nats::{Link, Mesh, rights::inbox_prefix};
 use rr_worker::{Handlers, Options, Worker};
 use tokio::time::sleep;
 
@@ -49,7 +49,7 @@ pub(crate) async fn worker(ctx: &Context, args: &WorkerArgs) -> Result<Exit, Cli
         return unit::print_worker(ctx, args, &options);
     }
     files::make_dir(&options.state_dir)?;
-    let place = Place::need(ctx)?;
+    let place = Place::need(ctx)?.with_inbox(&inbox_prefix(&options.name));
     let name = format!("worker {}", options.name);
     let mesh = tokio::select! {
         mesh = async { made(&place.link_patiently(&name).await?).await } => mesh?,

@@ -53,7 +53,14 @@ fn clean() -> Story {
         seq += 1;
         let n = story.decisions.len() as u64 + 1;
         let prev = story.decisions.last().map(|last| last.hash.clone()).unwrap_or_default();
-        let decision = Decision { n, by: "c1".parse().unwrap(), upto, prev, events: decided.records.clone() };
+        let decision = Decision {
+            n,
+            by: "c1".parse().unwrap(),
+            upto,
+            prev,
+            events: decided.records.clone(),
+            secret: String::new(),
+        };
         story.decisions.push(Stored { seq, hash: format!("hash{n}"), decision });
         for effect in run.effects(&decided.records) {
             if let Effect::Offer { task, attempt, offer } = effect {
@@ -78,13 +85,15 @@ fn clean() -> Story {
     story.inputs.push(Said { seq, source: source.clone(), input: Input::Report(late.clone()) });
     let decided = run.decide(&[Heard::new(seq, now, source, Input::Report(late))]);
     let (n, prev) = (story.decisions.len() as u64 + 1, story.decisions.last().unwrap().hash.clone());
-    let decision = Decision { n, by: "c1".parse().unwrap(), upto: seq, prev, events: decided.records };
+    let decision =
+        Decision { n, by: "c1".parse().unwrap(), upto: seq, prev, events: decided.records, secret: String::new() };
     story.decisions.push(Stored { seq: seq + 1, hash: "end".into(), decision });
     story
 }
 
 fn given_back(task: u32, attempt: u32, offer: u32) -> (Source, Input) {
-    let report = Report { task, attempt, offer, instance: "i2".parse().unwrap(), what: What::Returned {} };
+    let report =
+        Report { task, attempt, offer, instance: "i2".parse().unwrap(), token: String::new(), what: What::Returned {} };
     (Source::Worker("w2".parse().unwrap()), Input::Report(report))
 }
 
@@ -92,7 +101,7 @@ fn report(task: u32, attempt: u32, offer: u32, outcome: Outcome) -> (Source, Inp
     let (exit_code, output) = ((outcome == Outcome::Failed).then_some(7), Output::default());
     let end = Ended { outcome, exit_code, signal: None, reason: None, started_at: None, ended_at: None, output };
     let what = What::Ended(end);
-    let report = Report { task, attempt, offer, instance: "i1".parse().unwrap(), what };
+    let report = Report { task, attempt, offer, instance: "i1".parse().unwrap(), what, token: String::new() };
     (Source::Worker("w1".parse().unwrap()), Input::Report(report))
 }
 

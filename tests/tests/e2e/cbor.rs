@@ -43,7 +43,8 @@ async fn jetstream(mesh: &TestMesh) -> Context {
 /// Reports of w2 that are not in the format that they say: a claim to be the other one, none, an unknown one.
 fn in_wrong_clothes(run: &EntityId) -> Vec<(Option<&'static str>, Vec<u8>)> {
     let what = What::Started { at: "2026-01-01T00:00:00Z".parse().unwrap() };
-    let report = Report { task: 1, attempt: 1, offer: 1, instance: "evil".parse().unwrap(), what };
+    let report =
+        Report { task: 1, attempt: 1, offer: 1, instance: "evil".parse().unwrap(), what, token: String::new() };
     let envelope = Envelope::new("worker:w2", run.clone(), Input::Report(report));
     let (json, cbor) = (encode(Format::Json, &envelope).unwrap(), encode(Format::Cbor, &envelope).unwrap());
     let doubled = [cbor.clone(), cbor.clone()].concat();

@@ -37,7 +37,14 @@ fn report_of(task: u32, worker_says: Outcome) -> Input {
         ended_at: None,
         output,
     };
-    Input::Report(Report { task, attempt: 1, offer: 1, instance: "evil".parse().unwrap(), what: What::Ended(end) })
+    Input::Report(Report {
+        task,
+        attempt: 1,
+        offer: 1,
+        instance: "evil".parse().unwrap(),
+        what: What::Ended(end),
+        token: String::new(),
+    })
 }
 
 /// Everything that must not be believed about the run `run`, whose task 0 is under way on h1. The mesh has two
@@ -91,7 +98,14 @@ fn planted(run: &EntityId, p: u16) -> Vec<Planted> {
 fn ending(run: &EntityId) -> Vec<u8> {
     let event = Event::RunEnded { status: RunStatus::Failed };
     let record = Record { cause: 1, at: "2020-01-01T00:00:00Z".parse().unwrap(), event };
-    let decision = Decision { n: 2, by: "evil".parse().unwrap(), upto: 1, prev: String::new(), events: vec![record] };
+    let decision = Decision {
+        n: 2,
+        by: "evil".parse().unwrap(),
+        upto: 1,
+        prev: String::new(),
+        events: vec![record],
+        secret: String::new(),
+    };
     encode(Format::Json, &Envelope::new("coordinator:evil", run.clone(), decision)).unwrap()
 }
 
@@ -114,6 +128,7 @@ fn planted_offers(run: &RunId) -> Vec<Planted> {
         timeout: None,
         grace: None,
         claimed: false,
+        token: String::new(),
     };
     let sent = |from: &str, to: &str, task: u32| {
         encode(Format::Json, &Envelope::new(from, to.parse().unwrap(), offer(task))).unwrap()

@@ -28,6 +28,7 @@ mod quarantine;
 mod queues;
 mod replicas;
 mod retry;
+mod rights;
 mod ssh;
 mod targets;
 mod terminal;

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 /// How long all of a backlog may take.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// A mesh without workers.
 async fn mesh() -> (TestMesh, Running) {

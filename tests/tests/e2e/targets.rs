@@ -6,7 +6,7 @@ use std::time::Duration;
 use rr_schemas::{decision::RunStatus, view::RunView};
 use rr_tests::{TestMesh, Timing, process::Output, verdict::Verdict};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 const LABELLED: &str = "\
 name: labelled

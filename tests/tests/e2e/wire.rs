@@ -84,7 +84,7 @@ fn submit() -> Submit {
 }
 
 fn report(what: What) -> Input {
-    Input::Report(Report { task: 3, attempt: 2, offer: 1, instance: "i1".parse().unwrap(), what })
+    Input::Report(Report { task: 3, attempt: 2, offer: 1, instance: "i1".parse().unwrap(), what, token: String::new() })
 }
 
 /// Name and sender of the golden file of an input. A new variant needs a new sample.
@@ -119,7 +119,13 @@ fn every_input_is_written_as_ever() {
         found,
         withdrawn: false,
     });
-    let claim = Claim { task: 3, attempt: 2, worker: "w1".parse().unwrap(), instance: "i1".parse().unwrap() };
+    let claim = Claim {
+        task: 3,
+        attempt: 2,
+        worker: "w1".parse().unwrap(),
+        instance: "i1".parse().unwrap(),
+        token: String::new(),
+    };
     for input in [
         Input::Submit(Box::new(submit())),
         Input::Submit(Box::new(Submit {
@@ -204,7 +210,7 @@ fn every_event_is_written_as_ever() {
         check_sent(
             name,
             "coordinator:c1",
-            Decision { n: 2, by: "c1".parse().unwrap(), upto: 12, prev, events: vec![record] },
+            Decision { n: 2, by: "c1".parse().unwrap(), upto: 12, prev, events: vec![record], secret: String::new() },
         );
     }
 }
@@ -227,6 +233,7 @@ fn offer(target: Target, command: Command) -> Offer {
         timeout: Some("30s".parse().unwrap()),
         grace: Some("5s".parse().unwrap()),
         claimed: true,
+        token: String::new(),
     }
 }
 
@@ -240,7 +247,24 @@ fn every_offer_is_written_as_ever() {
     check_sent("offer-worker", "coordinator:c1", offer(Target::Worker("w1".parse().unwrap()), shell.clone()));
     let high = Offer { priority: Priority::High, ..offer(Target::Queue("ops".parse().unwrap()), shell) };
     check_sent("offer-high", "coordinator:c1", high);
+    let token = "000102030405060708090a0b0c0d0e0f".to_owned();
+    let command = Command::Argv(vec!["true".into()]);
+    check_sent("offer-token", "coordinator:c1", Offer { token, ..offer(on_host(), command) });
     check_sent("offer-handler", "coordinator:c1", offer(on_host(), Command::Handler("notify".parse().unwrap())));
+}
+
+#[test]
+fn tokens_and_what_they_are_made_with_are_written_as_ever() {
+    let token = || "000102030405060708090a0b0c0d0e0f".to_owned();
+    let (worker, instance) = (holder().worker, holder().instance);
+    let claim = Claim { task: 3, attempt: 2, worker, instance, token: token() };
+    check_sent("input-claim-token", "worker:w1", Input::Claim(claim));
+    let what = What::Ended(ended());
+    let report = Report { task: 3, attempt: 2, offer: 1, instance: holder().instance, what, token: token() };
+    check_sent("input-report-token", "worker:w1", Input::Report(report));
+    let by = "c1".parse().unwrap();
+    let first = Decision { n: 1, by, upto: 12, prev: String::new(), secret: token(), events: vec![] };
+    check_sent("decision-secret", "coordinator:c1", first);
 }
 
 #[test]

@@ -15,13 +15,16 @@ const RECORD_BYTES_MAX: usize = 1024 * 1024;
 
 /// One fact. Names are short, because each attempt writes three of these. Written by reference, read by value.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub(super) enum Record<Instance = InstanceId, Run = RunId, End = Ended> {
+pub(super) enum Record<Instance = InstanceId, Run = RunId, End = Ended, Text = String> {
     /// What follows was written by this instance.
     #[serde(rename = "l")]
     Life(Instance),
     /// An attempt is about to start: number, run, task, attempt, offer.
     #[serde(rename = "s")]
     Start(u64, Run, u32, u32, u32),
+    /// The token of its offer, behind its start.
+    #[serde(rename = "t")]
+    Token(u64, Text),
     /// It ended.
     #[serde(rename = "e")]
     End(u64, End),
@@ -31,7 +34,7 @@ pub(super) enum Record<Instance = InstanceId, Run = RunId, End = Ended> {
 }
 
 /// A record as it is written.
-pub(super) type RecordRef<'a> = Record<&'a InstanceId, &'a RunId, &'a Ended>;
+pub(super) type RecordRef<'a> = Record<&'a InstanceId, &'a RunId, &'a Ended, &'a str>;
 
 /// Appends one frame.
 pub(super) fn append(buffer: &mut Vec<u8>, record: &RecordRef<'_>) {

@@ -36,7 +36,7 @@ fn open(dir: &TempDir, instance: &str) -> (Ledger, super::Found) {
 
 fn start(ledger: &mut Ledger, task: u32) -> u64 {
     let n = ledger.reserve(&key(task), 1);
-    ledger.start(n, &key(task), 1);
+    ledger.start(n, &key(task), 1, &format!("t{task}"));
     n
 }
 
@@ -61,6 +61,7 @@ fn what_was_flushed_is_found_after_a_restart() {
     let open: Vec<(u64, bool)> = found.open.iter().map(|(n, open)| (*n, open.ended.is_some())).collect();
     assert_eq!(open, [(numbers[0], false), (numbers[1], true), (numbers[3], false)]);
     assert!(found.open.values().all(|open| open.instance.as_str() == "one"));
+    assert!(found.open.values().all(|open| open.token == format!("t{}", open.key.task)), "its reports bear it");
 }
 
 #[test]

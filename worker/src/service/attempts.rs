@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use rr_nats::{ClaimError, Finder, Mesh, OfferMsg};
+use rr_nats::{ClaimError, Earlier, Finder, Mesh, OfferMsg};
 use rr_schemas::{
     id::RunId,
     name::{InstanceId, WorkerName},
@@ -84,7 +84,7 @@ impl Engine {
             (Verdict::Lost | Verdict::Hold, _) => {
                 tracing::info!(run.id = %key.run, task = key.task, attempt = key.attempt, delivered, SECOND_TIME);
                 let n = self.ledger.reserve(&key, offer.offer);
-                self.ledger.start(n, &key, offer.offer);
+                self.ledger.start(n, &key, offer.offer, &offer.token);
                 self.attempts.insert(n, Attempt::ended(Some(ack)));
                 self.report_end(n, ended_because(Outcome::Lost, SECOND_TIME, clock::now()));
             }
@@ -157,7 +157,7 @@ impl Engine {
     }
 
     pub(super) fn record_start(&mut self, n: u64, offer: &Offer) {
-        self.ledger.start(n, &key(offer), offer.offer);
+        self.ledger.start(n, &key(offer), offer.offer, &offer.token);
     }
 
     pub(super) fn start(&mut self, n: u64, now: Instant) {
@@ -204,7 +204,8 @@ impl Engine {
     pub(super) fn report(&mut self, n: u64, what: What) {
         let Some(open) = self.ledger.get(n) else { return };
         let Key { run, task, attempt } = open.key.clone();
-        let report = Report { task, attempt, offer: open.offer, instance: open.instance.clone(), what };
+        let (instance, token) = (open.instance.clone(), open.token.clone());
+        let report = Report { task, attempt, offer: open.offer, instance, what, token };
         self.outbox.put(Parcel { n, run, report });
     }
 
@@ -279,14 +280,17 @@ async fn claim(
     instance: InstanceId,
     cancel: CancellationToken,
 ) -> Claimed {
-    let claim = Claim { task: offer.task, attempt: offer.attempt, worker, instance };
+    let token = offer.token.clone();
+    let claim = Claim { task: offer.task, attempt: offer.attempt, worker, instance, token };
     let mut pause = CLAIM_PAUSE_MIN;
+    let mut earlier = Earlier::None;
     loop {
         // Not given up half-way: the claim may be won, and then it is ours to report.
-        match mesh.claim(&offer.run, &claim).await {
+        match mesh.claim(&offer.run, &claim, earlier).await {
             Ok(fence) => return Claimed::Won(fence),
             Err(ClaimError::Lost) => return Claimed::Lost,
-            Err(error @ (ClaimError::Publish(_) | ClaimError::Read(_))) => {
+            Err(ClaimError::Publish(error)) => {
+                earlier = Earlier::Perhaps;
                 tracing::debug!(run.id = %offer.run, task = offer.task, %error, "claim not answered yet");
             }
         }

@@ -44,8 +44,8 @@ impl Engine {
         let key = key(&offer);
         tracing::debug!(run.id = %key.run, task = key.task, attempt = key.attempt, offer.offer, "given back");
         self.ledger.give_back(&key);
-        let (instance, what) = (self.instance.clone(), What::Returned {});
-        let report = Report { task: key.task, attempt: key.attempt, offer: offer.offer, instance, what };
+        let (instance, what, token) = (self.instance.clone(), What::Returned {}, offer.token.clone());
+        let report = Report { task: key.task, attempt: key.attempt, offer: offer.offer, instance, what, token };
         self.outbox.put(Parcel { n, run: key.run, report });
         // With a link that is down it may take long to say so.
         self.keep(n, now);

@@ -102,12 +102,13 @@ impl Run {
                     self.emit(draft, Event::Started { task: report.task, attempt: report.attempt, by });
                     return;
                 }
-                // It was given up, and lives.
-                Phase::Over { outcome: Outcome::Lost, .. } => true,
+                // It was given up, and lives; or it is over by nobody's word.
+                Phase::Over { outcome: Outcome::Lost, .. } | Phase::Over { by: None, .. } | Phase::Delayed { .. } => {
+                    true
+                }
                 // Of two workers that have it after a fault the first one goes on. A worker that speaks of what it has
                 // started or ended itself says it twice.
                 Phase::Running { by, .. } | Phase::Over { by: Some(by), .. } => !is_holder(by),
-                Phase::Over { by: None, .. } | Phase::Delayed { .. } => true,
                 Phase::Waiting | Phase::Held { .. } => false,
             };
         if goes_on_in_vain {

@@ -59,8 +59,14 @@ fn late_and_repeated_reports_change_nothing() {
     let other = stage.end_by("w2", 0, 2, Outcome::Failed, Some(1));
     assert!(matches!(other[..], [Record { event: Event::Late { .. }, .. }]));
     assert_eq!(stage.run.view().jobs[0].ok, 1);
-    let report =
-        Report { task: 1, attempt: 9, offer: 1, instance: "i".parse().unwrap(), what: What::Started { at: stage.now } };
+    let report = Report {
+        task: 1,
+        attempt: 9,
+        offer: 1,
+        instance: "i".parse().unwrap(),
+        what: What::Started { at: stage.now },
+        token: String::new(),
+    };
     let source = Source::Worker("w1".parse().unwrap());
     let unknown = stage.run.decide(&[Heard::new(99, stage.now, source, Input::Report(report))]);
     assert_eq!(unknown.unbelieved.len(), 1);

@@ -68,7 +68,14 @@ impl Stage {
     }
 
     pub(crate) fn report(&mut self, worker: &str, task: u32, attempt: u32, what: What) -> Vec<Record> {
-        let report = Report { task, attempt, offer: 1, instance: format!("i-{worker}").parse().unwrap(), what };
+        let report = Report {
+            task,
+            attempt,
+            offer: 1,
+            instance: format!("i-{worker}").parse().unwrap(),
+            what,
+            token: String::new(),
+        };
         self.hear(Source::Worker(worker.parse().unwrap()), Input::Report(report))
     }
 
@@ -79,14 +86,14 @@ impl Stage {
 
     pub(crate) fn give_back(&mut self, worker: &str, task: u32, attempt: u32, offer: u32) -> Vec<Record> {
         let instance = format!("i-{worker}").parse().unwrap();
-        let report = Report { task, attempt, offer, instance, what: What::Returned {} };
+        let report = Report { task, attempt, offer, instance, token: String::new(), what: What::Returned {} };
         self.hear(Source::Worker(worker.parse().unwrap()), Input::Report(report))
     }
 
     pub(crate) fn claim(&mut self, worker: &str, task: u32, attempt: u32) -> Vec<Record> {
         let name: rr_schemas::name::WorkerName = worker.parse().unwrap();
         let instance = format!("i-{worker}").parse().unwrap();
-        let claim = Claim { task, attempt, worker: name.clone(), instance };
+        let claim = Claim { task, attempt, worker: name.clone(), instance, token: String::new() };
         self.hear(Source::Claim { task, attempt, worker: name }, Input::Claim(claim))
     }
 

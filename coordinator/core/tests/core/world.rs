@@ -166,6 +166,7 @@ impl World {
             offer: execution.offer,
             instance: execution.holder.instance.clone(),
             what: What::Ended(end),
+            token: String::new(),
         });
         let source = Source::Worker(execution.holder.worker.clone());
         self.say(source.clone(), input.clone());
@@ -230,7 +231,8 @@ impl World {
         }
         let forger = self.new_holder();
         self.claims.insert((task, attempt), forger.clone());
-        let claim = Claim { task, attempt, worker: forger.worker.clone(), instance: forger.instance };
+        let claim =
+            Claim { task, attempt, worker: forger.worker.clone(), instance: forger.instance, token: String::new() };
         self.say(Source::Claim { task, attempt, worker: forger.worker }, Input::Claim(claim));
         // It is answered before the attempt is offered.
         self.decide();
@@ -250,7 +252,8 @@ impl World {
                 return;
             }
             self.claims.insert((task, attempt), holder.clone());
-            let claim = Claim { task, attempt, worker: holder.worker.clone(), instance: holder.instance };
+            let claim =
+                Claim { task, attempt, worker: holder.worker.clone(), instance: holder.instance, token: String::new() };
             self.say(Source::Claim { task, attempt, worker: holder.worker }, Input::Claim(claim));
         } else if busy {
             // The server may give the offer out a second time.
@@ -259,8 +262,14 @@ impl World {
             }
             return;
         } else if self.dice.chance(50) {
-            let report =
-                Report { task, attempt, offer, instance: holder.instance, what: What::Started { at: self.now } };
+            let report = Report {
+                task,
+                attempt,
+                offer,
+                instance: holder.instance,
+                what: What::Started { at: self.now },
+                token: String::new(),
+            };
             self.say(Source::Worker(holder.worker), Input::Report(report));
         }
         self.executions.push(execution);
@@ -268,7 +277,14 @@ impl World {
 
     /// A worker has no room for what it got. It says so, perhaps twice, and then acknowledges the offer.
     fn give_back(&mut self, holder: Holder, task: u32, attempt: u32, offer: u32) {
-        let input = Input::Report(Report { task, attempt, offer, instance: holder.instance, what: What::Returned {} });
+        let input = Input::Report(Report {
+            task,
+            attempt,
+            offer,
+            instance: holder.instance,
+            token: String::new(),
+            what: What::Returned {},
+        });
         let source = Source::Worker(holder.worker);
         self.say(source.clone(), input.clone());
         while self.dice.chance(self.fate.duplicate) {

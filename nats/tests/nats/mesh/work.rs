@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rr_nats::{ClaimError, HostFilter, LaneError, OfferMsg, PullConfig};
+use rr_nats::{ClaimError, Earlier, HostFilter, LaneError, OfferMsg, PullConfig};
 use rr_schemas::{
     flow::Priority,
     flow::select::Labels,
@@ -238,7 +238,7 @@ async fn progress_keeps_an_offer_and_silence_gives_it_back() {
 }
 
 fn claim(by: &str, attempt: u32) -> Claim {
-    Claim { task: 3, attempt, worker: worker(by), instance: instance(&format!("i-{by}")) }
+    Claim { task: 3, attempt, worker: worker(by), instance: instance(&format!("i-{by}")), token: String::new() }
 }
 
 #[tokio::test]
@@ -247,16 +247,21 @@ async fn of_many_claims_one_wins_and_its_holder_may_ask_again() {
     let world = world().await;
     let id = run("r1");
     let claims: Vec<Claim> = (0..RACERS).map(|n| claim(&format!("w{n}"), 1)).collect();
-    let results = futures::future::join_all(claims.iter().map(|claim| world.mesh.claim(&id, claim))).await;
+    let results =
+        futures::future::join_all(claims.iter().map(|claim| world.mesh.claim(&id, claim, Earlier::None))).await;
     let winners: Vec<usize> = (0..RACERS).filter(|&n| results[n].is_ok()).collect();
     let [winner] = winners[..] else { panic!("winners: {winners:?}") };
     assert!(results.iter().filter_map(|result| result.as_ref().err()).all(|error| *error == ClaimError::Lost));
     let fence = *results[winner].as_ref().unwrap();
     let stored = world.mesh.claim_of(&id, 3, 1).await.unwrap().unwrap();
     assert_eq!((&stored.holder.unwrap().worker, stored.seq), (&claims[winner].worker, fence));
-    assert_eq!(world.mesh.claim(&id, &claims[winner]).await, Ok(fence));
+    // Whoever has tried before is told whether it was they; the others still are not.
+    for (n, claim) in claims.iter().enumerate() {
+        let expected = if n == winner { Ok(fence) } else { Err(ClaimError::Lost) };
+        assert_eq!(world.mesh.claim(&id, claim, Earlier::Perhaps).await, expected, "{n}");
+    }
     // Another attempt is another claim, with a larger fence.
-    assert!(world.mesh.claim(&id, &claim("w0", 2)).await.unwrap() > fence);
+    assert!(world.mesh.claim(&id, &claim("w0", 2), Earlier::None).await.unwrap() > fence);
     assert_eq!(world.mesh.claim_of(&id, 3, 9).await.unwrap(), None);
 }
 

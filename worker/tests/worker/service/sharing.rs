@@ -185,8 +185,14 @@ async fn a_claimed_attempt_runs_once_however_many_workers_get_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_somebody_else_has_claimed_is_dropped() {
     let stage = Stage::new().await;
-    let claim = Claim { task: 0, attempt: 1, worker: "other".parse().unwrap(), instance: "x".parse().unwrap() };
-    stage.mesh.claim(&run(), &claim).await.unwrap();
+    let claim = Claim {
+        task: 0,
+        attempt: 1,
+        worker: "other".parse().unwrap(),
+        instance: "x".parse().unwrap(),
+        token: String::new(),
+    };
+    stage.mesh.claim(&run(), &claim, rr_nats::Earlier::None).await.unwrap();
     let _worker = stage.worker("w1", 1, Handlers::new()).await;
     stage.offer(&Offer { claimed: true, ..offer(0, sh("true")) }).await;
     stage.offer(&Offer { claimed: true, ..offer(1, sh("test $RR_FENCE -gt 0")) }).await;
