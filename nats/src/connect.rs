@@ -273,7 +273,7 @@ async fn check(link: &Link, inbox: String) -> Result<(), ConnectError> {
     match link.api::<Account>("INFO", &(), DEADLINE).await {
         Err(Error::Unreachable(cause)) if !link.is_connected() => Err(ConnectError::Unreachable(cause)),
         // A cluster without a leader for the moment: whoever asks for more tries again.
-        Err(Error::Unreachable(_)) if link.is_clustered() => Ok(()),
+        Err(Error::Unreachable(_)) if link.is_clustered() && !link.is_elsewhere() => Ok(()),
         Err(Error::JetStreamOff | Error::Unreachable(_)) => Err(ConnectError::JetStreamOff),
         Err(Error::Denied { .. }) if link.is_inbox_denied() => Err(ConnectError::InboxDenied { subject: inbox }),
         // A worker's account may well not ask for this; what it may not do shows when it does it.

@@ -221,15 +221,7 @@ impl Mesh {
         for (name, priority) in names.iter().zip(Priority::ALL) {
             let filter = subject::queue_filter(queue, priority);
             let config = durable(name.clone(), vec![filter], self.work_ack_wait());
-            match create_consumer(self.link(), subject::WORK, config.clone()).await {
-                Err(Error::Refused { code: code::FILTERS_OVERLAP, .. }) => {
-                    let old = subject::old_queue_durable(queue);
-                    tracing::info!(durable = old, "the durable of an earlier build gives way to one for each priority");
-                    delete_consumer(self.link(), subject::WORK, &old).await?;
-                    create_consumer(self.link(), subject::WORK, config).await?;
-                }
-                settled => drop(settled?),
-            }
+            create_consumer(self.link(), subject::WORK, config).await?;
         }
         Ok(names)
     }

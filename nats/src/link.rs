@@ -83,6 +83,11 @@ impl Link {
         format!("{}.{operation}", self.inner.api_prefix.as_deref().unwrap_or(API_PREFIX))
     }
 
+    /// Whether the mesh is behind another domain than that of the server we talk to.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.inner.api_prefix.is_some()
+    }
+
     /// Where a key of a bucket is written: behind a leaf node only what the API's prefix covers reaches the mesh.
     pub(crate) fn key_subject(&self, subject: String) -> String {
         match &self.inner.api_prefix {

@@ -180,14 +180,14 @@ fn watcher(topology: &Topology) -> Rights {
 fn coordinator() -> Rights {
     let everything = [EVENTS, TIMERS, WORK, OUTPUT, QUARANTINE, RUNS, WORKERS];
     let mut publish = api("STREAM.INFO", &everything, "");
-    publish.extend(api("STREAM.MSG.GET", &[EVENTS, TIMERS, RUNS, WORKERS], ""));
+    publish.extend(api("STREAM.MSG.GET", &[EVENTS, TIMERS, WORK, RUNS, WORKERS], ""));
     publish.extend(api("DIRECT.GET", &[EVENTS], ""));
     publish.extend(api("STREAM.PURGE", &[EVENTS, TIMERS, WORK, OUTPUT], ""));
     publish.extend(api("CONSUMER.NAMES", &[EVENTS, TIMERS], ""));
     publish.extend(api("CONSUMER.LIST", &[WORK], ""));
     publish.extend(api("CONSUMER.INFO", &[EVENTS, WORK], ".*"));
     publish.extend(api("CONSUMER.CREATE", &[WORK], ".>"));
-    publish.extend(api("CONSUMER.DELETE", &[WORK], ".*"));
+    publish.extend(api("STREAM.MSG.DELETE", &[WORK], ""));
     publish.extend(api("CONSUMER.UNPIN", &[EVENTS], ".*"));
     publish.extend(reading(&[EVENTS, RUNS, WORKERS]));
     publish.push(format!("$JS.API.CONSUMER.MSG.NEXT.{TIMERS}.{}", subject::TIMERS_DURABLE));

@@ -272,11 +272,6 @@ pub fn queue_durable(queue: &Name, priority: Priority) -> String {
     format!("q{}-{queue}", priority.class())
 }
 
-/// The durable that a queue had while offers had no priority.
-pub(crate) fn old_queue_durable(queue: &Name) -> String {
-    format!("q-{queue}")
-}
-
 /// The worker whose durable this is.
 pub(crate) fn worker_of_durable(durable: &str) -> Option<WorkerName> {
     durable.strip_prefix("w-")?.parse().ok()

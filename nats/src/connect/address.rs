@@ -82,7 +82,6 @@ mod tests {
             ("nats://h", None),
             ("nats://u:p@h", user("u", "p")),
             ("nats://a,nats://u:p%40%3Aq@b", user("u", "p@:q")),
-            ("nats://u:@h", user("u", "")),
             ("tls://s3cr3t@h:1", Some(UrlLogin::Token("s3cr3t".to_owned()))),
         ] {
             assert_eq!(login(&parse(text).unwrap()), expected, "{text}");

@@ -50,6 +50,8 @@ fn explain_tls(error: &rustls::Error, place: &str) -> ConnectError {
     if let rustls::Error::InvalidCertificate(why) = error {
         let why = if *why == CertificateError::UnknownIssuer {
             "its certificate was issued by an authority that is not trusted here".to_owned()
+        } else if matches!(why, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
+            "its certificate has expired".to_owned()
         } else {
             format!("its certificate is not valid: {why}")
         };

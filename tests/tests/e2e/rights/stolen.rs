@@ -149,7 +149,9 @@ async fn attack(thief: &Raw, p: u16, file: &str) {
         for body in [&b"{\"batch\":1,\"no_wait\":true}"[..], b"{\"batch\":1,\"expires\":100000000}", b"?", b""] {
             thief.send(next, &reply, body).await;
         }
-        thief.send("$JS.API.CONSUMER.MSG.NEXT.RR_WORK.q-default", &reply, &b"{\"batch\":1,\"no_wait\":true}"[..]).await;
+        thief
+            .send("$JS.API.CONSUMER.MSG.NEXT.RR_WORK.q2-default", &reply, &b"{\"batch\":1,\"no_wait\":true}"[..])
+            .await;
         thief.send("rr.api.join.w9", &reply, join.clone()).await;
         let last = json!({ "last_by_subj": "$KV.rr-workers.worker.w9" }).to_string();
         thief.send("$JS.API.STREAM.MSG.GET.KV_rr-workers", &reply, last).await;
@@ -158,7 +160,7 @@ async fn attack(thief: &Raw, p: u16, file: &str) {
         for subject in stores {
             thief.send(subject, &reply, planted(file)).await;
         }
-        thief.send("$JS.ACK.RR_WORK.q-default.1.1.1.0.0", &reply, "+ACK").await;
+        thief.send("$JS.ACK.RR_WORK.q2-default.1.1.1.0.0", &reply, "+ACK").await;
     }
 }
 

@@ -136,5 +136,6 @@ async fn what_waits_for_a_slot_is_given_back_by_a_worker_that_drains() {
     permits.add_permits(3);
     ended(&mut worker).await;
     assert_eq!((stage.ends().await.len(), begun.load(Ordering::SeqCst)), (first as usize + 1, first as usize + 1));
-    assert_eq!(stage.mesh.offers(&super::run()).await.unwrap().len(), 2, "they wait for somebody else");
+    let waits = async || (stage.mesh.offers(&super::run()).await.unwrap().len() == 2).then_some(());
+    until("they wait for somebody else", waits).await;
 }
