@@ -290,16 +290,9 @@ async fn a_later_offer_takes_the_place_of_an_earlier_one_and_never_the_other_way
 }
 
 #[tokio::test]
-async fn each_priority_of_a_queue_has_a_lane_and_the_one_of_an_earlier_build_gives_way() {
+async fn each_priority_of_a_queue_has_a_lane() {
     let world = world().await;
     let id = run("r1");
-    let js = world.stranger().await;
-    let old = async_nats::jetstream::consumer::pull::Config {
-        durable_name: Some("q-q".to_owned()),
-        filter_subject: "rr.work.q.q.>".to_owned(),
-        ..Default::default()
-    };
-    js.get_stream("RR_WORK").await.unwrap().create_consumer(old).await.unwrap();
     for _ in 0..2 {
         let lanes = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
         assert_eq!(lanes, ["q1-q", "q2-q", "q3-q"]);
