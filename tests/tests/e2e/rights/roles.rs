@@ -9,7 +9,7 @@ const USERS: [&str; 4] = ["w9", "p", "v", "c1"];
 
 /// A subject, and `x` for each of worker, publisher, watcher and coordinator that may publish to it. What is sent there
 /// is nothing that anybody understands, so whoever may does no harm.
-const PUBLISH: [(&str, &str); 56] = [
+const PUBLISH: [(&str, &str); 57] = [
     ("rr.in.0.r9.api", "-x-x"),
     ("rr.in.0.r9.w.w9", "x---"),
     ("rr.in.0.r9.w.w1", "----"),
