@@ -148,7 +148,7 @@ impl Mesh {
     }
 
     /// Runs that were asked for and have no state yet, as queued ones: a state is written when a run has lived for a
-    /// moment, and no coordinator may be up. At most [`QUEUED_MAX`] of them.
+    /// moment, and no coordinator may be up. Two hundred of them at most.
     ///
     /// # Errors
     /// [`Error`].
@@ -180,7 +180,7 @@ impl Mesh {
     }
 
     /// States of runs that changed last and are `wanted`, at least `n` where there are so many among the last
-    /// [`LOOKED_AT_MAX`] that changed, and whether all there are were looked at. Unlike [`Mesh::statuses`] its cost does
+    /// ten thousand that changed, and whether all there are were looked at. Unlike [`Mesh::statuses`] its cost does
     /// not grow with the runs that the mesh remembers.
     ///
     /// # Errors

@@ -57,7 +57,8 @@ pub(super) fn write(ctx: &Context, dir: &Path, given: &[String], topology: &Topo
         ctx.printer.line(format_args!("{} {}", word(&user.role), dir.join(format!("{}.yaml", user.name)).display()))?;
     }
     ctx.printer.note(format_args!(
-        "add to the configuration of nats-server: include \"{}\"; then: rr --config {} …",
+        "put {} beside the configuration of nats-server, and into that: include \"{SERVER_FILE}\" \
+         (a path there is taken from the configuration's own directory); then: rr --config {} …",
         users_file.display(),
         dir.join("NAME.yaml").display()
     ));
