@@ -195,6 +195,10 @@ impl Config {
             connection.push(Figment::from(said).extract::<Said>().map_err(wrong)?);
             figment = figment.merge(rest);
         }
+        // So that a file and the keys beside it can be moved together.
+        if let (Some(dir), Some(said)) = (file.and_then(Path::parent), connection.first_mut()) {
+            said.lie_in(dir);
+        }
         Ok(Self { connection, ..figment.extract().map_err(wrong)? })
     }
 
@@ -372,6 +376,16 @@ mod tests {
             let shown = connection.unwrap().map(|connection| connection.shown());
             assert_eq!(shown.as_deref(), server, "{file:?} {variables:?}");
         }
+    }
+
+    #[test]
+    fn paths_of_the_file_begin_where_it_lies() {
+        let config = load(Some("{nkey: a.nk, tls-ca: /abs/ca.pem}"), &[], &GlobalArgs::default()).unwrap();
+        let said = config.connection.first().unwrap();
+        assert!(said.nkey.as_ref().unwrap().is_absolute() && said.nkey.as_ref().unwrap().ends_with("a.nk"));
+        assert_eq!(said.tls_ca.as_deref(), Some(Path::new("/abs/ca.pem")));
+        let config = load(None, &[("RR_NKEY", "a.nk")], &GlobalArgs::default()).unwrap();
+        assert_eq!(config.connection.first().unwrap().nkey.as_deref(), Some(Path::new("a.nk")));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 mod context;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rr_nats::{ClientCertificate, ConnectOptions, TlsFirst, UserJwt};
 use serde::Deserialize;
@@ -55,6 +55,14 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// Takes relative paths from a directory.
+    pub(crate) fn lie_in(&mut self, dir: &Path) {
+        let paths = [&mut self.creds, &mut self.nkey, &mut self.tls_ca, &mut self.tls_cert, &mut self.tls_key];
+        for path in paths.into_iter().flatten() {
+            *path = dir.join(&path);
+        }
+    }
+
     /// Its keys.
     pub(crate) const KEYS: [&'static str; 13] = [
         "server",

@@ -39,7 +39,7 @@ pub(super) fn write(ctx: &Context, dir: &Path, given: &[String], topology: &Topo
     for (name, role) in roles {
         let (key, seed) = new_key().map_err(CliError::bug)?;
         let seed_file = dir.join(format!("{name}.nk"));
-        written.push((dir.join(format!("{name}.yaml")), rr_file(&server, &name, &role, &seed_file)));
+        written.push((dir.join(format!("{name}.yaml")), rr_file(&server, &name, &role)));
         written.push((seed_file, format!("{seed}\n")));
         users.push(User { name, role, key });
     }
@@ -127,7 +127,9 @@ fn server_file(users: &[User], topology: &Topology) -> String {
 }
 
 /// JSON is a subset of YAML too.
-fn rr_file(server: &str, name: &WorkerName, role: &Role, seed: &Path) -> String {
+/// It names the seed beside it, so that both can be moved to where the user is.
+fn rr_file(server: &str, name: &WorkerName, role: &Role) -> String {
+    let seed = format!("{name}.nk");
     let mut all = json!({ "server": server, "nkey": seed, "inbox-prefix": inbox_prefix(name) });
     if let (Role::Worker { queues }, Some(all)) = (role, all.as_object_mut()) {
         let mut worker = json!({ "name": name.as_str() });
