@@ -15,7 +15,7 @@ use crate::{
     mux::Outgoing,
     ordered::{Content, From, Ordered, Plan, Step},
     raw::RawMessage,
-    subject,
+    subject::{self, PurgeFilter},
     work::purge,
 };
 
@@ -168,6 +168,6 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn drop_all_quarantined(&self) -> Result<u64, Error> {
-        purge(self.link(), subject::QUARANTINE, &subject::QUARANTINE_SUBJECTS.concat()).await
+        purge(self.link(), subject::QUARANTINE, &PurgeFilter::quarantine()).await
     }
 }

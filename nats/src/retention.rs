@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     link::{DEADLINE, DEADLINE_LONG},
     mesh::Mesh,
-    subject,
+    subject::{self, PurgeFilter},
     work::purge,
 };
 
@@ -60,7 +60,8 @@ impl Mesh {
     /// [`Error`].
     pub async fn first_of(&self, entity: &EntityId) -> Result<Option<u64>, Error> {
         let mut first = None;
-        for filter in self.all_of(entity) {
+        let partition = self.partition_of(entity);
+        for filter in [subject::inputs(partition, entity), subject::decisions(partition, entity)] {
             let which = Which::Next { seq: 1, next_by_subj: &filter };
             let found = read_leader(self.link(), subject::EVENTS, which).await?.map(|message| message.seq);
             first = match (first, found) {
@@ -78,21 +79,12 @@ impl Mesh {
     /// [`Error`]; doing it again goes on where it failed.
     pub async fn purge_run(&self, run: &RunId) -> Result<(), Error> {
         self.withdraw_run(run).await?;
-        purge(self.link(), subject::OUTPUT, &subject::outputs(run)).await?;
+        purge(self.link(), subject::OUTPUT, &PurgeFilter::output(run)).await?;
         let entity = EntityId::from(run);
         let partition = self.partition_of(&entity);
-        for filter in [subject::armed(partition, &entity), subject::fired(partition, &entity)] {
-            purge(self.link(), subject::TIMERS, &filter).await?;
-        }
-        for filter in self.all_of(&entity) {
-            purge(self.link(), subject::EVENTS, &filter).await?;
-        }
+        purge(self.link(), subject::TIMERS, &PurgeFilter::timer(partition, &entity)).await?;
+        purge(self.link(), subject::EVENTS, &PurgeFilter::inputs(partition, &entity)).await?;
+        purge(self.link(), subject::EVENTS, &PurgeFilter::decisions(partition, &entity)).await?;
         Ok(())
-    }
-
-    /// Everything that an entity has in the log, the decisions last.
-    fn all_of(&self, entity: &EntityId) -> [String; 2] {
-        let partition = self.partition_of(entity);
-        [subject::inputs(partition, entity), subject::decisions(partition, entity)]
     }
 }

@@ -159,23 +159,63 @@ pub(crate) fn fired(partition: Partition, entity: &EntityId) -> String {
 /// An offer.
 pub(crate) fn offer(target: &Target, priority: Priority, run: &RunId, task: u32, attempt: u32) -> String {
     match target {
-        Target::Host(_) | Target::Worker(_) => offer_filter(target, run, task, attempt),
-        Target::Queue(queue) => format!("rr.work.q.{queue}.{}.{run}.{task}.{attempt}", priority.class()),
-    }
-}
-
-/// An offer, whatever its priority.
-pub(crate) fn offer_filter(target: &Target, run: &RunId, task: u32, attempt: u32) -> String {
-    match target {
         Target::Host(host) => format!("rr.work.h.{}.{run}.{task}.{attempt}", host.to_token()),
-        Target::Queue(queue) => format!("rr.work.q.{queue}.*.{run}.{task}.{attempt}"),
+        Target::Queue(queue) => format!("rr.work.q.{queue}.{}.{run}.{task}.{attempt}", priority.class()),
         Target::Worker(worker) => format!("rr.work.w.{worker}.{run}.{task}.{attempt}"),
     }
 }
 
-/// Filters that cover every offer of a run, one for each shape.
-pub(crate) fn offers(run: &RunId) -> [String; 3] {
-    [format!("rr.work.h.*.{run}.>"), format!("rr.work.q.*.*.{run}.>"), format!("rr.work.w.*.{run}.>")]
+/// Messages of a stream that are taken away together.
+///
+/// What some consumer's filter covers as a whole is no such filter: the server (2.15.1) then moves that consumer's ack
+/// floor over what it has delivered before, and delivers none of that again, though nobody has acknowledged it. So the
+/// token that tells the kinds of a stream apart is a wildcard here, and the number of tokens tells what is meant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PurgeFilter(String);
+
+impl PurgeFilter {
+    /// An offer, whatever its priority.
+    pub(crate) fn offer(target: &Target, run: &RunId, task: u32, attempt: u32) -> Self {
+        Self(match target {
+            Target::Host(host) => format!("rr.work.*.{}.{run}.{task}.{attempt}", host.to_token()),
+            Target::Queue(queue) => format!("rr.work.*.{queue}.*.{run}.{task}.{attempt}"),
+            Target::Worker(worker) => format!("rr.work.*.{worker}.{run}.{task}.{attempt}"),
+        })
+    }
+
+    /// Every offer of a run, in one shape or the other.
+    pub(crate) fn offers(run: &RunId) -> [Self; 2] {
+        [format!("rr.work.*.*.{run}.*.*"), format!("rr.work.*.*.*.{run}.*.*")].map(Self)
+    }
+
+    /// The timer of an entity, armed or fired.
+    pub(crate) fn timer(partition: Partition, entity: &EntityId) -> Self {
+        Self(format!("rr.*.{partition}.{entity}"))
+    }
+
+    /// All inputs of an entity.
+    pub(crate) fn inputs(partition: Partition, entity: &EntityId) -> Self {
+        Self(format!("rr.*.{partition}.{entity}.>"))
+    }
+
+    /// Decisions of an entity: no consumer that acknowledges reads them.
+    pub(crate) fn decisions(partition: Partition, entity: &EntityId) -> Self {
+        Self(decisions(partition, entity))
+    }
+
+    /// Output of a run: no consumer that acknowledges reads it.
+    pub(crate) fn output(run: &RunId) -> Self {
+        Self(outputs(run))
+    }
+
+    /// Everything in the quarantine: no consumer that acknowledges reads it.
+    pub(crate) fn quarantine() -> Self {
+        Self(QUARANTINE_SUBJECTS.concat())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Message id of an offer.
@@ -436,6 +476,42 @@ mod tests {
         }
         assert_eq!(parse_decisions(&decisions(partition, &entity)), Some((partition, entity.clone())));
         assert_eq!(parse_fired(&fired(partition, &entity)), Some((partition, entity)));
+    }
+
+    /// Whether every subject of the one is one of the other.
+    fn is_within(inner: &str, outer: &str) -> bool {
+        let (mut inner, mut outer) = (inner.split('.'), outer.split('.'));
+        loop {
+            match (inner.next(), outer.next()) {
+                (Some(_), Some(">")) | (None, None) => return true,
+                (Some(">"), _) => return false,
+                (Some(_), Some("*")) => {}
+                (Some(one), Some(other)) if one == other => {}
+                (Some(_), Some(_)) | (Some(_), None) | (None, Some(_)) => return false,
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_taken_away_lies_within_no_consumers_filter() {
+        let (run, partition): (RunId, _) = ("r1".parse().unwrap(), Partition(3));
+        let (host, queue): (Host, Name) = ("db7".parse().unwrap(), "build".parse().unwrap());
+        let targets = [Target::Host(host.clone()), Target::Queue(queue.clone()), Target::Worker(worker())];
+        let entity = EntityId::from(&run);
+        let mut taken: Vec<PurgeFilter> = targets.iter().map(|target| PurgeFilter::offer(target, &run, 0, 1)).collect();
+        taken.extend(PurgeFilter::offers(&run));
+        taken.extend([PurgeFilter::timer(partition, &entity), PurgeFilter::inputs(partition, &entity)]);
+        taken.extend([PurgeFilter::decisions(partition, &entity), PurgeFilter::output(&run)]);
+        taken.push(PurgeFilter::quarantine());
+        let mut filters = vec![ALL_HOSTS.to_owned(), ALL_FIRED.to_owned(), inputs_of_partition(partition)];
+        filters.extend([host_filter(&host), worker_filter(&worker())]);
+        filters.extend(Priority::ALL.map(|priority| queue_filter(&queue, priority)));
+        for taken in &taken {
+            for filter in &filters {
+                assert!(!is_within(taken.as_str(), filter), "{taken:?} lies within {filter}");
+            }
+        }
+        assert!(is_within("rr.work.h.db7.r1.0.1", ALL_HOSTS), "the rule is seen where it is broken");
     }
 
     #[test]

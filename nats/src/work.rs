@@ -22,7 +22,7 @@ use crate::{
     mesh::Mesh,
     pull::Pulled,
     raw::RawMessage,
-    subject::{self, OfferSubject, header},
+    subject::{self, OfferSubject, PurgeFilter, header},
 };
 
 /// How often earlier offers of an attempt are taken away before a later one is not made: each of them is there once.
@@ -135,8 +135,8 @@ impl Mesh {
     /// [`Error`].
     pub async fn offers(&self, run: &RunId) -> Result<BTreeSet<(u32, u32)>, Error> {
         let mut found = BTreeSet::new();
-        for filter in subject::offers(run) {
-            for subject in subjects(self.link(), subject::WORK, &filter).await? {
+        for filter in PurgeFilter::offers(run) {
+            for subject in subjects(self.link(), subject::WORK, filter.as_str()).await? {
                 found.extend(OfferSubject::parse(&subject).map(|offer| (offer.task, offer.attempt)));
             }
         }
@@ -148,7 +148,7 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn withdraw(&self, run: &RunId, task: u32, attempt: u32, target: &Target) -> Result<(), Error> {
-        purge(self.link(), subject::WORK, &subject::offer_filter(target, run, task, attempt)).await.map(|_| ())
+        purge(self.link(), subject::WORK, &PurgeFilter::offer(target, run, task, attempt)).await.map(|_| ())
     }
 
     /// Takes back every offer of a run and says how many there were.
@@ -157,7 +157,7 @@ impl Mesh {
     /// [`Error`].
     pub async fn withdraw_run(&self, run: &RunId) -> Result<u64, Error> {
         let mut withdrawn = 0;
-        for filter in subject::offers(run) {
+        for filter in PurgeFilter::offers(run) {
             withdrawn += purge(self.link(), subject::WORK, &filter).await?;
         }
         Ok(withdrawn)
@@ -198,8 +198,8 @@ pub(crate) async fn subjects(link: &Link, stream: &str, filter: &str) -> Result<
     }
 }
 
-/// Removes every message on a subject.
-pub(crate) async fn purge(link: &Link, stream: &str, filter: &str) -> Result<u64, Error> {
+/// Removes every message that the filter names.
+pub(crate) async fn purge(link: &Link, stream: &str, filter: &PurgeFilter) -> Result<u64, Error> {
     #[derive(Serialize)]
     struct Request<'a> {
         filter: &'a str,
@@ -210,7 +210,7 @@ pub(crate) async fn purge(link: &Link, stream: &str, filter: &str) -> Result<u64
         purged: u64,
     }
     let operation = format!("STREAM.PURGE.{stream}");
-    let purged: Purged = link.api_once(&operation, &Request { filter }, DEADLINE_LONG).await?;
+    let purged: Purged = link.api_once(&operation, &Request { filter: filter.as_str() }, DEADLINE_LONG).await?;
     Ok(purged.purged)
 }
 
