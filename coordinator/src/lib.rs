@@ -37,4 +37,5 @@ mod trouble;
 mod turn;
 
 pub use config::Options;
-pub use service::{Coordinator, Handle};
+pub use service::{Coordinator, Handle, RunError};
+pub use shell::ShellError;

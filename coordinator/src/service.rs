@@ -17,7 +17,7 @@ use crate::{
     join, partition,
     presence::{self, Presence},
     retention,
-    shell::Shell,
+    shell::{Shell, ShellError},
     timers,
 };
 
@@ -42,12 +42,26 @@ impl Coordinator {
     }
 }
 
+/// Why a coordinator has ended though nobody had asked it to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its connection was closed for good.
+    #[error("the coordinator cannot go on: its connection to the server has ended for good")]
+    Closed,
+    /// It cannot be.
+    #[error("the coordinator cannot start")]
+    Start(#[source] ShellError),
+    /// A bug.
+    #[error("the coordinator failed")]
+    Bug(#[source] JoinError),
+}
+
 /// A running coordinator. Dropping it ends everything at once, as a crash would, which is harmless.
 #[derive(Debug)]
 pub struct Handle {
     instance: InstanceId,
     stop: CancellationToken,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Result<(), RunError>>,
 }
 
 impl Handle {
@@ -64,15 +78,20 @@ impl Handle {
     /// Stops cleanly: what is under way ends, debts are paid, the partitions go to others at once.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        self.ended().await;
+        if let Err(error) = self.ended().await {
+            tracing::error!(%error, "the coordinator did not stop as it should");
+        }
     }
 
-    /// Waits until it has ended, which it does only when it was asked to. Losing the future loses nothing.
-    pub async fn ended(&mut self) {
-        while let Some(ended) = self.tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "the coordinator failed");
-            }
+    /// Waits until it has ended. Losing the future loses nothing.
+    ///
+    /// # Errors
+    /// [`RunError`]: nobody had asked it to.
+    pub async fn ended(&mut self) -> Result<(), RunError> {
+        match self.tasks.join_next().await {
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) => Err(RunError::Bug(error)),
+            None => Ok(()),
         }
     }
 }
@@ -88,19 +107,25 @@ enum Part {
     Timers,
 }
 
-async fn run(mesh: Mesh, options: Options, instance: InstanceId, stop: CancellationToken) {
+/// Works until the stop, or until the connection is closed for good: there is nothing that a part started again could do.
+async fn run(mesh: Mesh, options: Options, instance: InstanceId, stop: CancellationToken) -> Result<(), RunError> {
+    let connection = mesh.clone();
+    tokio::select! {
+        ended = work(mesh, options, instance, &stop) => ended,
+        () = connection.closed() => if stop.is_cancelled() { Ok(()) } else { Err(RunError::Closed) },
+    }
+}
+
+async fn work(mesh: Mesh, options: Options, instance: InstanceId, stop: &CancellationToken) -> Result<(), RunError> {
     // Nobody's absence means anything before everybody had the time to show up.
     let (back, back_since) = watch::channel(Some(Instant::now()));
     // Ends with this function, and everything else with it.
     let mut connection = JoinSet::new();
     connection.spawn(presence::watch_connection(mesh.connected(), back));
-    let Some(seen) = open_presence(&mesh, &stop).await else { return };
+    let Some(seen) = open_presence(&mesh, stop).await else { return Ok(()) };
     let ttl = options.presence_ttl.as_duration();
     let presence = Presence::new(&mesh, seen, instance.clone(), back_since, ttl);
-    let shell = match Shell::new(mesh, instance, options, presence) {
-        Ok(shell) => Arc::new(shell),
-        Err(error) => return tracing::error!(%error, "the coordinator cannot start"),
-    };
+    let shell = Arc::new(Shell::new(mesh, instance, options, presence).map_err(RunError::Start)?);
     tracing::info!(instance = %shell.instance, partitions = shell.mesh.partitions(), "coordinator started");
     let mut parts =
         Parts { shell: Arc::clone(&shell), stop: stop.clone(), tasks: JoinSet::new(), running: HashMap::new() };
@@ -112,6 +137,7 @@ async fn run(mesh: Mesh, options: Options, instance: InstanceId, stop: Cancellat
     }
     parts.watch().await;
     tracing::info!(instance = %shell.instance, "coordinator stopped");
+    Ok(())
 }
 
 /// The view of who is present, as soon as the server gives it.

@@ -36,7 +36,7 @@ pub(crate) struct Shell {
 
 /// Why a coordinator cannot be.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ShellError {
+pub enum ShellError {
     /// A name of ours is none.
     #[error(transparent)]
     Name(#[from] NameError),

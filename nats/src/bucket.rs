@@ -125,5 +125,9 @@ fn set_ttl(headers: &mut HeaderMap, ttl: Option<Duration>) {
 
 /// Reads the value of a key.
 pub(crate) fn value<T: DeserializeOwned>(message: &RawMessage) -> Result<T, Error> {
-    serde_json::from_slice(&message.payload).map_err(|error| Error::Answer(format!("{}: {error}", message.subject)))
+    let bad = |what: &str| Error::Answer(format!("{}: {what}", message.subject));
+    match message.flaw() {
+        Some(flaw) => Err(bad(flaw)),
+        None => serde_json::from_slice(&message.payload).map_err(|error| bad(&error.to_string())),
+    }
 }

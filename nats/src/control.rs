@@ -15,6 +15,7 @@ use crate::{
     link::{DEADLINE_LONG, Link},
     mesh::Mesh,
     mux::Outgoing,
+    raw::flaw,
     subject,
 };
 
@@ -117,8 +118,18 @@ impl JoinServer {
     }
 }
 
+fn read_control(message: &Message) -> Result<Control, String> {
+    match message.headers.as_ref().and_then(flaw) {
+        Some(flaw) => Err(flaw),
+        None => serde_json::from_slice(&message.payload).map_err(|error| error.to_string()),
+    }
+}
+
 fn read_join(message: &Message) -> Result<Join, String> {
     let name = subject::parse_join(&message.subject).ok_or("no worker has such a name")?;
+    if let Some(flaw) = message.headers.as_ref().and_then(flaw) {
+        return Err(flaw);
+    }
     let join: Join = serde_json::from_slice(&message.payload).map_err(|error| format!("bad JSON: {error}"))?;
     if join.worker == name { Ok(join) } else { Err("the request names another worker than its subject".to_owned()) }
 }
@@ -149,10 +160,10 @@ impl ControlFeed {
     pub async fn next(&mut self) -> Option<Control> {
         loop {
             let message = self.messages.next().await?;
-            let control = match serde_json::from_slice::<Control>(&message.payload) {
+            let control = match read_control(&message) {
                 Ok(control) => control,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot read what was told");
+                    tracing::warn!(error, "cannot read what was told");
                     continue;
                 }
             };

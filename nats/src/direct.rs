@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     link::{DEADLINE, Link},
     mux::Outgoing,
-    raw::{HeaderBlock, RawMessage, last_text, number, parse_time},
+    raw::{RawMessage, headers_of, last_text, number, parse_time},
     subject::header,
 };
 
@@ -87,7 +87,7 @@ async fn read_batch(
                 let at = last_text(&headers, header::TIME_STAMP).and_then(parse_time).ok_or_else(bad)?;
                 let seq = last_text(&headers, header::SEQUENCE).and_then(|seq| seq.parse().ok()).ok_or_else(bad)?;
                 let subject = last_text(&headers, header::SUBJECT).ok_or_else(bad)?.to_owned();
-                found.push(RawMessage::new(subject, seq, at, &headers, answer.payload));
+                found.push(RawMessage::new(subject, seq, at, Some(&headers), answer.payload));
             }
             Some(status) if status.as_u16() == END => return Ok(number(&headers, header::NUM_PENDING).unwrap_or(0)),
             Some(StatusCode::NOT_FOUND) => return Ok(0),
@@ -140,11 +140,11 @@ pub(crate) async fn read_leader(link: &Link, stream: &str, which: Which<'_>) -> 
         Err(error) => return Err(error),
     };
     let bad = |what: &str| Error::Answer(format!("{operation}: bad {what}"));
-    let decode = |text: Option<String>, what| BASE64_STANDARD.decode(text.unwrap_or_default()).map_err(|_| bad(what));
-    let headers = HeaderBlock(String::from_utf8_lossy(&decode(message.hdrs, "headers")?).into_owned());
+    let decode = |text: String, what| BASE64_STANDARD.decode(text).map_err(|_| bad(what));
+    let headers = message.hdrs.map(|block| Ok(headers_of(&decode(block, "headers")?))).transpose()?;
     let at = parse_time(&message.time).ok_or_else(|| bad("time"))?;
-    let payload = Bytes::from(decode(message.data, "data")?);
-    Ok(Some(RawMessage::new(message.subject, message.seq, at, &headers, payload)))
+    let payload = Bytes::from(decode(message.data.unwrap_or_default(), "data")?);
+    Ok(Some(RawMessage::new(message.subject, message.seq, at, headers.as_ref(), payload)))
 }
 
 /// "No message" is an answer, "no stream" is an error; both have come as not found.

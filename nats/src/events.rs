@@ -116,10 +116,7 @@ impl StoredDecision {
 }
 
 fn read_decision(raw: &RawMessage, entity: &EntityId) -> Result<Decision, String> {
-    if let Some(scheduler) = raw.scheduler() {
-        return Err(format!("published by the schedule {}", Echo::new(scheduler)));
-    }
-    let envelope = Envelope::<Decision>::read(raw.content_type(), &raw.payload).map_err(|error| error.to_string())?;
+    let envelope = raw.envelope::<Decision>()?;
     if envelope.to != *entity {
         return Err(format!("addressed to {}", Echo::new(envelope.to.as_str())));
     }

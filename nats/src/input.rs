@@ -104,11 +104,7 @@ pub(crate) struct Unreadable {
 
 /// The rules of who may be believed.
 fn believe(raw: &RawMessage, entity: &EntityId, source: &Source) -> Result<Envelope<Input>, String> {
-    // The log has no schedules. Should somebody turn them on, nobody can let the server speak for others.
-    if let Some(scheduler) = raw.scheduler() {
-        return Err(format!("published by the schedule {}", Echo::new(scheduler)));
-    }
-    let envelope = Envelope::<Input>::read(raw.content_type(), &raw.payload).map_err(|error| error.to_string())?;
+    let envelope = raw.envelope::<Input>()?;
     if envelope.to != *entity {
         return Err(format!("addressed to {}", Echo::new(envelope.to.as_str())));
     }

@@ -105,6 +105,17 @@ impl Link {
         self.inner.connected.clone()
     }
 
+    /// Waits until the connection is closed for good: by [`Link::drain`], or because the client itself has failed. It is not
+    /// made again then, and whoever needs it must end.
+    pub async fn closed(&self) {
+        let mut connected = self.connected();
+        tokio::select! {
+            () = self.inner.waiters.closed() => {}
+            // Told by a task of the client's, which may fail alone.
+            () = async { while connected.changed().await.is_ok() {} } => {}
+        }
+    }
+
     /// Whether the connection stands.
     pub fn is_connected(&self) -> bool {
         self.inner.client.connection_state() == State::Connected

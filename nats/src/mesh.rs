@@ -130,6 +130,11 @@ impl Mesh {
         self.link.connected()
     }
 
+    /// See [`Link::closed`].
+    pub async fn closed(&self) {
+        self.link.closed().await;
+    }
+
     /// See [`Link::is_connected`].
     pub fn is_connected(&self) -> bool {
         self.link.is_connected()

@@ -20,6 +20,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 /// How often deadlines are looked at; an answer is given up at most this much late.
 const SWEEP: Duration = Duration::from_millis(100);
@@ -72,7 +73,8 @@ pub(crate) struct Waiters {
     /// Tells whoever waits for it that a subject was refused.
     refusals: watch::Sender<()>,
     inbox_denied: AtomicBool,
-    closed: AtomicBool,
+    /// Cancelled when no answer will come any more.
+    closed: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -176,8 +178,13 @@ impl Waiters {
         self.denied().iter().any(|known| known == subject)
     }
 
+    /// Waits until the connection is closed for good.
+    pub(crate) async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
     fn give_up(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+        self.closed.cancel();
         self.fail_where(Failure::Closed, |_| true);
     }
 
@@ -262,7 +269,7 @@ impl Mux {
         if self.waiters.inbox_denied.load(Ordering::Relaxed) {
             return Err(Failure::Denied);
         }
-        if self.waiters.closed.load(Ordering::Relaxed) {
+        if self.waiters.closed.is_cancelled() {
             return Err(Failure::Closed);
         }
         let number = self.waiters.add(subject, Instant::now() + deadline, waiter);
@@ -321,8 +328,18 @@ pub(crate) fn refused(client: &Client, error: &async_nats::PublishError, bytes: 
     }
 }
 
+/// Tells everybody, however its task ends, that no answer will come any more.
+struct LastWord(Arc<Waiters>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
 /// Hands answers to their waiters and sweeps deadlines until the connection is closed.
 pub(crate) async fn serve(mut inbox: Subscriber, prefix_len: usize, waiters: Arc<Waiters>) {
+    let _last_word = LastWord(Arc::clone(&waiters));
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -341,5 +358,4 @@ pub(crate) async fn serve(mut inbox: Subscriber, prefix_len: usize, waiters: Arc
             }
         }
     }
-    waiters.give_up();
 }

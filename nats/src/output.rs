@@ -165,7 +165,7 @@ impl OutputReader {
 /// Reads a chunk; what is none is passed over, output is for people.
 fn read(pulled: Pulled) -> Option<Chunk> {
     let (worker, _, task) = subject::parse_output(&pulled.raw.subject)?;
-    let out = pulled.raw.out()?;
+    let out = pulled.raw.out().filter(|_| pulled.raw.flaw().is_none())?;
     let stream = OutStream::of(&out.stream)?;
     let id = ChunkId { task, attempt: out.attempt, stream, n: out.n };
     Some(Chunk { worker, id, at: pulled.raw.at, bytes: pulled.raw.payload })

@@ -233,7 +233,8 @@ impl Puller {
         };
         let request = Request { batch: messages, expires, idle_heartbeat, no_wait, group, id };
         let body = serde_json::to_vec(&request).map_err(|error| PullError::Refused(error.to_string()))?;
-        let reply = Subject::from(format!("{}{}", self.prefix, self.asked));
+        let number = self.asked;
+        let reply = Subject::from(format!("{}{number}", self.prefix));
         let message = Outgoing::plain(self.next.clone(), body);
         let now = Instant::now();
         if self.outstanding == 0 {
@@ -241,10 +242,20 @@ impl Puller {
         }
         // Counted before it is sent: a future that is lost in between may have sent it.
         let until = now + expires.map_or(Duration::ZERO, Duration::from_nanos) + SLACK;
-        self.requests.insert(self.asked, Asked { messages, until, has_heartbeat: idle_heartbeat.is_some() });
-        self.asked = self.asked.wrapping_add(1);
+        self.requests.insert(number, Asked { messages, until, has_heartbeat: idle_heartbeat.is_some() });
+        self.asked = number.wrapping_add(1);
         self.outstanding = self.outstanding.saturating_add(messages);
-        self.link.send_with_reply(message, reply).await.map_err(|_| PullError::Closed)
+        match self.link.send_with_reply(message, reply).await {
+            Ok(()) => Ok(()),
+            // It breaks just now, and more than it holds waits for it. Nothing was asked.
+            Err(Error::Timeout { .. }) => {
+                if let Some(unasked) = self.requests.remove(&number) {
+                    self.outstanding = self.outstanding.saturating_sub(unasked.messages);
+                }
+                Ok(())
+            }
+            Err(_) => Err(PullError::Closed),
+        }
     }
 
     fn terms(&self, patience: &Patience) -> Request<'static> {
@@ -359,8 +370,7 @@ impl Puller {
         if pin.is_some() && pin != self.pin {
             self.pin.clone_from(&pin);
         }
-        let raw =
-            RawMessage::new(message.subject.into_string(), receipt.seq, receipt.at, &message.headers, message.payload);
+        let raw = RawMessage::new(message.subject.into_string(), receipt.seq, receipt.at, headers, message.payload);
         Sorted::Message(Pulled {
             raw,
             consumer_seq: receipt.consumer_seq,

@@ -14,7 +14,7 @@ use crate::{
     mesh::Mesh,
     mux::Outgoing,
     ordered::{Content, From, Ordered, Plan, Step},
-    raw::RawMessage,
+    raw::{BadHeaders, RawMessage},
     subject::{self, PurgeFilter},
     work::purge,
 };
@@ -22,6 +22,9 @@ use crate::{
 /// Beginnings of the subjects to which a message may be put back: what anybody may say to runs, and offers. Decisions
 /// and timers are written with conditions that a person cannot know.
 const RESTORABLE: [&str; 2] = ["rr.in.", "rr.work."];
+
+/// What is said of a message that nobody of ours has put into the quarantine.
+const UNSAID: &str = "nobody has said what is wrong with it";
 
 /// A message in the quarantine.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,7 +35,7 @@ pub struct Quarantined {
     pub at: Timestamp,
     /// Who found it: `coordinator.<instance>` or `worker.<name>`.
     pub finder: String,
-    /// The subject on which it was.
+    /// The subject on which it was; empty where nobody has said so.
     pub subject: String,
     /// Its sequence there.
     pub was: u64,
@@ -56,12 +59,14 @@ pub enum RestoreError {
 }
 
 impl Quarantined {
-    fn read(raw: RawMessage) -> Option<Self> {
-        let bad = raw.bad()?.clone();
+    /// What is there without a note of why was put there by somebody else, and is shown all the same.
+    fn read(raw: RawMessage) -> Self {
+        let unsaid = || BadHeaders { reason: raw.flaw().unwrap_or(UNSAID).to_owned(), ..BadHeaders::default() };
+        let bad = raw.bad().filter(|_| raw.flaw().is_none()).cloned().unwrap_or_else(unsaid);
         let finder = raw.subject.strip_prefix("rr.bad.").unwrap_or(&raw.subject).to_owned();
         let content_type = raw.content_type().map(str::to_owned);
         let RawMessage { seq, at, payload, .. } = raw;
-        Some(Self { seq, at, finder, subject: bad.subject, was: bad.seq, reason: bad.reason, content_type, payload })
+        Self { seq, at, finder, subject: bad.subject, was: bad.seq, reason: bad.reason, content_type, payload }
     }
 
     /// Why it cannot be put back, where that is so.
@@ -93,7 +98,7 @@ impl Mesh {
                 Step::Begin { pending } => pending,
                 Step::Message(pulled) => {
                     all += 1;
-                    newest.extend(Quarantined::read(pulled.raw));
+                    newest.push_back(Quarantined::read(pulled.raw));
                     if newest.len() > n {
                         newest.pop_front();
                     }
@@ -115,7 +120,7 @@ impl Mesh {
         let filter = subject::QUARANTINE_SUBJECTS.concat();
         let which = Which::Next { seq, next_by_subj: &filter };
         let found = read_leader(self.link(), subject::QUARANTINE, which).await?;
-        Ok(found.filter(|raw| raw.seq == seq).and_then(Quarantined::read))
+        Ok(found.filter(|raw| raw.seq == seq).map(Quarantined::read))
     }
 
     /// Whether a message can be put back where it was.

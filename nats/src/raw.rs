@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, tolerant};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use rr_schemas::codec;
+use rr_schemas::{
+    codec::{self, Body, Envelope},
+    text::Echo,
+};
 
 use crate::subject::header;
 
@@ -35,6 +38,7 @@ enum ContentType {
 /// What few messages have.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Rare {
+    flaw: Option<String>,
     scheduler: Option<String>,
     schedule: Option<String>,
     out: Option<OutHeaders>,
@@ -52,7 +56,7 @@ pub(crate) struct OutHeaders {
 }
 
 /// Headers of a message in the quarantine.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct BadHeaders {
     pub(crate) subject: String,
     pub(crate) seq: u64,
@@ -68,6 +72,24 @@ impl RawMessage {
             ContentType::Cbor => Some(codec::CBOR),
             ContentType::Other(other) => Some(other),
         }
+    }
+
+    /// What is wrong with its headers. The server stores and hands out whatever was published; who says what is no header
+    /// may mean anything, and is not believed.
+    pub fn flaw(&self) -> Option<&str> {
+        self.rare.as_ref()?.flaw.as_deref()
+    }
+
+    /// Reads its body, where nothing beside it says that it must not be believed.
+    pub(crate) fn envelope<B: Body>(&self) -> Result<Envelope<B>, String> {
+        // The log has no schedules. Should somebody turn them on, nobody can let the server speak for others.
+        if let Some(scheduler) = self.scheduler() {
+            return Err(format!("published by the schedule {}", Echo::new(scheduler)));
+        }
+        if let Some(flaw) = self.flaw() {
+            return Err(flaw.to_owned());
+        }
+        Envelope::read(self.content_type(), &self.payload).map_err(|error| error.to_string())
     }
 
     /// The schedule that published it, where the server did so on somebody's behalf.
@@ -101,22 +123,24 @@ impl RawMessage {
     }
 
     /// Takes what matters from the headers.
-    pub(crate) fn new(subject: String, seq: u64, at: Timestamp, headers: &impl Headers, payload: Bytes) -> Self {
-        let content_type = match headers.value(header::CONTENT_TYPE) {
+    pub(crate) fn new(subject: String, seq: u64, at: Timestamp, headers: Option<&HeaderMap>, payload: Bytes) -> Self {
+        let value = |name| headers.and_then(|headers| text(headers, name));
+        let content_type = match value(header::CONTENT_TYPE) {
             None => ContentType::Absent,
             Some(codec::JSON) => ContentType::Json,
             Some(codec::CBOR) => ContentType::Cbor,
             Some(other) => ContentType::Other(other.into()),
         };
-        let is_removed = headers.value(header::MARKER_REASON).is_some()
-            || headers.value(header::KV_OPERATION).is_some_and(|operation| operation != "PUT");
+        let is_removed = value(header::MARKER_REASON).is_some()
+            || value(header::KV_OPERATION).is_some_and(|operation| operation != "PUT");
         let rare = Rare {
-            scheduler: headers.value(header::SCHEDULER).map(str::to_owned),
-            schedule: headers.value(header::SCHEDULE).map(str::to_owned),
-            out: OutHeaders::read(headers),
-            bad: BadHeaders::read(headers),
+            flaw: headers.and_then(flaw),
+            scheduler: value(header::SCHEDULER).map(str::to_owned),
+            schedule: value(header::SCHEDULE).map(str::to_owned),
+            out: headers.and_then(OutHeaders::read),
+            bad: headers.and_then(BadHeaders::read),
             is_removed,
-            ttl: headers.value(header::TTL).and_then(parse_ttl),
+            ttl: value(header::TTL).and_then(parse_ttl),
         };
         let rare = (rare != Rare::default()).then(|| Box::new(rare));
         Self { subject, seq, at, payload, content_type, rare }
@@ -124,51 +148,31 @@ impl RawMessage {
 }
 
 impl OutHeaders {
-    fn read(headers: &impl Headers) -> Option<Self> {
-        let stream = headers.value(header::OUT_STREAM)?.to_owned();
-        let attempt = headers.value(header::OUT_ATTEMPT)?.parse().ok()?;
-        let n = headers.value(header::OUT_CHUNK)?.parse().ok()?;
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let stream = text(headers, header::OUT_STREAM)?.to_owned();
+        let attempt = text(headers, header::OUT_ATTEMPT)?.parse().ok()?;
+        let n = text(headers, header::OUT_CHUNK)?.parse().ok()?;
         Some(Self { stream, attempt, n })
     }
 }
 
 impl BadHeaders {
-    fn read(headers: &impl Headers) -> Option<Self> {
-        let subject = headers.value(header::BAD_SUBJECT)?.to_owned();
-        let seq = headers.value(header::BAD_SEQ)?.parse().ok()?;
-        let reason = headers.value(header::BAD_REASON).unwrap_or_default().to_owned();
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let subject = text(headers, header::BAD_SUBJECT)?.to_owned();
+        let seq = text(headers, header::BAD_SEQ)?.parse().ok()?;
+        let reason = text(headers, header::BAD_REASON).unwrap_or_default().to_owned();
         Some(Self { subject, seq, reason })
     }
 }
 
-/// Headers, parsed by the client or as they stand on the wire.
-pub(crate) trait Headers {
-    /// The first value of a header.
-    fn value(&self, name: &'static str) -> Option<&str>;
+/// The headers of a block as it stands on the wire, read as the client reads those of a message that comes to it.
+pub(crate) fn headers_of(block: &[u8]) -> HeaderMap {
+    tolerant::parse(block).headers
 }
 
-impl Headers for HeaderMap {
-    fn value(&self, name: &'static str) -> Option<&str> {
-        text(self, name)
-    }
-}
-
-impl Headers for Option<HeaderMap> {
-    fn value(&self, name: &'static str) -> Option<&str> {
-        text(self.as_ref()?, name)
-    }
-}
-
-/// A header block as it stands on the wire.
-pub(crate) struct HeaderBlock(pub(crate) String);
-
-impl Headers for HeaderBlock {
-    fn value(&self, name: &'static str) -> Option<&str> {
-        self.0.lines().skip(1).find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    }
+/// What is wrong with the headers of a message, where something is.
+pub(crate) fn flaw(headers: &HeaderMap) -> Option<String> {
+    headers.get(tolerant::MALFORMED).map(|flaw| format!("malformed header: {flaw}"))
 }
 
 /// The first value of a header.
@@ -243,20 +247,51 @@ pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
 mod tests {
     use std::time::Duration;
 
-    use super::{HeaderBlock, Headers as _, Receipt, parse_time, parse_ttl};
+    use super::{Receipt, flaw, headers_of, parse_time, parse_ttl, text};
 
     #[test]
     fn headers_are_read_from_the_wire() {
-        let block = "NATS/1.0\r\nContent-Type: application/json\r\nNats-Scheduler:rr.at.3.a\r\n\r\n";
-        let block = HeaderBlock(block.to_owned());
+        let block = b"NATS/1.0\r\nContent-Type: application/json\r\nNats-Scheduler:rr.at.3.a\r\n\r\n";
+        let headers = headers_of(block);
         for (name, value) in [
             ("Content-Type", Some("application/json")),
-            ("nats-scheduler", Some("rr.at.3.a")),
+            ("Nats-Scheduler", Some("rr.at.3.a")),
             ("NATS/1.0", None),
             ("Nats-TTL", None),
         ] {
-            assert_eq!(block.value(name), value, "{name}");
+            assert_eq!(text(&headers, name), value, "{name}");
         }
+        assert_eq!(flaw(&headers), None);
+    }
+
+    #[test]
+    fn what_is_no_header_is_left_out_and_told() {
+        for (bad, told) in [
+            (&b"X: a\rb"[..], "a carriage return in a value"),
+            (b"X: a\xff", "bytes that are not UTF-8"),
+            (b"nocolon", "a line without a colon"),
+            (b"X y: b", "a name that is none"),
+            (b": b", "an empty name"),
+            (b"\xc3\xa4: b", "a name that is none"),
+        ] {
+            let block = [b"NATS/1.0\r\nOne: 1\r\n", bad, b"\r\nNats-Sequence: 7\r\n\r\n"].concat();
+            let headers = headers_of(&block);
+            assert_eq!(flaw(&headers), Some(format!("malformed header: {told}")));
+            assert_eq!((text(&headers, "One"), text(&headers, "Nats-Sequence")), (Some("1"), Some("7")), "{told}");
+        }
+        for (block, told) in [
+            (&b"NATS/1.0 abc\r\n\r\n"[..], "a status that is none"),
+            (b"NATS/2.0\r\n\r\n", "no version line"),
+            (b"", "no version line"),
+        ] {
+            assert_eq!(flaw(&headers_of(block)), Some(format!("malformed header: {told}")));
+        }
+    }
+
+    #[test]
+    fn nobody_can_say_that_a_message_is_malformed_by_a_header() {
+        let headers = headers_of(b"NATS/1.0\r\n:malformed: no\r\n\r\n");
+        assert_eq!(flaw(&headers).as_deref(), Some("malformed header: an empty name"));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use async_nats::HeaderMap;
 use rr_schemas::{
-    codec::Envelope,
     id::{EntityId, RunId},
     input::{Holder, Input},
     name::WorkerName,
@@ -102,7 +101,7 @@ pub struct StoredClaim {
 
 fn claimant(message: &RawMessage) -> Option<Holder> {
     let source = InputSubject::parse(&message.subject)?.source;
-    let envelope = Envelope::<Input>::read(message.content_type(), &message.payload).ok()?;
+    let envelope = message.envelope::<Input>().ok()?;
     match envelope.body {
         Input::Claim(claim) if source.allows(&Input::Claim(claim.clone())) => {
             Some(Holder { worker: claim.worker, instance: claim.instance })

@@ -29,6 +29,7 @@ use crate::{
     link::{Link, json_message, typed},
     mesh::Mesh,
     mux::Outgoing,
+    raw::flaw,
     subject::{self, header},
 };
 
@@ -118,7 +119,7 @@ impl ApiServer {
     /// The next request; none when the connection was closed, or when nothing is left after [`ApiServer::close`].
     pub async fn next(&mut self) -> Option<ApiRequest> {
         loop {
-            let Message { subject, reply, payload, .. } = self.requests.next().await?;
+            let Message { subject, reply, payload, headers, .. } = self.requests.next().await?;
             // Nobody would hear the answer, and so would not know that anything was asked.
             let Some(reply) = reply.filter(|reply| subject::may_be_answered(reply)) else {
                 tracing::debug!(%subject, "a request that wants no answer, or wants it where none belongs, is passed over");
@@ -127,7 +128,8 @@ impl ApiServer {
             let name = subject::parse_endpoint(&subject).unwrap_or_default();
             let endpoint = Endpoint::ALL.into_iter().find(|endpoint| endpoint.name() == name);
             let (link, tally) = (self.link.clone(), Arc::clone(&self.tally));
-            return Some(ApiRequest { endpoint, payload, link, reply, tally, since: Instant::now() });
+            let flaw = headers.as_ref().and_then(flaw);
+            return Some(ApiRequest { endpoint, payload, flaw, link, reply, tally, since: Instant::now() });
         }
     }
 
@@ -145,6 +147,8 @@ pub struct ApiRequest {
     /// What is asked; none where nobody knows such a thing.
     pub endpoint: Option<Endpoint>,
     payload: Bytes,
+    /// What is wrong with its headers.
+    flaw: Option<String>,
     link: Link,
     reply: Subject,
     tally: Tally,
@@ -157,6 +161,9 @@ impl ApiRequest {
     /// # Errors
     /// It is too large or says something else.
     pub fn read<T: DeserializeOwned>(&self, bytes_max: usize) -> Result<T, Refusal> {
+        if let Some(flaw) = &self.flaw {
+            return Err(Refusal::new(Code::BadInput, flaw));
+        }
         let n = self.payload.len();
         if n > bytes_max {
             return Err(Refusal::new(Code::BadInput, format_args!("a request of {n} bytes, limit {bytes_max}")));

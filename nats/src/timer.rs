@@ -114,6 +114,9 @@ fn whose(raw: &RawMessage, mesh: &Mesh) -> Result<EntityId, String> {
     if mesh.partition_of(&entity) != partition {
         return Err("the entity lives in another partition".to_owned());
     }
+    if let Some(flaw) = raw.flaw() {
+        return Err(flaw.to_owned());
+    }
     match raw.scheduler() {
         Some(scheduler) if scheduler == subject::armed(partition, &entity) => Ok(entity),
         Some(other) => Err(format!("fired by the schedule {}", Echo::new(other))),

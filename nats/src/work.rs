@@ -9,7 +9,6 @@ use rr_schemas::{
     codec::{Envelope, Format, JSON},
     id::{EntityId, RunId},
     offer::{Offer, Target},
-    text::Echo,
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,12 +60,8 @@ impl OfferMsg {
 
 /// An offer must say what its subject says.
 fn believe(raw: &RawMessage) -> Result<Offer, String> {
-    if let Some(scheduler) = raw.scheduler() {
-        return Err(format!("published by the schedule {}", Echo::new(scheduler)));
-    }
     let Some(parsed) = OfferSubject::parse(&raw.subject) else { return Err("no offer has such a subject".to_owned()) };
-    let envelope = Envelope::<Offer>::read(raw.content_type(), &raw.payload).map_err(|error| error.to_string())?;
-    let Envelope { from, to, body: offer, .. } = envelope;
+    let Envelope { from, to, body: offer, .. } = raw.envelope::<Offer>()?;
     let said =
         OfferSubject { target: offer.target.clone(), priority: offer.priority, run: offer.run.clone(), ..parsed };
     let is_same = parsed == said

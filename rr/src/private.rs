@@ -115,10 +115,9 @@ impl Private {
                 tracing::warn!(how, "nats-server died; it is started again");
             }
             ended = self.worker.join() => {
-                return ended
-                    .map(|()| Happened::WorkerEnded)
-                    .map_err(|error| CliError::bug(chain(&error)));
+                return ended.map(|()| Happened::WorkerEnded).map_err(|error| roles::worker_ended(&error));
             }
+            ended = self.coordinator.ended() => return Err(roles::coordinator_ended(ended)),
         }
         if !self.restarts.may_restart(Instant::now()) {
             let log = self.server.log_file();

@@ -26,6 +26,9 @@ use crate::error::{CliError, chain};
 use crate::exit::Exit;
 use crate::mesh;
 
+/// What to do where a connection has ended for good.
+const CLOSED_HINT: &str = "start it again; what it had in hand is taken up where it was";
+
 /// Attempts at once where one machine stands for many hosts: they mostly wait.
 const SIMULATED_CAPACITY_MIN: u32 = 64;
 /// Attempts at once for each CPU, where one machine stands for many hosts.
@@ -243,6 +246,29 @@ pub(crate) fn worker_told(error: &StartError) -> CliError {
         | StartError::Ssh(_)
         | StartError::Presence(PresenceError::Taken { .. }) => CliError::new(Exit::Config, chain(error)),
         StartError::Bug(_) => CliError::bug(chain(error)),
+    }
+}
+
+/// A worker that has ended though nobody had asked it to.
+pub(crate) fn worker_ended(error: &rr_worker::RunError) -> CliError {
+    match error {
+        rr_worker::RunError::Closed => CliError::new(Exit::Unreachable, chain(error)).hint(CLOSED_HINT),
+        rr_worker::RunError::Ledger(_) | rr_worker::RunError::Join(_) | rr_worker::RunError::Bug(_) => {
+            CliError::bug(chain(error))
+        }
+    }
+}
+
+/// A coordinator that has ended though nobody had asked it to.
+pub(crate) fn coordinator_ended(ended: Result<(), rr_coordinator::RunError>) -> CliError {
+    match ended {
+        Err(error @ rr_coordinator::RunError::Closed) => {
+            CliError::new(Exit::Unreachable, chain(&error)).hint(CLOSED_HINT)
+        }
+        Err(error @ (rr_coordinator::RunError::Start(_) | rr_coordinator::RunError::Bug(_))) => {
+            CliError::bug(chain(&error))
+        }
+        Ok(()) => CliError::bug("the coordinator ended by itself"),
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! Reading order: [`program`] (the `rr` under test, built once), [`sandbox`] (a user of their own: home, state,
 //! configuration), [`process`] (what a sandbox starts), [`mesh`] (a server, coordinators and workers, to be killed),
-//! [`cluster`] (the same with three servers), [`proxy`] (a bad network), [`python`] (packages that are not ours), [`sshd`]
-//! (an ssh server), [`verdict`] (a run's stored history, judged), [`wait`] (for a condition, never for a time).
+//! [`cluster`] (the same with three servers), [`by_hand`] (what no client sends), [`proxy`] (a bad network), [`python`]
+//! (packages that are not ours), [`sshd`] (an ssh server), [`verdict`] (a run's stored history, judged), [`wait`] (for a
+//! condition, never for a time).
 //!
 //! Invariants: each test has its own directories, server and ports; everything that a test starts is gone when it ends,
 //! however it ends; what cannot be started fails the test.
 #![expect(clippy::expect_used, clippy::panic, reason = "a harness fails by panicking")]
 
+pub mod by_hand;
 pub mod cluster;
 pub mod dice;
 pub mod http;
@@ -24,6 +26,7 @@ pub mod sshd;
 pub mod verdict;
 pub mod wait;
 
+pub use by_hand::ByHand;
 pub use dice::Dice;
 pub use mesh::{TestMesh, Timing};
 pub use process::{Output, Running};

@@ -98,7 +98,7 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Its connection was closed for good.
-    #[error("go on: the connection is closed")]
+    #[error("the worker cannot go on: its connection to the server has ended for good")]
     Closed,
     /// Its last words could not be written down.
     #[error(transparent)]
@@ -151,7 +151,11 @@ impl Worker {
             let controls = mesh.controls(&options.name).await?;
             Ok((controls, open_lanes(&mesh, &options, &instance).await?))
         };
-        let (controls, lanes) = match listening.await {
+        let listening = tokio::select! {
+            listening = listening => listening,
+            () = mesh.closed() => Err(StartError::Mesh(closed())),
+        };
+        let (controls, lanes) = match listening {
             Ok(listening) => listening,
             Err(error) => {
                 handle.farewell().await;
@@ -219,6 +223,10 @@ impl Handle {
             self.helpers.abort_all();
         }
     }
+}
+
+fn closed() -> rr_nats::Error {
+    rr_nats::Error::Unreachable("the connection has ended for good".to_owned())
 }
 
 async fn open_ledger(options: &Options, instance: &InstanceId) -> Result<(Ledger, Found), StartError> {

@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep};
 use super::unit;
 use crate::cli::CoordinatorArgs;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, chain};
 use crate::exit::Exit;
 use crate::mesh::{self, Place};
+use crate::roles;
 use crate::signals::Signals;
 
 /// Partitions of a mesh that this makes.
@@ -43,12 +44,16 @@ pub(crate) async fn coordinator(ctx: &Context, args: &CoordinatorArgs) -> Result
     let mut handle = Coordinator::start(mesh.clone(), ctx.config.coordinator.clone());
     tokio::select! {
         () = signals.next() => {}
-        () = handle.ended() => return Err(CliError::bug("the coordinator ended by itself")),
+        ended = handle.ended() => return Err(roles::coordinator_ended(ended)),
     }
     tracing::info!("stopping");
     handle.stopper().cancel();
     tokio::select! {
-        () = handle.ended() => {}
+        ended = handle.ended() => {
+            if let Err(error) = ended {
+                tracing::warn!(error = chain(&error), "not stopped as it should");
+            }
+        }
         () = signals.next() => return Err(CliError::Interrupted),
     }
     mesh.drain().await;

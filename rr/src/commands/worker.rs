@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::unit;
 use crate::cli::WorkerArgs;
 use crate::context::Context;
-use crate::error::{CliError, chain};
+use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 use crate::mesh::{self, Place};
@@ -34,7 +34,10 @@ async fn made(link: &Link) -> Result<Mesh, CliError> {
                     tracing::info!(%error, "no mesh on the server yet, waiting for a coordinator to make it");
                     has_said = true;
                 }
-                sleep(LOOK_EVERY).await;
+                tokio::select! {
+                    () = sleep(LOOK_EVERY) => {}
+                    () = link.closed() => return Err(mesh::told(&error)),
+                }
             }
             Err(error) => return Err(mesh::told(&error)),
         }
@@ -81,6 +84,6 @@ pub(crate) async fn worker(ctx: &Context, args: &WorkerArgs) -> Result<Exit, Cli
     };
     mesh.drain().await;
     guard.stop().await;
-    ended.map_err(|error| CliError::bug(chain(&error)))?;
+    ended.map_err(|error| roles::worker_ended(&error))?;
     if n_signals > 1 { Err(CliError::Interrupted) } else { Ok(Exit::Succeeded) }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -171,6 +172,9 @@ impl Engine {
         kill: CancellationToken,
     ) -> Result<(), RunError> {
         let mut connected = self.mesh.connected();
+        // Beside the lanes, which say so too: a worker that drains has none.
+        let mesh = self.mesh.clone();
+        let mut closed = pin!(mesh.closed());
         let mut hears = true;
         loop {
             self.act().await;
@@ -199,6 +203,7 @@ impl Engine {
                     Ok(()) => Happened::LinkChanged,
                     Err(_) => return self.close().await,
                 },
+                () = &mut closed => return self.close().await,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Happened::TimeCame,
             };
             if self.take(happened).is_break() {

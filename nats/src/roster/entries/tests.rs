@@ -2,14 +2,14 @@ use jiff::Timestamp;
 use rr_schemas::presence::{Hosts, Serves};
 
 use super::*;
-use crate::raw::HeaderBlock;
+use crate::raw::headers_of;
 
 const TTL: Duration = Duration::from_secs(3);
 
 fn message(key: &str, seq: u64, headers: &str, body: &impl serde::Serialize) -> RawMessage {
-    let headers = HeaderBlock(format!("NATS/1.0\r\n{headers}\r\n"));
+    let headers = headers_of(format!("NATS/1.0\r\n{headers}\r\n").as_bytes());
     let body = serde_json::to_vec(body).unwrap().into();
-    RawMessage::new(format!("$KV.rr-workers.{key}"), seq, Timestamp::UNIX_EPOCH, &headers, body)
+    RawMessage::new(format!("$KV.rr-workers.{key}"), seq, Timestamp::UNIX_EPOCH, Some(&headers), body)
 }
 
 fn card(name: &str, host: &str) -> WorkerPresence {
