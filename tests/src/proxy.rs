@@ -39,6 +39,8 @@ struct Weather {
     is_cut: bool,
     /// Connections that were made before are silent for ever: how many times that was said.
     forgotten: u32,
+    /// What comes after whatever the server says.
+    word: Option<&'static str>,
 }
 
 impl Weather {
@@ -109,6 +111,11 @@ impl Proxy {
         self.weather.send_modify(|weather| weather.is_cut = true);
     }
 
+    /// The server seems to say this as well, once it has said something.
+    pub fn interject(&self, word: &'static str) {
+        self.weather.send_modify(|weather| weather.word = Some(word));
+    }
+
     /// The network is good again.
     pub fn heal(&self) {
         self.weather.send_modify(|weather| *weather = Weather { forgotten: weather.forgotten, ..Weather::default() });
@@ -175,6 +182,12 @@ async fn pump(
             sleep_until(due).await;
             let can_pass = weather.wait_for(|weather| !weather.is_silent(way, since)).await.is_ok();
             if !can_pass || to.write_all(&piece).await.is_err() {
+                return;
+            }
+            let word = weather.borrow().word.filter(|_| way == Way::FromServer && piece.ends_with(b"\r\n"));
+            if let Some(word) = word
+                && to.write_all(word.as_bytes()).await.is_err()
+            {
                 return;
             }
         }

@@ -78,7 +78,12 @@ impl World {
 
     /// A coordinator with a connection of its own.
     pub(crate) async fn coordinator(&self, options: Options) -> Handle {
-        Coordinator::start(mesh(&self.server, &self.topology).await, options)
+        Coordinator::start(self.connect().await, options)
+    }
+
+    /// Another connection to the mesh.
+    pub(crate) async fn connect(&self) -> Mesh {
+        mesh(&self.server, &self.topology).await
     }
 
     /// A worker that serves these hosts, or the queue `default` where there are none.

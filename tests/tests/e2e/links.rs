@@ -177,3 +177,20 @@ async fn a_slow_network_is_only_slow() {
     mesh.write("enough", "");
     succeeds_without_a_loss(&mesh, &run, Timing::Default).await;
 }
+
+/// Whatever makes the client itself fail: here a word that no server says.
+#[tokio::test]
+async fn a_process_whose_client_has_failed_ends_and_says_so() {
+    let mesh = TestMesh::bare(Timing::Short).await;
+    let port = mesh.address().port();
+    let (to_coordinator, to_worker) = (Proxy::to(port).await, Proxy::to(port).await);
+    let coordinator = mesh.coordinator_via(&to_coordinator);
+    mesh.is_made().await;
+    let worker = mesh.worker_via(&to_worker, "w1", &["--hosts", "h1"]);
+    mesh.has_workers(1).await;
+    mesh.has_coordinators(1).await;
+    for (proxy, process) in [(to_coordinator, coordinator), (to_worker, worker)] {
+        proxy.interject("-ERR\r\n");
+        let _end = process.ended(END).await.exits(69).says(&["has ended for good", "start it again"]);
+    }
+}

@@ -1,5 +1,6 @@
 //! Rules of the whole worker, on a real nats-server; the test plays the coordinator.
 
+mod closed;
 mod ending;
 mod full;
 mod links;
