@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     link::{DEADLINE, Link},
     mux::Outgoing,
-    raw::{RawMessage, headers_of, last_text, number, parse_time},
+    raw::{RawMessage, headers_of, is_stored, last_text, number, parse_time},
     subject::header,
 };
 
@@ -81,7 +81,7 @@ async fn read_batch(
     loop {
         let answer = answers.next().await.map_err(|failure| failure.into_error(&subject.as_str().into()))?;
         let headers = answer.headers.unwrap_or_default();
-        match answer.status {
+        match answer.status.filter(|_| !is_stored(&headers)) {
             None => {
                 let bad = || Error::Answer(format!("{subject}: a message without its headers"));
                 let at = last_text(&headers, header::TIME_STAMP).and_then(parse_time).ok_or_else(bad)?;

@@ -22,6 +22,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::raw::is_stored;
+
 /// How often deadlines are looked at; an answer is given up at most this much late.
 const SWEEP: Duration = Duration::from_millis(100);
 /// Denied subjects that are remembered; more than a configuration can name by mistake.
@@ -305,7 +307,8 @@ impl Answers {
 }
 
 fn answered(message: Message) -> Result<Message, Failure> {
-    if message.status == Some(StatusCode::NO_RESPONDERS) { Err(Failure::NoResponders) } else { Ok(message) }
+    let is_word = !message.headers.as_ref().is_some_and(is_stored);
+    if is_word && message.status == Some(StatusCode::NO_RESPONDERS) { Err(Failure::NoResponders) } else { Ok(message) }
 }
 
 async fn send(client: &Client, message: Outgoing, reply: Subject) -> Result<(), Failure> {

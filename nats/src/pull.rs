@@ -21,7 +21,7 @@ use crate::{
     error::Error,
     link::Link,
     mux::Outgoing,
-    raw::{RawMessage, Receipt, last_text, number},
+    raw::{RawMessage, Receipt, flaw, last_text, number},
     subject::{self, header},
 };
 
@@ -345,9 +345,11 @@ impl Puller {
     }
 
     fn sort(&mut self, message: Message) -> Result<Sorted, PullError> {
-        match message.status {
-            Some(status) => {
-                let number = message.subject.strip_prefix(&self.prefix).and_then(|number| number.parse().ok());
+        // The server's words come to our inbox; what is stored has its own subject, and may begin with a status, too.
+        let words = message.status.zip(message.subject.strip_prefix(&self.prefix));
+        match words {
+            Some((status, number)) => {
+                let number = number.parse().ok();
                 self.status(number, status, message.headers.as_ref(), message.description.as_deref())
             }
             None => Ok(self.delivered(message)),
@@ -366,10 +368,7 @@ impl Puller {
             self.requests.clear();
         }
         let headers = message.headers.as_ref();
-        let pin = headers.and_then(|headers| last_text(headers, header::PIN_ID)).map(str::to_owned);
-        if pin.is_some() && pin != self.pin {
-            self.pin.clone_from(&pin);
-        }
+        let pin = self.told_pin(headers);
         let raw = RawMessage::new(message.subject.into_string(), receipt.seq, receipt.at, headers, message.payload);
         Sorted::Message(Pulled {
             raw,
@@ -379,6 +378,17 @@ impl Puller {
             pin,
             ack: Ack::new(self.link.clone(), reply),
         })
+    }
+
+    /// The pin under which a message has come, which is ours from now on.
+    fn told_pin(&mut self, headers: Option<&HeaderMap>) -> Option<String> {
+        let told = headers.and_then(|headers| last_text(headers, header::PIN_ID));
+        let is_news = told.is_some() && told != self.pin.as_deref();
+        let is_told = told.is_some() && !(is_news && headers.is_some_and(hides_pin));
+        if is_told && is_news || self.pin.is_none() {
+            self.pin = told.map(str::to_owned);
+        }
+        self.pin.clone()
     }
 
     /// What the server says about a request.
@@ -429,6 +439,17 @@ impl Puller {
             if self.requests.is_empty() { 0 } else { self.outstanding.saturating_sub(unfilled.min(asked.messages)) };
         Sorted::GivenBack
     }
+}
+
+/// Whether the server's word on the pin may have gone into a line of the publisher's: it stands behind the last line, even
+/// where that has no end, and what looks like a pin then is the publisher's.
+fn hides_pin(headers: &HeaderMap) -> bool {
+    let has_pin = |text: &str| text.contains(header::PIN_ID);
+    flaw(headers).is_some()
+        || headers.iter().any(|(name, values)| {
+            let name: &str = name.as_ref();
+            name != header::PIN_ID && has_pin(name) || values.iter().any(|value| has_pin(value.as_str()))
+        })
 }
 
 enum Sorted {

@@ -175,6 +175,12 @@ pub(crate) fn flaw(headers: &HeaderMap) -> Option<String> {
     headers.get(tolerant::MALFORMED).map(|flaw| format!("malformed header: {flaw}"))
 }
 
+/// Whether these are the headers of a stored message that was asked for, and not words of the server: what is stored may
+/// begin with a status as the server's words do, but behind its headers the server puts its sequence.
+pub(crate) fn is_stored(headers: &HeaderMap) -> bool {
+    last_text(headers, header::SEQUENCE).is_some()
+}
+
 /// The first value of a header.
 pub(crate) fn text<'h>(headers: &'h HeaderMap, name: &'static str) -> Option<&'h str> {
     headers.get(name).map(async_nats::HeaderValue::as_str)

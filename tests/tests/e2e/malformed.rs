@@ -38,6 +38,19 @@ fn blocks() -> Vec<Vec<u8>> {
     blocks
 }
 
+/// Blocks without an end, behind which the server puts its own words: they begin like something else that it says, or
+/// hide what it says.
+const UNENDED: [&[u8]; 8] = [
+    b"NATS/1.0 204 EOB..",
+    b"NATS/1.0 404 ..",
+    b"NATS/1.0 409 Consumer Deleted..",
+    b"NATS/1.0 409 ..",
+    b"NATS/1.0 503 ..",
+    b"NATS/1.0\r\nNats-Pin-Id: mine\r\nX: ..",
+    b"NATS/1.0\r\nNats-Pin-Id: mine\r\nX..",
+    b"NATS/1.0\r\nNats-Pin-Id: mine\r\nX\xff..",
+];
+
 /// Ends of subjects that are no text, or no line of it for those who split at every kind of blank.
 const TOKENS: [&[u8]; 4] = [b"a\xff", b"a\xc2\xa0b", b"a\x0bb", b"a\xe2\x80\xa8b"];
 
@@ -124,13 +137,18 @@ async fn an_input_with_malformed_headers_is_put_aside_however_it_is_read() {
         let subject = [format!("rr.in.{p}.r1.w.").as_bytes(), token].concat();
         planted.insert(world.by_hand.store(&subject, GOOD, &cancel("r1")).await.unwrap());
     }
+    for block in UNENDED {
+        let subject = format!("rr.in.{p}.r1.api");
+        planted.insert(world.by_hand.store(subject.as_bytes(), block, b"no input").await.unwrap());
+        let _passed_over = world.by_hand.store(format!("rr.ev.{p}.r1").as_bytes(), block, b"{}").await.unwrap();
+    }
     // Histories are read past what is no decision.
     let _passed_over = world.plant(&format!("rr.ev.{p}.r1"), b"no decision").await;
     let _fired = world.plant(&format!("rr.fired.{p}.r1"), b"").await;
     world.are_aside("rr.in.", &planted).await;
     let read = world.handle.inputs_after(&entity, 0, 0).await.unwrap();
     let cancels: Vec<_> = read.iter().filter(|input| planted.contains(&input.seq())).collect();
-    assert!(cancels.len() >= blocks().len());
+    assert!(cancels.len() >= blocks().len() + UNENDED.len(), "{cancels:#?}");
     assert!(cancels.iter().all(|input| input.input.is_err()), "{cancels:#?}");
     // Whoever takes the run over reads all of it anew.
     world.coordinator.kill().await;
@@ -165,6 +183,10 @@ async fn an_offer_with_malformed_headers_is_never_run() {
         });
         planted.insert(world.by_hand.store(subject.as_bytes(), &block, offer.to_string().as_bytes()).await.unwrap());
     }
+    for (task, block) in (600..).zip(UNENDED) {
+        let subject = format!("rr.work.h.h1.r1.{task}.1");
+        planted.insert(world.by_hand.store(subject.as_bytes(), block, b"no offer").await.unwrap());
+    }
     for token in TOKENS {
         let subject = [b"rr.work.h.h1.r1.", token, b".1"].concat();
         planted.insert(world.by_hand.store(&subject, GOOD, b"{}").await.unwrap());
@@ -185,7 +207,9 @@ async fn malformed_headers_elsewhere_stop_no_reader() {
         "rr.bad.worker.w9",
     ] {
         let _planted = world.plant(subject, b"{}").await;
-        let _seq = world.by_hand.store(subject.as_bytes(), NO_STATUS, b"{}").await.unwrap();
+        for block in UNENDED.into_iter().chain([NO_STATUS]) {
+            let _seq = world.by_hand.store(subject.as_bytes(), block, b"{}").await.unwrap();
+        }
     }
     for token in TOKENS {
         for start in ["$KV.rr-workers.worker.", "$KV.rr-runs.", "rr.out.w1.r1.", "rr.bad.worker."] {
