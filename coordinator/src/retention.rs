@@ -184,6 +184,7 @@ fn ended(history: &[StoredDecision]) -> Ended {
         | Event::Held { .. }
         | Event::Returned { .. }
         | Event::Late { .. }
+        | Event::Signalled { .. }
         | Event::CancelRequested { .. }
         | Event::DeadlinePassed {}
         | Event::JobEnded { .. }

@@ -49,7 +49,7 @@ pub(crate) async fn take_over(
             "start the flow anew: rr publish",
         );
     }
-    let carried = Carried { run: run.clone(), tasks: old.carried(retry_of.again) };
+    let carried = Carried { run: run.clone(), tasks: old.carried(retry_of.again), signals: old.carried_signals() };
     if carried.n_tasks() == u64::from(plan.n_tasks()) {
         return refused(format!("nothing of run {run} is to run again"), "rr show says how each task ended");
     }
@@ -69,6 +69,7 @@ fn pinned(stored: &StoredDecision, submit: &Submit) -> Option<Pinned> {
         | Event::Held { .. }
         | Event::Returned { .. }
         | Event::Late { .. }
+        | Event::Signalled { .. }
         | Event::CancelRequested { .. }
         | Event::DeadlinePassed {}
         | Event::JobEnded { .. }

@@ -118,7 +118,7 @@ async fn carried(mesh: &Mesh, story: &Story, again: Again) -> Result<Carried, Cl
         return Err(CliError::new(Exit::BadInput, format_args!("run {id} was rejected: nothing of it ever ran"))
             .hint("mend the flow and start it anew: rr publish FLOW"));
     };
-    let carried = Carried { run: id.clone(), tasks: run.carried(again) };
+    let carried = Carried { run: id.clone(), tasks: run.carried(again), signals: run.carried_signals() };
     if carried.n_tasks() == u64::from(plan.n_tasks()) {
         return Err(CliError::new(Exit::BadInput, format_args!("nothing of run {id} is to run again"))
             .hint(format_args!("rr show {id} says how each task ended")));
@@ -145,6 +145,7 @@ async fn pinned(mesh: &Mesh, run: &RunId) -> Result<Pinned, CliError> {
         | Event::Held { .. }
         | Event::Returned { .. }
         | Event::Late { .. }
+        | Event::Signalled { .. }
         | Event::CancelRequested { .. }
         | Event::DeadlinePassed {}
         | Event::JobEnded { .. }

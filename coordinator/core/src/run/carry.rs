@@ -1,10 +1,11 @@
 //! Retries: what a run takes over from an earlier one with the same plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rr_schemas::{
     decision::JobStatus,
     flow::check::Problem,
+    name::Name,
     ranges::Ranges,
     report::Outcome,
     retry::{Again, Carried, RetryOf},
@@ -54,6 +55,11 @@ impl Run {
         carried
     }
 
+    /// Signals that a retry of this run need not wait for again.
+    pub fn carried_signals(&self) -> BTreeSet<Name> {
+        self.signals.clone()
+    }
+
     /// Whether a task was over before the run began.
     pub fn is_carried(&self, task: u32) -> bool {
         let state = self.tasks.get(task as usize);
@@ -62,6 +68,7 @@ impl Run {
 
     pub(super) fn fold_carried(&mut self, carried: &Carried) -> Result<(), IllegalEvent> {
         self.retry_of = Some(carried.run.clone());
+        self.signals.clone_from(&carried.signals);
         for (outcome, tasks) in &carried.tasks {
             for task in tasks.iter() {
                 let state = *self.state_of(task)?;
