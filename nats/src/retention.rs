@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     direct::{Which, read_leader},
     error::Error,
-    link::{DEADLINE, DEADLINE_LONG},
+    link::DEADLINE_LONG,
     mesh::Mesh,
     subject::{self, PurgeFilter},
     work::purge,
@@ -34,24 +34,6 @@ impl Mesh {
         let operation = format!("STREAM.PURGE.{}", subject::EVENTS);
         let purged: Purged = self.link().api_once(&operation, &Request { seq }, DEADLINE_LONG).await?;
         Ok(purged.purged)
-    }
-
-    /// The first and the last sequence of the log.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn events_span(&self) -> Result<(u64, u64), Error> {
-        #[derive(Deserialize)]
-        struct Info {
-            state: State,
-        }
-        #[derive(Deserialize)]
-        struct State {
-            first_seq: u64,
-            last_seq: u64,
-        }
-        let info: Info = self.link().api(&format!("STREAM.INFO.{}", subject::EVENTS), &(), DEADLINE).await?;
-        Ok((info.state.first_seq, info.state.last_seq))
     }
 
     /// The sequence of an entity's first message in the log.
