@@ -12,6 +12,7 @@
 mod ack;
 mod bucket;
 pub mod connect;
+mod consumer;
 pub mod control;
 mod direct;
 pub mod error;
