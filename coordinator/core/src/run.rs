@@ -5,7 +5,7 @@
 //! [`effect`] want to know is in the state, so that a folded history and a lived one cannot differ.
 
 mod answer;
-mod carry;
+pub mod carry;
 pub mod decide;
 pub mod effect;
 mod fold;

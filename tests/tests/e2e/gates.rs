@@ -31,8 +31,8 @@ async fn a_run_waits_at_a_gate_until_it_is_given_the_signal() {
     // Two signals that are none of its, and a run that is not there: nothing is stored.
     let near = mesh.rr(["signal", "g1", "aproved"]).run().await.exits(66);
     assert!(near.stderr.contains("did you mean \"approved\"?"), "{}", near.stderr);
-    mesh.rr(["signal", "nobody", "approved"]).run().await.exits(66);
-    mesh.rr(["signal", "g1", "no name"]).run().await.exits(65);
+    let _unknown = mesh.rr(["signal", "nobody", "approved"]).run().await.exits(66);
+    let _bad = mesh.rr(["signal", "g1", "no name"]).run().await.exits(65);
     for _ in 0..2 {
         let given = mesh.rr(["signal", "g1", "approved", "--reason", "tested", "--json"]).run().await.exits(0);
         assert!(given.stdout.contains(r#""signal":"approved""#), "{}", given.stdout);

@@ -118,10 +118,25 @@ fn a_retry_need_not_be_given_what_was_given_before() {
     old.signal("approved");
     old.end(1, 1, Outcome::Failed, Some(1));
     assert_eq!(old.run.status(), RunStatus::Failed);
+    assert!(old.run.carry_over(Again::Failed).is_ok());
     let (run, records) = retries::retried(&flow, Some(retries::carried(&old.run, Again::Failed)));
     assert_eq!(run.view().jobs[1].status, JobStatus::Succeeded);
     let mut stage = Stage::of(run, records);
     stage.end(1, 1, Outcome::Ok, Some(0));
     assert_eq!(stage.run.status(), RunStatus::Succeeded);
     is_right(&stage);
+}
+
+#[test]
+fn a_run_that_only_a_gate_has_ended_can_be_retried() {
+    let flow = flow(
+        r#"{"name":"f","jobs":[{"name":"a","run":["x"]},{"name":"g","signal":"go","timeout":"1m","needs":["a"]}]}"#,
+    );
+    let mut old = Stage::new(&flow);
+    old.end(0, 1, Outcome::Ok, Some(0));
+    old.fire();
+    assert_eq!(old.run.status(), RunStatus::Failed);
+    let carried = old.run.carry_over(Again::Failed).unwrap();
+    let (run, _) = retries::retried(&flow, Some(carried));
+    assert!(matches!(run.waits()[..], [Wait::Signal { .. }]), "{:?}", run.waits());
 }

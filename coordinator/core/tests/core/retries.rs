@@ -1,7 +1,7 @@
 //! Retries: what is taken over from an earlier run, and what runs again.
 
 use proptest::prelude::*;
-use rr_core::{Heard, History, Policy, Run, run::decide::Around};
+use rr_core::{Heard, History, NotRetryable, Policy, Run, run::decide::Around};
 use rr_schemas::{
     decision::{Event, JobStatus, Record, RunStatus},
     flow::{Flow, params::ParamValues},
@@ -33,11 +33,33 @@ pub(crate) fn retried(flow: &Flow, carried: Option<Carried>) -> (Run, Vec<Record
 }
 
 pub(crate) fn carried(old: &Run, again: Again) -> Carried {
-    Carried { run: old.id().clone(), tasks: old.carried(again), signals: old.carried_signals() }
+    let given = old.signals().filter(|(_, given)| *given).map(|(signal, _)| signal.clone());
+    Carried { run: old.id().clone(), tasks: old.carried(again), signals: given.collect() }
 }
 
 fn shown(run: &Run, again: Again) -> Vec<String> {
     run.carried(again).iter().map(|(outcome, tasks)| format!("{} {tasks}", outcome.word())).collect()
+}
+
+#[test]
+fn a_run_is_retried_when_it_is_over_and_something_is_left_of_it() {
+    let flow = one_job(2, "");
+    let blank = Run::new("r".parse().unwrap(), Policy::default());
+    let mut old = Stage::new(&flow);
+    old.end(0, 1, Outcome::Ok, Some(0));
+    let live = old.run.clone();
+    old.end(1, 1, Outcome::Failed, Some(1));
+    let rejected = retried(&flow, None).0;
+    for (run, again, refused) in [
+        (&blank, Again::Failed, NotRetryable::NotBegun),
+        (&live, Again::Failed, NotRetryable::NotOver),
+        (&rejected, Again::Failed, NotRetryable::Rejected),
+        (&old.run, Again::NotStarted, NotRetryable::NothingLeft),
+    ] {
+        assert_eq!(run.carry_over(again), Err(refused));
+    }
+    let taken_over = old.run.carry_over(Again::Failed).unwrap();
+    assert_eq!((taken_over.run.as_str(), taken_over.n_tasks()), ("r", 1));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use rr_schemas::{
     flow::params::ParamValues,
     input::{Cancel, Found, Holder, Input, Seen, SeenAttempts, Signal, Source, Submit},
     report::{Claim, Ended, Outcome, Output, Report, What},
-    retry::{Again, Carried, RetryOf},
+    retry::{Again, RetryOf},
 };
 
 use super::flows::{Dice, SIGNALS};
@@ -91,7 +91,7 @@ impl World {
     pub(crate) fn retry(flow: &Flow, old: &Run, again: Again, fate: Fate, dice: Dice) -> Self {
         let retry_of = Some(RetryOf { run: old.id().clone(), again });
         let submit = Submit { flow: flow.clone(), params: ParamValues::default(), by: "test".into(), retry_of };
-        let carried = Carried { run: old.id().clone(), tasks: old.carried(again), signals: old.carried_signals() };
+        let carried = super::retries::carried(old, again);
         let around = Around { carried: Some(Box::new(carried)), ..Around::default() };
         Self::of(submit, Some(&around), fate, dice)
     }
