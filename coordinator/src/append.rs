@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rr_nats::{EncodedDecision, PublishError, encode_decision};
-use rr_schemas::decision::{BYTES_MAX, Decision, Event, Record};
+use rr_schemas::decision::{BYTES_MAX, Decision, Record};
 
 use crate::{entity::Entity, shell::Shell, trouble::TurnError};
 
@@ -25,7 +25,7 @@ pub(crate) async fn append(
     let decision = Decision { n, by, upto, prev, secret, events };
     let encoded = encode_decision(&entity.id, &decision).map_err(|error| TurnError::Unavailable(error.to_string()))?;
     // The decision that submits a run carries its flow, which has a limit of its own.
-    let is_first = decision.events.iter().any(|record| matches!(record.event, Event::Submitted { .. }));
+    let is_first = decision.submitted().is_some();
     if encoded.len() > BYTES_MAX && !is_first && spans_inputs(&decision.events) {
         return Err(TurnError::TooLarge);
     }

@@ -13,7 +13,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use rr_nats::{Answered, Error, Mesh, OldRequest, OldRequests, StoredDecision};
 use rr_schemas::{
-    decision::Event,
     id::{EntityId, Partition, RunId},
     view::StatusEntry,
 };
@@ -174,21 +173,7 @@ fn ended(history: &[StoredDecision]) -> Ended {
         return Ended::Never;
     }
     let decisions = history.iter().filter_map(|stored| stored.decision.as_ref().ok());
-    let ends = decisions.flat_map(|decision| &decision.events).filter(|record| match record.event {
-        Event::RunEnded { .. } | Event::Rejected { .. } => true,
-        Event::Submitted { .. }
-        | Event::Offered { .. }
-        | Event::Started { .. }
-        | Event::Extended { .. }
-        | Event::Ended { .. }
-        | Event::Held { .. }
-        | Event::Returned { .. }
-        | Event::Late { .. }
-        | Event::CancelRequested { .. }
-        | Event::DeadlinePassed {}
-        | Event::JobEnded { .. }
-        | Event::PutAside { .. } => false,
-    });
+    let ends = decisions.flat_map(|decision| &decision.events).filter(|record| record.event.is_end());
     ends.map(|record| record.at).max().map_or(Ended::NotYet, Ended::At)
 }
 

@@ -19,12 +19,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
+    consumer::{ConsumerConfig, ConsumerInfo, consumer_info, create_consumer, delete_consumer},
     error::{Error, code},
     link::{DEADLINE, Link},
     mesh::Mesh,
     pull::{PullConfig, PullError, Puller},
     subject,
-    topology::{ConsumerConfig, ConsumerInfo, consumer_info, create_consumer, delete_consumer},
     work::OfferMsg,
 };
 

@@ -3,8 +3,8 @@
 //! Reading order: [`subject`] (names), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
 //! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`] and [`roster`] (buckets), [`control`], [`service`] (what
-//! any client may ask), [`watch`], [`retention`] and [`forget`], [`quarantine`]; [`server`] (nats-server itself: found, fetched, run as a
-//! child).
+//! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`]; [`server`] (nats-server itself:
+//! found, fetched, run as a child).
 //!
 //! Invariants: every wait for the network has a deadline; nothing read from the server is believed before its subject,
 //! headers and envelope agree; an unanswered publish is unknown, not failed.
@@ -12,11 +12,11 @@
 mod ack;
 mod bucket;
 pub mod connect;
+mod consumer;
 pub mod control;
 mod direct;
 pub mod error;
 pub mod events;
-pub mod forget;
 pub mod input;
 pub mod lane;
 mod link;
@@ -27,6 +27,7 @@ pub mod output;
 pub mod partition;
 pub mod presence;
 pub mod pull;
+mod purge;
 pub mod quarantine;
 mod raw;
 pub mod reports;
@@ -48,7 +49,6 @@ pub use connect::{ClientCertificate, ConnectError, ConnectOptions, TlsFirst, Tls
 pub use control::{ControlFeed, JoinRequest, JoinServer};
 pub use error::{Error, PublishError};
 pub use events::{EncodedDecision, First, StoredDecision, encode_decision, hash};
-pub use forget::{Answered, OldRequest, OldRequests};
 pub use input::{Delivery, EncodeError, Finder, InputMsg};
 pub use lane::{HostFilter, KnownWorker, LANE_HOSTS_MAX, Lane, LaneError};
 pub use link::Link;
@@ -60,6 +60,7 @@ pub use pull::{Pinned, PullConfig, PullError, Pulled, Puller};
 pub use quarantine::{Quarantined, RestoreError};
 pub use raw::RawMessage;
 pub use reports::{ClaimError, Earlier, StoredClaim};
+pub use retention::{Answered, OldRequest, OldRequests};
 pub use roster::PresenceWatch;
 pub use service::{ApiRequest, ApiServer, Endpoint, Monitor};
 pub use status::{Put, StatusWriter};

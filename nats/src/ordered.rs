@@ -10,11 +10,11 @@ use serde::Deserialize;
 use tokio::time::sleep;
 
 use crate::{
+    consumer::{ConsumerConfig, delete_consumer},
     error::Error,
     link::{DEADLINE_LONG, Link},
     pull::{PullConfig, PullError, Pulled, Puller},
     subject::READER_PREFIX,
-    topology::{ConsumerConfig, delete_consumer},
 };
 
 /// Messages that are asked for at once.

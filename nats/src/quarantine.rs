@@ -14,9 +14,9 @@ use crate::{
     mesh::Mesh,
     mux::Outgoing,
     ordered::{Content, From, Ordered, Plan, Step},
+    purge,
     raw::{BadHeaders, RawMessage},
     subject::{self, PurgeFilter},
-    work::purge,
 };
 
 /// Beginnings of the subjects to which a message may be put back: what anybody may say to runs, and offers. Decisions
@@ -173,6 +173,6 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn drop_all_quarantined(&self) -> Result<u64, Error> {
-        purge(self.link(), subject::QUARANTINE, &PurgeFilter::quarantine()).await
+        purge::matching(self.link(), subject::QUARANTINE, &PurgeFilter::quarantine()).await
     }
 }

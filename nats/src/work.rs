@@ -20,6 +20,7 @@ use crate::{
     link::{DEADLINE, DEADLINE_LONG, Link, expecting, json_message, typed},
     mesh::Mesh,
     pull::Pulled,
+    purge,
     raw::RawMessage,
     subject::{self, OfferSubject, PurgeFilter, header},
 };
@@ -143,7 +144,7 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn withdraw(&self, run: &RunId, task: u32, attempt: u32, target: &Target) -> Result<(), Error> {
-        purge(self.link(), subject::WORK, &PurgeFilter::offer(target, run, task, attempt)).await.map(|_| ())
+        purge::matching(self.link(), subject::WORK, &PurgeFilter::offer(target, run, task, attempt)).await.map(|_| ())
     }
 
     /// Takes back every offer of a run and says how many there were.
@@ -153,7 +154,7 @@ impl Mesh {
     pub async fn withdraw_run(&self, run: &RunId) -> Result<u64, Error> {
         let mut withdrawn = 0;
         for filter in PurgeFilter::offers(run) {
-            withdrawn += purge(self.link(), subject::WORK, &filter).await?;
+            withdrawn += purge::matching(self.link(), subject::WORK, &filter).await?;
         }
         Ok(withdrawn)
     }
@@ -191,22 +192,6 @@ pub(crate) async fn subjects(link: &Link, stream: &str, filter: &str) -> Result<
             return Ok(found);
         }
     }
-}
-
-/// Removes every message that the filter names.
-pub(crate) async fn purge(link: &Link, stream: &str, filter: &PurgeFilter) -> Result<u64, Error> {
-    #[derive(Serialize)]
-    struct Request<'a> {
-        filter: &'a str,
-    }
-    #[derive(Deserialize)]
-    struct Purged {
-        #[serde(default)]
-        purged: u64,
-    }
-    let operation = format!("STREAM.PURGE.{stream}");
-    let purged: Purged = link.api_once(&operation, &Request { filter: filter.as_str() }, DEADLINE_LONG).await?;
-    Ok(purged.purged)
 }
 
 /// Removes one message.

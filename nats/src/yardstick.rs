@@ -13,11 +13,11 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 
 use crate::{
+    consumer::{ConsumerConfig, create_consumer},
     error::Error,
     link::{DEADLINE, Link},
     mux::Outgoing,
     pull::{PullConfig, Puller},
-    topology::{ConsumerConfig, create_consumer},
 };
 
 const STREAM: &str = "RR_BENCH";

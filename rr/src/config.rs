@@ -4,22 +4,21 @@
 //! section `worker`. Attempts see variables such as `RR_HOST` too, so a variable without a section that is no key
 //! is passed over; one with a section must be right.
 
+mod layer;
+
 use std::collections::BTreeMap;
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use figment::{
-    Figment, Metadata, Profile, Provider,
-    providers::Format as _,
-    value::{Dict, Map, Value},
-};
+use figment::{Figment, Metadata, Provider as _, providers::Format as _, value::Value};
 use rr_nats::topology::Topology;
 use rr_schemas::{codec::Format, span::Span};
 use serde::Deserialize;
 use serde_saphyr::figment::Yaml;
 
-use crate::cli::{ColorWhen, GlobalArgs, LogFormat, MeshArgs, ViaKind};
+use self::layer::{Layer, of_flags, variables};
+use crate::cli::{ColorWhen, GlobalArgs, LogFormat, ViaKind};
 use crate::connection::Said;
 use crate::environment::Environment;
 use crate::error::CliError;
@@ -133,12 +132,6 @@ fn lenient_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opt
     })
 }
 
-/// The one key of the top level that is no text.
-const TLS_FIRST: &str = "tls-first";
-
-/// Keys of the top level that a variable may set, beside those of the connection.
-const PLAIN_KEYS: [&str; 5] = ["color", "log", "log-format", "nats-server", "state-dir"];
-
 /// The section on variables at the end of `rr --help`.
 pub(crate) fn help() -> &'static str {
     "Variables, each like a key of the configuration file; a flag wins:\n  \
@@ -230,121 +223,11 @@ fn explain(error: &figment::Error) -> String {
     format!("{}{at}{source}", error.kind)
 }
 
-/// One source of values, already read.
-struct Layer {
-    metadata: Metadata,
-    values: Dict,
-}
-
-impl Layer {
-    /// What it says of the connection, which is put together differently, and the rest.
-    fn split(self) -> (Self, Self) {
-        let (said, rest) = self.values.into_iter().partition(|(key, _)| Said::KEYS.contains(&key.as_str()));
-        (Self { metadata: self.metadata.clone(), values: said }, Self { metadata: self.metadata, values: rest })
-    }
-}
-
-impl Provider for Layer {
-    fn metadata(&self) -> Metadata {
-        self.metadata.clone()
-    }
-
-    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        Ok(Profile::Default.collect(self.values.clone()))
-    }
-}
-
-fn variables(environment: &Environment) -> Dict {
-    let mut dict = Dict::new();
-    for (name, value) in environment.texts() {
-        let Some(key) = name.strip_prefix("RR_").map(str::to_ascii_lowercase) else { continue };
-        let path: Vec<String> = key.split("__").map(|part| part.replace('_', "-")).collect();
-        match path.as_slice() {
-            [plain] if value.is_empty() || !is_key(plain) => {}
-            [plain] if plain == TLS_FIRST => drop(dict.insert(plain.clone(), scalar(value))),
-            [plain] => drop(dict.insert(plain.clone(), Value::from(value))),
-            [_, _, ..] => insert(&mut dict, &path, scalar(value)),
-            [] => {}
-        }
-    }
-    dict
-}
-
-/// Whether a variable without a section is one of ours.
-fn is_key(key: &str) -> bool {
-    PLAIN_KEYS.contains(&key) || Said::KEYS.contains(&key)
-}
-
-/// Whole numbers and truths as such, everything else as text.
-fn scalar(text: &str) -> Value {
-    match (text.parse::<u64>(), text.parse::<bool>()) {
-        (Ok(number), _) => Value::from(number),
-        (_, Ok(truth)) => Value::from(truth),
-        _ => Value::from(text),
-    }
-}
-
-fn insert(dict: &mut Dict, path: &[String], value: Value) {
-    match path {
-        [] => {}
-        [last] => drop(dict.insert(last.clone(), value)),
-        [first, rest @ ..] => {
-            let section = dict.entry(first.clone()).or_insert_with(|| Value::from(Dict::new()));
-            if let Value::Dict(_, section) = section {
-                insert(section, rest, value);
-            }
-        }
-    }
-}
-
-fn of_flags(flags: &GlobalArgs) -> Dict {
-    let GlobalArgs { mesh, config: _, json: _, color, verbose, log_format } = flags;
-    let MeshArgs { server, context, creds, nkey, tls_ca, tls_cert, tls_key, tls_first, inbox_prefix, js_domain } = mesh;
-    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
-    let texts = [
-        ("server", server.clone()),
-        ("context", context.clone()),
-        ("creds", path(creds)),
-        ("nkey", path(nkey)),
-        ("tls-ca", path(tls_ca)),
-        ("tls-cert", path(tls_cert)),
-        ("tls-key", path(tls_key)),
-        ("inbox-prefix", inbox_prefix.clone()),
-        ("js-domain", js_domain.clone()),
-        ("log", log_of(*verbose).map(str::to_owned)),
-        (
-            "color",
-            color.map(|color| match color {
-                ColorWhen::Auto => "auto".to_owned(),
-                ColorWhen::Always => "always".to_owned(),
-                ColorWhen::Never => "never".to_owned(),
-            }),
-        ),
-        (
-            "log-format",
-            log_format.map(|format| match format {
-                LogFormat::Text => "text".to_owned(),
-                LogFormat::Json => "json".to_owned(),
-            }),
-        ),
-    ];
-    let texts = texts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?))));
-    texts.chain(tls_first.then(|| (TLS_FIRST.to_owned(), Value::from(true)))).collect()
-}
-
-/// What `-v`, `-vv` and more log.
-const fn log_of(verbose: u8) -> Option<&'static str> {
-    match verbose {
-        0 => None,
-        1 => Some("info,async_nats=warn"),
-        2 => Some("debug,async_nats=info"),
-        _ => Some("trace"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::layer::PLAIN_KEYS;
     use super::*;
+    use crate::cli::MeshArgs;
     use crate::connection::Connection;
 
     fn load(file: Option<&str>, variables: &[(&str, &str)], flags: &GlobalArgs) -> Result<Config, String> {

@@ -44,6 +44,24 @@ impl Body for Decision {
     const KIND: &'static str = "rr.decision";
 }
 
+impl Decision {
+    /// What the run was asked to be, where this decision is the one that submits it.
+    pub fn submitted(&self) -> Option<Submitted<'_>> {
+        self.events.iter().find_map(|record| record.event.submitted())
+    }
+}
+
+/// What [`Event::Submitted`] pins for the life of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Submitted<'a> {
+    /// The flow.
+    pub flow: &'a Flow,
+    /// Parameters as given.
+    pub params: &'a ParamValues,
+    /// What the labels of its jobs stood for.
+    pub found: &'a FoundTargets,
+}
+
 /// One event with its cause.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Record {
@@ -160,6 +178,16 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// Somebody gave a signal that gates of the run wait for, or will.
+    Signalled {
+        /// Its name.
+        signal: Name,
+        /// Who.
+        by: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// The run's time limit has passed: as if cancelled, but it ends `timed_out`.
     DeadlinePassed {},
     /// A job is over.
@@ -181,6 +209,37 @@ pub enum Event {
         /// What went wrong with it.
         reason: String,
     },
+}
+
+impl Event {
+    /// What the run was asked to be, where this event says so.
+    pub fn submitted(&self) -> Option<Submitted<'_>> {
+        if let Self::Submitted { flow, params, found, .. } = self {
+            Some(Submitted { flow, params, found })
+        } else {
+            None
+        }
+    }
+
+    /// Whether the run is over with it.
+    pub const fn is_end(&self) -> bool {
+        match self {
+            Self::Rejected { .. } | Self::RunEnded { .. } => true,
+            Self::Submitted { .. }
+            | Self::Offered { .. }
+            | Self::Started { .. }
+            | Self::Extended { .. }
+            | Self::Ended { .. }
+            | Self::Held { .. }
+            | Self::Returned { .. }
+            | Self::Late { .. }
+            | Self::Signalled { .. }
+            | Self::CancelRequested { .. }
+            | Self::DeadlinePassed {}
+            | Self::JobEnded { .. }
+            | Self::PutAside { .. } => false,
+        }
+    }
 }
 
 /// State of a run.

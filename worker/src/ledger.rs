@@ -9,18 +9,21 @@
 //! [`SEGMENT_BYTES_MAX`] the next one begins with what is still open, and the one before the last is deleted: so at
 //! least the last fifty thousand attempts are remembered, in bounded space.
 
+mod files;
+mod history;
+mod record;
+
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rr_schemas::{id::RunId, name::InstanceId, report::Ended};
 
-use self::record::{MAGIC, Record, RecordRef};
-use crate::clock;
-
-mod record;
+use self::files::{lock, path, segments};
+use self::history::History;
+use self::record::{MAGIC, RecordRef};
 
 /// Size at which a file is ended. An attempt takes about 150 bytes of it.
 const SEGMENT_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -359,82 +362,6 @@ impl Ledger {
             }
         }
     }
-}
-
-/// What the files say, as they are read.
-#[derive(Debug, Default)]
-struct History {
-    lives: Vec<InstanceId>,
-    next: u64,
-    open: BTreeMap<u64, Open>,
-    known: [HashMap<Key, Known>; 2],
-}
-
-impl History {
-    fn add(&mut self, record: Record) {
-        match record {
-            Record::Life(instance) => self.lives.push(instance),
-            Record::Start(n, run, task, attempt, offer) => {
-                let Some(instance) = self.lives.last().cloned() else { return };
-                self.next = self.next.max(n + 1);
-                let key = Key { run, task, attempt };
-                self.known[0].insert(key.clone(), Known { n, offer, state: State::Started });
-                self.open.insert(n, Open { key, offer, token: String::new(), instance, ended: None });
-            }
-            Record::Token(n, token) => {
-                if let Some(open) = self.open.get_mut(&n) {
-                    open.token = token;
-                }
-            }
-            Record::End(n, ended) => {
-                if let Some(open) = self.open.get_mut(&n) {
-                    self.known[0].insert(open.key.clone(), Known { n, offer: open.offer, state: State::Ended });
-                    open.ended = Some(ended);
-                }
-            }
-            Record::Confirm(n) => {
-                if let Some(open) = self.open.remove(&n) {
-                    self.known[0].insert(open.key, Known { n, offer: open.offer, state: State::Confirmed });
-                }
-            }
-        }
-    }
-}
-
-fn lock(dir: &Path) -> Result<File, LedgerError> {
-    let io = |action| move |source| LedgerError::Io { action, dir: dir.to_owned(), source };
-    let mut options = OpenOptions::new();
-    let mut file =
-        options.create(true).read(true).write(true).truncate(false).open(dir.join("lock")).map_err(io("lock"))?;
-    match file.try_lock() {
-        Ok(()) => {
-            file.set_len(0).and_then(|()| write!(file, "{}", clock::now())).map_err(io("lock"))?;
-            Ok(file)
-        }
-        Err(TryLockError::WouldBlock) => {
-            let mut since = String::new();
-            file.read_to_string(&mut since).map_err(io("lock"))?;
-            Err(LedgerError::Locked { dir: dir.to_owned(), since })
-        }
-        Err(TryLockError::Error(source)) => Err(io("lock")(source)),
-    }
-}
-
-/// Numbers of the files, ascending.
-fn segments(dir: &Path) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let number =
-            name.to_str().and_then(|name| name.strip_prefix("ledger-")).and_then(|number| number.parse::<u64>().ok());
-        numbers.extend(number);
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-fn path(dir: &Path, segment: u64) -> PathBuf {
-    dir.join(format!("ledger-{segment:08}"))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub use plan::Plan;
 pub use policy::Policy;
 pub use run::{
     Run,
+    carry::NotRetryable,
     decide::{Decided, Heard},
     effect::Effect,
     look::Look,

@@ -1,10 +1,10 @@
 //! `rr retry`: a new run that takes over what an earlier one has reached.
 
 use anstyle::Style;
-use rr_core::Plan;
+use rr_core::{NotRetryable, Plan};
 use rr_nats::Mesh;
 use rr_schemas::{
-    decision::{Event, JobStatus},
+    decision::JobStatus,
     flow::{Flow, params::ParamValues},
     id::RunId,
     input::Submit,
@@ -56,12 +56,6 @@ struct JobPreview {
     targets: String,
 }
 
-/// What the earlier run was asked to do.
-struct Pinned {
-    flow: Flow,
-    params: ParamValues,
-}
-
 /// Starts a retry of a run that is over, and waits for it if asked to.
 pub(crate) async fn retry(ctx: &Context, args: &RetryArgs) -> Result<Exit, CliError> {
     let (mesh, old) = match lookup::find(ctx, &args.run).await? {
@@ -74,9 +68,9 @@ pub(crate) async fn retry(ctx: &Context, args: &RetryArgs) -> Result<Exit, CliEr
     let again = if args.failed { Again::Failed } else { Again::NotStarted };
     let story = follow::story(&mesh, &old).await?;
     let carried = carried(&mesh, &story, again).await?;
-    let pinned = pinned(&mesh, &old).await?;
+    let (flow, params) = pinned(&mesh, &old).await?;
     let Some(plan) = story.plan() else { return Err(unknown_history(&old)) };
-    let preview = Preview { retry_of: &old, flow: pinned.flow.name.as_str(), jobs: jobs(&story, plan, &carried) };
+    let preview = Preview { retry_of: &old, flow: flow.name.as_str(), jobs: jobs(&story, plan, &carried) };
     if args.dry_run {
         return print(ctx, &preview);
     }
@@ -85,7 +79,7 @@ pub(crate) async fn retry(ctx: &Context, args: &RetryArgs) -> Result<Exit, CliEr
     // From here on Ctrl-C must not leave it open whether the run was stored.
     let signals = Signals::new()?;
     let retry_of = Some(RetryOf { run: old.clone(), again });
-    let asked = Submit { flow: pinned.flow.clone(), params: pinned.params, by: ctx.who(), retry_of };
+    let asked = Submit { flow: flow.clone(), params, by: ctx.who(), retry_of };
     submit::send(ctx, &mesh, &run, asked).await?;
     let is_carried = |task| carried.tasks.values().any(|tasks| tasks.contains(task));
     submit::warn_of_absent(ctx, &mesh, plan, |task| !is_carried(task)).await;
@@ -110,20 +104,18 @@ async fn carried(mesh: &Mesh, story: &Story, again: Again) -> Result<Carried, Cl
     if !run.exists() && follow::remains(mesh, id, story).await?.is_some() {
         return Err(unknown_history(id));
     }
-    if !run.is_final() {
-        return Err(CliError::new(Exit::BadInput, format_args!("run {id} is not over"))
-            .hint(format_args!("wait for it with rr watch {id}, or end it with rr cancel {id}")));
-    }
-    let Some(plan) = run.plan() else {
-        return Err(CliError::new(Exit::BadInput, format_args!("run {id} was rejected: nothing of it ever ran"))
-            .hint("mend the flow and start it anew: rr publish FLOW"));
-    };
-    let carried = Carried { run: id.clone(), tasks: run.carried(again) };
-    if carried.n_tasks() == u64::from(plan.n_tasks()) {
-        return Err(CliError::new(Exit::BadInput, format_args!("nothing of run {id} is to run again"))
-            .hint(format_args!("rr show {id} says how each task ended")));
-    }
-    Ok(carried)
+    run.carry_over(again).map_err(|why| match why {
+        NotRetryable::NotBegun | NotRetryable::NotOver => {
+            CliError::new(Exit::BadInput, format_args!("run {id} is not over"))
+                .hint(format_args!("wait for it with rr watch {id}, or end it with rr cancel {id}"))
+        }
+        NotRetryable::Rejected => {
+            CliError::new(Exit::BadInput, format_args!("run {id} was rejected: nothing of it ever ran"))
+                .hint("mend the flow and start it anew: rr publish FLOW")
+        }
+        NotRetryable::NothingLeft => CliError::new(Exit::BadInput, format_args!("nothing of run {id} is to run again"))
+            .hint(format_args!("rr show {id} says how each task ended")),
+    })
 }
 
 fn unknown_history(run: &RunId) -> CliError {
@@ -131,27 +123,11 @@ fn unknown_history(run: &RunId) -> CliError {
         .hint("start the flow anew: rr publish FLOW")
 }
 
-async fn pinned(mesh: &Mesh, run: &RunId) -> Result<Pinned, CliError> {
+/// What the earlier run was asked to do.
+async fn pinned(mesh: &Mesh, run: &RunId) -> Result<(Flow, ParamValues), CliError> {
     let history = mesh.history(&run.into(), 0).await.map_err(|error| mesh::told(&error))?;
-    let decisions = history.into_iter().filter_map(|stored| stored.decision.ok());
-    let events = decisions.flat_map(|decision| decision.events).map(|record| record.event);
-    let mut submitted = events.filter_map(|event| match event {
-        Event::Submitted { flow, params, .. } => Some(Pinned { flow: *flow, params }),
-        Event::Rejected { .. }
-        | Event::Offered { .. }
-        | Event::Started { .. }
-        | Event::Extended { .. }
-        | Event::Ended { .. }
-        | Event::Held { .. }
-        | Event::Returned { .. }
-        | Event::Late { .. }
-        | Event::CancelRequested { .. }
-        | Event::DeadlinePassed {}
-        | Event::JobEnded { .. }
-        | Event::RunEnded { .. }
-        | Event::PutAside { .. } => None,
-    });
-    submitted.next().ok_or_else(|| unknown_history(run))
+    let submitted = history.iter().find_map(|stored| stored.decision.as_ref().ok()?.submitted());
+    submitted.map(|pinned| (pinned.flow.clone(), pinned.params.clone())).ok_or_else(|| unknown_history(run))
 }
 
 fn jobs(story: &Story, plan: &Plan, carried: &Carried) -> Vec<JobPreview> {

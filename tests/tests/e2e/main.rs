@@ -18,6 +18,7 @@ mod compose;
 mod connect;
 mod examples;
 mod faults;
+mod gates;
 mod hostile;
 mod interrupt;
 mod links;

@@ -32,7 +32,41 @@ pub(super) fn checked<'c>(
     }
 }
 
+/// Why a run cannot be retried.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotRetryable {
+    /// Nothing was ever decided of it.
+    #[error("it has not begun")]
+    NotBegun,
+    /// Its flow was wrong, so nothing of it ever ran.
+    #[error("it was rejected")]
+    Rejected,
+    /// It may still do by itself what a retry would.
+    #[error("it is not over")]
+    NotOver,
+    /// Every task would be carried over.
+    #[error("nothing of it is to run again")]
+    NothingLeft,
+}
+
 impl Run {
+    /// What a retry of this run begins with.
+    ///
+    /// # Errors
+    /// [`NotRetryable`]: the rules of what can be retried, for whoever asks and for whoever decides.
+    pub fn carry_over(&self, again: Again) -> Result<Carried, NotRetryable> {
+        let n_tasks = match &self.plan {
+            _ if !self.exists() => return Err(NotRetryable::NotBegun),
+            _ if !self.is_final() => return Err(NotRetryable::NotOver),
+            None => return Err(NotRetryable::Rejected),
+            Some(plan) => u64::from(plan.n_tasks()),
+        };
+        let signals = self.signals.clone();
+        let carried = Carried { run: self.id().clone(), tasks: self.carried(again), signals };
+        let is_whole = carried.n_tasks() == n_tasks && self.signals().all(|(_, given)| given);
+        if is_whole { Err(NotRetryable::NothingLeft) } else { Ok(carried) }
+    }
+
     /// What a retry of this run takes over: its tasks that are over and do not run again, by how they ended. In a job
     /// that succeeded nothing runs again, also where some of its tasks failed.
     pub fn carried(&self, again: Again) -> BTreeMap<Outcome, Ranges> {
@@ -62,6 +96,7 @@ impl Run {
 
     pub(super) fn fold_carried(&mut self, carried: &Carried) -> Result<(), IllegalEvent> {
         self.retry_of = Some(carried.run.clone());
+        self.signals.clone_from(&carried.signals);
         for (outcome, tasks) in &carried.tasks {
             for task in tasks.iter() {
                 let state = *self.state_of(task)?;

@@ -156,7 +156,8 @@ async fn retention_forgets_what_it_is_told_to_and_nothing_else() {
     assert_eq!(world.mesh.purge_events_below(0).await.unwrap(), 0);
     assert_eq!(world.mesh.purge_events_below(second).await.unwrap(), 2);
     assert_eq!(world.mesh.first_of(&one).await.unwrap(), None);
-    assert_eq!(world.mesh.events_span().await.unwrap(), (second, second + 1));
+    assert_eq!(world.mesh.first_of(&two).await.unwrap(), Some(second), "what lies above is kept");
+    assert_eq!(world.mesh.last_decision(&two).await.unwrap().map(|stored| stored.seq), Some(second + 1));
     world.mesh.purge_run(&run("r2")).await.unwrap();
     assert_eq!(world.mesh.first_of(&two).await.unwrap(), None);
 }

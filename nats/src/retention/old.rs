@@ -1,4 +1,5 @@
-//! What retention goes by: requests from the oldest on, what is answered of them, and states that are long old.
+//! What is old: requests from the oldest on, which of them are answered, where an entity's messages begin, and states
+//! that were last written long ago.
 
 use jiff::Timestamp;
 use rr_schemas::{
@@ -9,6 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     bucket::{RUNS, value},
+    direct::{Which, read_leader},
     error::Error,
     link::DEADLINE,
     mesh::Mesh,
@@ -113,6 +115,24 @@ impl Mesh {
         let info: Info = self.link().api(&operation, &(), DEADLINE).await?;
         let idle = info.num_pending == 0 && info.num_ack_pending == 0;
         Ok(if idle { Answered::All } else { Answered::UpTo(info.ack_floor.stream_seq) })
+    }
+
+    /// The sequence of an entity's first message in the log.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn first_of(&self, entity: &EntityId) -> Result<Option<u64>, Error> {
+        let mut first = None;
+        let partition = self.partition_of(entity);
+        for filter in [subject::inputs(partition, entity), subject::decisions(partition, entity)] {
+            let which = Which::Next { seq: 1, next_by_subj: &filter };
+            let found = read_leader(self.link(), subject::EVENTS, which).await?.map(|message| message.seq);
+            first = match (first, found) {
+                (Some(one), Some(other)) => Some(std::cmp::min(one, other)),
+                (one, other) => one.or(other),
+            };
+        }
+        Ok(first)
     }
 
     /// Up to `n` states that were last written before an instant, the oldest first. What cannot be read is left out.

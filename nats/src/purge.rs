@@ -1,0 +1,44 @@
+//! How messages are taken out of a stream. An answer that does not come is not asked for again: a purge is repeated by
+//! whoever repeats the whole.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::Error,
+    link::{DEADLINE_LONG, Link},
+    subject::PurgeFilter,
+};
+
+/// What to take away. There is always something here: of a request without it the server takes everything away.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum What<'a> {
+    Filter(&'a str),
+    /// Below this sequence.
+    Seq(u64),
+}
+
+/// Removes every message that the filter names, and says how many there were.
+pub(crate) async fn matching(link: &Link, stream: &str, filter: &PurgeFilter) -> Result<u64, Error> {
+    purge(link, stream, &What::Filter(filter.as_str())).await
+}
+
+/// Removes every message below a sequence, and says how many there were.
+pub(crate) async fn below(link: &Link, stream: &str, seq: u64) -> Result<u64, Error> {
+    // The server takes 0 for "everything", and nothing lies below 1.
+    if seq <= 1 {
+        return Ok(0);
+    }
+    purge(link, stream, &What::Seq(seq)).await
+}
+
+async fn purge(link: &Link, stream: &str, what: &What<'_>) -> Result<u64, Error> {
+    #[derive(Deserialize)]
+    struct Purged {
+        #[serde(default)]
+        purged: u64,
+    }
+    let operation = format!("STREAM.PURGE.{stream}");
+    let purged: Purged = link.api_once(&operation, what, DEADLINE_LONG).await?;
+    Ok(purged.purged)
+}
