@@ -41,6 +41,7 @@ struct Rare {
     bad: Option<BadHeaders>,
     is_removed: bool,
     ttl: Option<Duration>,
+    clock: Option<Timestamp>,
 }
 
 /// Headers of a chunk of output.
@@ -100,6 +101,11 @@ impl RawMessage {
         self.rare.as_ref()?.ttl
     }
 
+    /// What its author's clock said, for people.
+    pub(crate) fn clock(&self) -> Option<Timestamp> {
+        self.rare.as_ref()?.clock
+    }
+
     /// Takes what matters from the headers.
     pub(crate) fn new(subject: String, seq: u64, at: Timestamp, headers: &impl Headers, payload: Bytes) -> Self {
         let content_type = match headers.value(header::CONTENT_TYPE) {
@@ -117,6 +123,7 @@ impl RawMessage {
             bad: BadHeaders::read(headers),
             is_removed,
             ttl: headers.value(header::TTL).and_then(parse_ttl),
+            clock: headers.value(header::CLOCK).and_then(parse_time),
         };
         let rare = (rare != Rare::default()).then(|| Box::new(rare));
         Self { subject, seq, at, payload, content_type, rare }

@@ -60,6 +60,7 @@ pub(crate) mod header {
     pub(crate) const SERVICE_ERROR: &str = "Nats-Service-Error";
     pub(crate) const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";
 
+    pub(crate) const CLOCK: &str = "Rr-Clock";
     pub(crate) const BAD_REASON: &str = "Rr-Reason";
     pub(crate) const BAD_SEQ: &str = "Rr-Seq";
     pub(crate) const BAD_SUBJECT: &str = "Rr-Subject";
@@ -215,6 +216,15 @@ impl PurgeFilter {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Every offer for a target.
+pub(crate) fn offers_for(target: &Target) -> String {
+    match target {
+        Target::Host(host) => host_filter(host),
+        Target::Queue(queue) => format!("rr.work.q.{queue}.>"),
+        Target::Worker(worker) => worker_filter(worker),
     }
 }
 

@@ -4,6 +4,8 @@
 //! as it is: its sizes, ages, replicas and waits are its operator's; only what our guarantees rest on must be as we
 //! want it.
 
+pub(crate) mod drift;
+
 use std::{collections::HashSet, time::Duration};
 
 use async_nats::jetstream::{
@@ -14,6 +16,7 @@ use rr_schemas::id::Partition;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    checkup::Cluster,
     error::{Error, code},
     link::{DEADLINE, DEADLINE_LONG, Link},
     mesh::{Mesh, Settings},
@@ -114,7 +117,7 @@ pub async fn init(link: &Link, topology: &Topology) -> Result<(Mesh, Vec<Part>),
     let wanted = Settings { partitions: topology.partitions.max(1), work_ack_wait: topology.work_ack_wait };
     // A mesh that another version has made is left alone as a whole.
     if let Some(found) = find_stream(link, subject::EVENTS).await? {
-        differences(&topology.events(&wanted), &found)?;
+        drift::refuse(&topology.events(&wanted), &found)?;
     }
     let mut parts = Vec::new();
     // The small ones first, for the server reserves their room; the event stream last, for it says that there is a mesh.
@@ -164,6 +167,15 @@ impl Topology {
         }
     }
 
+    /// Every stream and bucket of a mesh.
+    pub(crate) fn streams(&self) -> Vec<Config> {
+        let settings = Settings { partitions: self.partitions, work_ack_wait: self.work_ack_wait };
+        let log = [self.events(&settings), self.timers()];
+        log.into_iter()
+            .chain([self.work(), self.output(), self.quarantine(), self.runs(), self.workers()])
+            .collect()
+    }
+
     /// Many publish here, so whatever a header could do to what others have published is off: schedules, roll-ups,
     /// batches, times to live. By default its only limit is the server's `max_file_store`; publishes are refused at a
     /// limit, and old messages never go by themselves.
@@ -191,7 +203,7 @@ impl Topology {
     }
 
     /// Every coordinator pulls from it.
-    fn fired(&self) -> ConsumerConfig {
+    pub(crate) fn fired(&self) -> ConsumerConfig {
         ConsumerConfig {
             durable_name: Some(subject::TIMERS_DURABLE.to_owned()),
             deliver_policy: DeliverPolicy::All,
@@ -257,7 +269,7 @@ impl Topology {
         }
     }
 
-    fn partition(&self, partition: Partition) -> ConsumerConfig {
+    pub(crate) fn partition(&self, partition: Partition) -> ConsumerConfig {
         ConsumerConfig {
             durable_name: Some(subject::partition_durable(partition)),
             deliver_policy: DeliverPolicy::All,
@@ -295,7 +307,7 @@ async fn ensure_stream(link: &Link, wanted: Config) -> Result<(Config, Part), Er
     let mut config = wanted.clone();
     loop {
         if let Some(found) = find_stream(link, &wanted.name).await? {
-            return differences(&wanted, &found).map(|()| (found, part(false)));
+            return drift::refuse(&wanted, &found).map(|()| (found, part(false)));
         }
         match link.api::<StreamInfo>(&create, &config, DEADLINE_LONG).await {
             Ok(made) => return Ok((made.config, part(true))),
@@ -325,47 +337,6 @@ fn is_short_of_room(code: u32, text: &str) -> bool {
 pub async fn copies(link: &Link) -> Result<usize, Error> {
     let info: StreamInfo = link.api(&format!("STREAM.INFO.{}", subject::EVENTS), &(), DEADLINE).await?;
     Ok(info.config.num_replicas)
-}
-
-/// Compares what our guarantees rest on.
-fn differences(wanted: &Config, found: &Config) -> Result<(), Error> {
-    let drift = |option: &str, found: &dyn std::fmt::Debug, wanted: &dyn std::fmt::Debug, name: &str| Error::Drift {
-        what: format!("stream {name}: {option} is {found:?}, must be {wanted:?}"),
-    };
-    macro_rules! same {
-        ($($field:ident),+) => {
-            $(if wanted.$field != found.$field {
-                return Err(drift(stringify!($field), &found.$field, &wanted.$field, &wanted.name));
-            })+
-        };
-    }
-    // What is to be kept for ever must not have a limit at which it goes; one at which new messages are refused is the
-    // operator's.
-    if wanted.max_age.is_zero() {
-        same!(max_age);
-    }
-    if wanted.max_bytes < 0 && wanted.discard == DiscardPolicy::Old {
-        same!(max_bytes);
-    }
-    same!(
-        max_messages,
-        subjects,
-        retention,
-        discard,
-        max_messages_per_subject,
-        allow_direct,
-        // Turns the next one on, so it is told first.
-        subject_delete_marker_ttl,
-        allow_rollup,
-        allow_message_ttl,
-        allow_message_schedules,
-        allow_atomic_publish,
-        no_ack,
-        sealed,
-        mirror,
-        subject_transform
-    );
-    Ok(())
 }
 
 /// Names of all consumers of a stream.
@@ -401,6 +372,9 @@ pub(crate) struct ConsumerInfo {
     /// Messages that are delivered and not acknowledged.
     #[serde(default)]
     pub(crate) num_ack_pending: u64,
+    /// Who keeps it.
+    #[serde(default)]
+    pub(crate) cluster: Option<Cluster>,
 }
 
 /// Makes a consumer, or leaves one with this name and configuration as it is.

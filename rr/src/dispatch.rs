@@ -78,6 +78,7 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Cancel(_)
         | Verb::Retry(_)
         | Verb::Why(_)
+        | Verb::Doctor(_)
         | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
@@ -104,6 +105,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Cancel(_)
         | Verb::Retry(_)
         | Verb::Why(_)
+        | Verb::Doctor(_)
         | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
@@ -125,6 +127,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Cancel(args) => on_one_thread(commands::cancel(ctx, &args)),
         Verb::Retry(args) => on_one_thread(commands::retry(ctx, &args)),
         Verb::Why(args) => on_one_thread(commands::why(ctx, &args)),
+        Verb::Doctor(args) => on_one_thread(commands::doctor(ctx, &args)),
         Verb::Check(args) => commands::check(ctx, &args),
         Verb::Plan(args) => commands::plan(ctx, &args),
         Verb::Quarantine(args) => on_one_thread(commands::quarantine(ctx, &args)),
