@@ -15,7 +15,9 @@ pub use lanes::Lanes;
 pub use offers::{OldestOffer, OpenOffers};
 pub use stream::{ClockReading, StreamState, Streams};
 
-use serde::Deserialize;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
 
 /// A server that keeps a copy, as the leader sees it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
@@ -25,9 +27,12 @@ pub struct Peer {
     /// Whether its copy is up to date.
     #[serde(default)]
     pub current: bool,
-    /// Whether it is away.
+    /// Whether it is known to be away. The leader says so only minutes after a server was killed.
     #[serde(default)]
     pub offline: bool,
+    /// How long it has not been heard of; a server that is there is heard of every second.
+    #[serde(default, rename = "active", deserialize_with = "nanos")]
+    pub silent: Duration,
     /// Changes that it has still to take over.
     #[serde(default)]
     pub lag: u64,
@@ -49,4 +54,10 @@ impl Cluster {
     pub fn is_led(&self) -> bool {
         self.leader.as_ref().is_some_and(|leader| !leader.is_empty())
     }
+}
+
+/// Reads a length of time as the server writes it; one that is negative is none.
+fn nanos<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let nanos = i64::deserialize(deserializer)?;
+    Ok(Duration::from_nanos(u64::try_from(nanos).unwrap_or_default()))
 }

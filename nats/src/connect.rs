@@ -370,7 +370,8 @@ mod tests {
 
     #[test]
     fn a_server_is_too_old_below_the_version_that_people_are_told() {
-        for (version, expected) in [("2.13.9", true), ("1.99.0", true), ("2.14.0", false), ("3.0.1", false), ("", true)] {
+        for (version, expected) in [("2.13.9", true), ("1.99.0", true), ("2.14.0", false), ("3.0.1", false), ("", true)]
+        {
             assert_eq!(is_too_old(version), expected, "{version}");
         }
         assert!(!is_too_old(OLDEST_SERVER));

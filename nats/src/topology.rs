@@ -167,15 +167,6 @@ impl Topology {
         }
     }
 
-    /// Every stream and bucket of a mesh.
-    pub(crate) fn streams(&self) -> Vec<Config> {
-        let settings = Settings { partitions: self.partitions, work_ack_wait: self.work_ack_wait };
-        let log = [self.events(&settings), self.timers()];
-        log.into_iter()
-            .chain([self.work(), self.output(), self.quarantine(), self.runs(), self.workers()])
-            .collect()
-    }
-
     /// Many publish here, so whatever a header could do to what others have published is off: schedules, roll-ups,
     /// batches, times to live. By default its only limit is the server's `max_file_store`; publishes are refused at a
     /// limit, and old messages never go by themselves.

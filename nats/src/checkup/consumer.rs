@@ -19,8 +19,8 @@ use crate::{
 pub struct ConsumerState {
     /// What is not as it must be.
     pub differences: Vec<String>,
-    /// Who keeps it.
-    pub cluster: Cluster,
+    /// Who keeps it; none on a server of its own.
+    pub cluster: Option<Cluster>,
     /// Whether somebody has it for themselves: a partition is a coordinator's.
     pub is_pinned: bool,
     /// Requests for messages that wait.
@@ -70,7 +70,7 @@ impl ConsumerState {
     fn new(wanted: &ConsumerConfig, info: Info) -> Self {
         Self {
             differences: drift::of_consumer(wanted, &info.config),
-            cluster: info.cluster.unwrap_or_default(),
+            cluster: info.cluster,
             is_pinned: info.priority_groups.into_iter().flatten().any(|group| !group.pinned_client_id.is_empty()),
             asking: info.num_waiting,
             undelivered: info.num_pending,

@@ -17,7 +17,7 @@ const META_VERSION: &str = "_nats.ver";
 
 /// What a mesh is made of, with what our guarantees ask of it.
 #[derive(Clone, Debug)]
-pub struct Streams(Vec<Config>);
+pub struct Streams([Config; 7]);
 
 /// A stream as its leader sees it.
 #[derive(Clone, Debug)]
@@ -38,8 +38,8 @@ pub struct StreamState {
     pub drops_old: bool,
     /// What is not as it must be: `allow_direct is false, must be true`.
     pub differences: Vec<String>,
-    /// Who keeps it.
-    pub cluster: Cluster,
+    /// Who keeps it; none on a server of its own.
+    pub cluster: Option<Cluster>,
     /// Version of the server that leads it, where it says so.
     pub version: Option<String>,
     /// What its leader's clock said, where it says so.
@@ -109,7 +109,7 @@ async fn ask(link: &Link, wanted: &Config, now: fn() -> Timestamp) -> Result<Str
         messages: state.messages,
         drops_old: config.discard == DiscardPolicy::Old,
         differences: drift::of_stream(wanted, &config),
-        cluster: cluster.unwrap_or_default(),
+        cluster,
         version: config.metadata.get(META_VERSION).cloned(),
         clock: ts.as_deref().and_then(parse_time).map(|said| ClockReading { asked, said, answered }),
     })

@@ -5,8 +5,17 @@ use std::fmt::Debug;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 
-use super::ConsumerConfig;
-use crate::error::Error;
+use super::{ConsumerConfig, Topology};
+use crate::{error::Error, mesh::Settings};
+
+impl Topology {
+    /// Every stream and bucket of a mesh, as it is to be.
+    pub(crate) fn streams(&self) -> [Config; 7] {
+        let settings = Settings { partitions: self.partitions, work_ack_wait: self.work_ack_wait };
+        let (events, timers, work, output) = (self.events(&settings), self.timers(), self.work(), self.output());
+        [events, timers, work, output, self.quarantine(), self.runs(), self.workers()]
+    }
+}
 
 /// Refuses a stream that is not fit for us, for the first reason.
 pub(super) fn refuse(wanted: &Config, found: &Config) -> Result<(), Error> {

@@ -26,7 +26,8 @@ pub(super) fn clocks(patient: &Patient) -> Vec<Finding> {
     findings.extend(own(&readings));
     findings.extend(servers(&readings));
     let coordinators = patient.coordinators.iter().flatten();
-    let coordinators = coordinators.map(|shown| (format!("coordinator {}", shown.value.instance), shown.clock, shown.at));
+    let coordinators =
+        coordinators.map(|shown| (format!("coordinator {}", shown.value.instance), shown.clock, shown.at));
     let workers = patient.workers.iter().flatten();
     let workers = workers.map(|shown| (format!("worker {}", shown.value.worker), shown.clock, shown.at));
     let (mut n_measured, mut n_silent) = (0, 0);
@@ -44,9 +45,9 @@ pub(super) fn clocks(patient: &Patient) -> Vec<Finding> {
         let own = if is_measured { "this machine and the server agree" } else { "no server said its time" };
         let silent = match n_silent {
             0 => String::new(),
-            n => format!("; {n} do not say their time yet, or never do because they are older"),
+            n => format!(", {n} do not say their time yet, or never do because they are older"),
         };
-        format!("{own}, and so do {n_measured} workers and coordinators{silent}")
+        format!("{own}; workers and coordinators compared with it: {n_measured}{silent}")
     })
 }
 
@@ -90,7 +91,11 @@ fn other(who: &str, clock: Timestamp, stored: Timestamp) -> Option<Finding> {
         return None;
     };
     let what = format!("the clock of {who} is about {} {word} the server's", words(skew));
-    Some(Finding::warn(CHECK, what, "let NTP set it; nothing is decided by it, but times it reports are wrong by that"))
+    Some(Finding::warn(
+        CHECK,
+        what,
+        "let NTP set it: nothing is decided by it, but what it shows is wrong, and a coordinator may wake runs late",
+    ))
 }
 
 fn words(skew: SignedDuration) -> String {
@@ -134,9 +139,12 @@ mod tests {
     #[test]
     fn who_is_late_may_only_have_waited() {
         let at = |millis| Timestamp::from_millisecond(millis).unwrap();
-        for (clock, stored, expected) in
-            [(10_000, 10_002, ""), (10_000, 12_000, ""), (10_000, 70_000, "1m00s behind"), (70_000, 10_000, "1m00s ahead")]
-        {
+        for (clock, stored, expected) in [
+            (10_000, 10_002, ""),
+            (10_000, 12_000, ""),
+            (10_000, 70_000, "1m00s behind"),
+            (70_000, 10_000, "1m00s ahead"),
+        ] {
             let found = other("worker w", at(clock), at(stored)).map(|finding| finding.what).unwrap_or_default();
             assert_eq!(found.contains("worker w"), !expected.is_empty(), "{found}");
             assert!(found.contains(expected), "{found}");

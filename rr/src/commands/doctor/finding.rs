@@ -71,11 +71,7 @@ pub(super) fn worst(findings: &[Finding]) -> Level {
 }
 
 /// The worst findings of one check, and how many there are besides; where there are none, that it is well.
-pub(super) fn or_well(
-    check: &'static str,
-    mut findings: Vec<Finding>,
-    well: impl FnOnce() -> String,
-) -> Vec<Finding> {
+pub(super) fn or_well(check: &'static str, mut findings: Vec<Finding>, well: impl FnOnce() -> String) -> Vec<Finding> {
     if findings.iter().all(|finding| finding.level == Level::Unknown) {
         findings.insert(0, Finding::ok(check, well()));
     }
@@ -83,7 +79,7 @@ pub(super) fn or_well(
     let rest = findings.split_off(findings.len().min(SHOWN_MAX));
     if let Some(first) = rest.first() {
         let what = format!("{} more findings of this kind", rest.len());
-        findings.push(Finding { check, level: first.level, what, cure: None });
+        findings.push(Finding { check, level: first.level, what, cure: first.cure.clone() });
     }
     findings
 }

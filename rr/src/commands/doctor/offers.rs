@@ -72,9 +72,10 @@ pub(super) async fn offers(patient: &Patient) -> Vec<Finding> {
     let unserved: Vec<(&Target, u64)> =
         open.targets.iter().filter(|(target, _)| !served.holds(target)).map(|(target, n)| (target, *n)).collect();
     let mut findings = Vec::new();
-    let looks = unserved.iter().take(TARGETS_MAX).map(|(target, n)| async move {
-        (*target, *n, within("the oldest offer", mesh.oldest_offer(target)).await)
-    });
+    let looks = unserved
+        .iter()
+        .take(TARGETS_MAX)
+        .map(|(target, n)| async move { (*target, *n, within("the oldest offer", mesh.oldest_offer(target)).await) });
     let mut looks = stream::iter(looks).buffered(AT_ONCE);
     while let Some((target, n, oldest)) = looks.next().await {
         match oldest {
@@ -92,7 +93,8 @@ pub(super) async fn offers(patient: &Patient) -> Vec<Finding> {
         findings.push(Finding::warn(CHECK, what, "start workers for what is named here, and look again"));
     }
     let n: u64 = open.targets.values().sum();
-    let uncounted = if open.uncounted > 0 { format!(", and {} were not looked at", open.uncounted) } else { String::new() };
+    let uncounted =
+        if open.uncounted > 0 { format!(", and {} were not looked at", open.uncounted) } else { String::new() };
     let young = if unserved.is_empty() { String::new() } else { format!("; {} have nobody now", unserved.len()) };
     let waiting = duration_words(patient.waiting);
     or_well(CHECK, findings, || {
@@ -103,7 +105,8 @@ pub(super) async fn offers(patient: &Patient) -> Vec<Finding> {
 fn waiting(patient: &Patient, target: &Target, n: u64, oldest: &OldestOffer) -> Finding {
     let run = &oldest.run;
     let age = duration_words(between(oldest.at, patient.now()));
-    let what = format!("{} wait and nobody present serves that, the oldest for {age}, of run {run}", counted(n, target));
+    let what =
+        format!("{} wait and nobody present serves that, the oldest for {age}, of run {run}", counted(n, target));
     let start = match target {
         Target::Host(host) => format!("rr worker --hosts {host}"),
         Target::Queue(queue) => format!("rr worker --queues {queue}"),

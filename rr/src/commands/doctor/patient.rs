@@ -75,13 +75,17 @@ pub(super) async fn within<T>(what: &str, look: impl Future<Output = Result<T, E
 impl Patient {
     /// Looks at everything that can be looked at at once.
     pub(super) async fn look(link: Link, waiting: Duration) -> Self {
-        let mesh = within("the mesh", link.mesh()).await;
+        let of_mesh = async {
+            let mesh = within("the mesh", link.mesh()).await;
+            let of_mesh = OfMesh::look(&mesh).await;
+            (mesh, of_mesh)
+        };
         let streams = Streams::default();
-        let (account, streams, timers, of_mesh) = tokio::join!(
+        let (account, streams, timers, (mesh, of_mesh)) = tokio::join!(
             within("the account", link.account()),
             streams.ask(&link, now),
             within("the timers", link.timers_durable()),
-            Box::pin(OfMesh::look(&mesh)),
+            Box::pin(of_mesh),
         );
         let OfMesh { partitions, lanes, coordinators, workers, unfinished, offers } = of_mesh;
         Self {

@@ -56,8 +56,13 @@ pub(super) async fn partitions(patient: &Patient) -> Vec<Finding> {
             Ok(Some(at)) if patient.is_overdue(at) => {
                 let n = state.undelivered + state.unacknowledged;
                 let age = duration_words(between(at, patient.now()));
-                let what = format!("partition p{partition}: {n} inputs are not answered, the oldest for {age}");
-                findings.push(Finding::bad(PARTITIONS, what, "see coordinators above, and the log of each coordinator"));
+                let inputs = if n == 1 { "1 input is".to_owned() } else { format!("{n} inputs are") };
+                let what = format!("partition p{partition}: {inputs} not answered, the oldest for {age}");
+                findings.push(Finding::bad(
+                    PARTITIONS,
+                    what,
+                    "see coordinators above, and the log of each coordinator",
+                ));
             }
             Ok(_) => {}
             Err(error) => findings.push(Finding::unseen(PARTITIONS, &format!("the backlog of p{partition}"), &error)),
@@ -83,8 +88,9 @@ pub(super) async fn partitions(patient: &Patient) -> Vec<Finding> {
     }
     let n_pinned = served.iter().filter(|(_, state)| state.is_pinned).count();
     let n = served.len();
+    let waiting = duration_words(patient.waiting);
     or_well(PARTITIONS, findings, || {
-        format!("of {n} partitions {n_pinned} are pinned to a coordinator; an idle one may be nobody's")
+        format!("{n} partitions, {n_pinned} of them pinned to a coordinator; no input has waited {waiting}")
     })
 }
 
@@ -139,7 +145,8 @@ pub(super) fn workers(patient: &Patient) -> Vec<Finding> {
             let homeless = present.iter().filter(|shown| !is_known(shown.value.worker.clone()));
             let homeless: Vec<String> = homeless.map(|shown| shown.value.worker.to_string()).collect();
             if !homeless.is_empty() {
-                let what = format!("present, but without a consumer on RR_WORK to get work from: {}", shortened(homeless));
+                let what =
+                    format!("present, but without a consumer on RR_WORK to get work from: {}", shortened(homeless));
                 findings.push(Finding::bad(WORKERS, what, "restart them: a worker that starts asks for its consumer"));
             }
         }

@@ -1,19 +1,25 @@
 //! Whether somebody leads each stream and consumer, and whether all its copies are up to date.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rr_nats::Error;
 use rr_nats::checkup::Cluster;
 
 use super::finding::{Finding, or_well};
 use super::patient::{Partitions, Patient};
-use crate::text::{escape, shortened};
+use crate::text::{duration_words, escape, shortened};
 
 const CHECK: &str = "quorum";
+
+/// A server that is behind and not heard of for this long is away: copies show themselves every second.
+const SILENT: Duration = Duration::from_secs(10);
 
 /// What is wrong with a server that keeps copies.
 #[derive(Debug, Default)]
 struct Ailing {
+    /// How long it has not been heard of, at most.
+    silent: Duration,
     /// What it keeps a copy of while it is away.
     away: Vec<String>,
     /// What it has to catch up with.
@@ -28,9 +34,10 @@ pub(super) fn quorum(patient: &Patient) -> Vec<Finding> {
     for (name, state) in &patient.streams {
         match state {
             Ok(state) => {
-                note(&format!("stream {name}"), &state.cluster, &mut leaderless, &mut ailing);
-                let kept = state.cluster.peers.len() + 1;
-                if kept < state.copies && state.cluster.is_led() {
+                let Some(cluster) = &state.cluster else { continue };
+                note(&format!("stream {name}"), cluster, &mut leaderless, &mut ailing);
+                let kept = cluster.peers.len() + 1;
+                if kept < state.copies && cluster.is_led() {
                     let what = format!("stream {name} has {kept} of {} copies", state.copies);
                     let cure = "start the servers that are missing; they take their copies over by themselves";
                     findings.push(Finding::warn(CHECK, what, cure));
@@ -52,10 +59,14 @@ pub(super) fn quorum(patient: &Patient) -> Vec<Finding> {
             died it takes seconds";
         findings.push(Finding::bad(CHECK, what, cure));
     }
-    for (server, Ailing { away, behind }) in ailing {
+    for (server, Ailing { silent, away, behind }) in ailing {
         let server = escape(server.as_bytes());
         if !away.is_empty() {
-            let what = format!("server {server} is offline, and keeps copies of {}", shortened(away));
+            let what = format!(
+                "server {server} is away, not heard of for {}, and keeps copies of {}",
+                duration_words(silent),
+                shortened(away)
+            );
             let cure = format!("start {server}: until it is back, less may be lost than is meant to");
             findings.push(Finding::warn(CHECK, what, cure));
         }
@@ -65,9 +76,10 @@ pub(super) fn quorum(patient: &Patient) -> Vec<Finding> {
         }
     }
     or_well(CHECK, findings, || {
-        let peers = patient.streams().map(|(_, state)| state.cluster.peers.len()).max().unwrap_or(0);
+        let peers =
+            patient.streams().filter_map(|(_, state)| Some(state.cluster.as_ref()?.peers.len())).max().unwrap_or(0);
         if peers == 0 {
-            "every stream that can be seen is served; without copies there is nobody to agree with".to_owned()
+            "every stream that can be seen is served; with one copy there is nobody to agree with".to_owned()
         } else {
             format!("every stream and consumer that can be seen is led, and its {} copies are current", peers + 1)
         }
@@ -76,15 +88,15 @@ pub(super) fn quorum(patient: &Patient) -> Vec<Finding> {
 
 /// The consumers that could be seen; those that nobody answers for are noted.
 fn consumers<'p>(patient: &'p Patient, leaderless: &mut Vec<String>) -> Vec<(String, &'p Cluster)> {
-    let mut found = Vec::new();
+    let mut found: Vec<(String, Option<&Cluster>)> = Vec::new();
     if let Ok(timers) = &patient.timers {
-        found.push(("consumer timers of RR_TIMERS".to_owned(), &timers.cluster));
+        found.push(("consumer timers of RR_TIMERS".to_owned(), timers.cluster.as_ref()));
     }
     if let Partitions::Seen(partitions) = &patient.partitions {
         for (partition, state) in partitions {
             let name = format!("consumer p{partition} of RR_EVENTS");
             match state {
-                Ok(state) => found.push((name, &state.cluster)),
+                Ok(state) => found.push((name, state.cluster.as_ref())),
                 Err(Error::Timeout { .. } | Error::Unreachable(_)) => leaderless.push(name),
                 Err(_) => {}
             }
@@ -92,9 +104,9 @@ fn consumers<'p>(patient: &'p Patient, leaderless: &mut Vec<String>) -> Vec<(Str
     }
     if let Ok(lanes) = &patient.lanes {
         let lanes = lanes.clusters.iter();
-        found.extend(lanes.map(|(name, cluster)| (format!("consumer {name} of RR_WORK"), cluster)));
+        found.extend(lanes.map(|(name, cluster)| (format!("consumer {name} of RR_WORK"), cluster.as_ref())));
     }
-    found
+    found.into_iter().filter_map(|(name, cluster)| Some((name, cluster?))).collect()
 }
 
 fn note(name: &str, cluster: &Cluster, leaderless: &mut Vec<String>, ailing: &mut BTreeMap<String, Ailing>) {
@@ -103,8 +115,10 @@ fn note(name: &str, cluster: &Cluster, leaderless: &mut Vec<String>, ailing: &mu
         return;
     }
     for peer in &cluster.peers {
-        if peer.offline {
-            ailing.entry(peer.name.clone()).or_default().away.push(name.to_owned());
+        if peer.offline || (!peer.current && peer.silent >= SILENT) {
+            let ailing = ailing.entry(peer.name.clone()).or_default();
+            ailing.silent = ailing.silent.max(peer.silent);
+            ailing.away.push(name.to_owned());
         } else if !peer.current {
             let lag = if peer.lag > 0 { format!("{name} ({} changes)", peer.lag) } else { name.to_owned() };
             ailing.entry(peer.name.clone()).or_default().behind.push(lag);

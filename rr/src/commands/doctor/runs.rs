@@ -55,7 +55,8 @@ pub(super) async fn runs(patient: &Patient) -> Vec<Finding> {
     }
     let n = unfinished.len();
     let unread = old.len().saturating_sub(READ_MAX);
-    let unread = if unread > 0 { format!("; {unread} of them that have not changed were not looked at") } else { String::new() };
+    let unread =
+        if unread > 0 { format!("; {unread} of them that have not changed were not looked at") } else { String::new() };
     let whole = if is_whole { "" } else { "; there are more states than are looked at" };
     or_well(CHECK, findings, || format!("{n} under way, none of them stuck{unread}{whole}"))
 }
@@ -103,7 +104,11 @@ fn told(run: &RunId, stuck: Stuck, last: Timestamp, patient: &Patient) -> Findin
     match stuck {
         Stuck::ForNothing => {
             let what = format!("run {run} has not moved for {age}, and waits for nothing that has a name");
-            Finding::bad(CHECK, what, format!("this is a bug in rr; please report it with rr show {run} --json; {look}"))
+            Finding::bad(
+                CHECK,
+                what,
+                format!("this is a bug in rr; please report it with rr show {run} --json; {look}"),
+            )
         }
         Stuck::Unseen => {
             let what = format!("run {run} has waited for a coordinator for {age}");

@@ -29,7 +29,8 @@ pub(super) fn too_old(error: &ConnectError) -> Finding {
 
 /// A server without a store.
 pub(super) fn jetstream_off(error: &ConnectError) -> Finding {
-    let cure = "turn it on in the server's configuration (jetstream { store_dir: … }), or log in to an account that has it";
+    let cure =
+        "turn it on in the server's configuration (jetstream { store_dir: … }), or log in to an account that has it";
     Finding::bad(VERSION, error.to_string(), cure)
 }
 
@@ -78,15 +79,15 @@ pub(super) fn acknowledgements(patient: &Patient) -> Vec<Finding> {
     match fewest {
         0 | 1 => {
             let what = format!(
-                "{which} has one copy: what is acknowledged outlives the death of the server's process; a power failure \
-                 loses what was not synced to its disk yet, the last 2 minutes by default; a dead disk loses all of it. \
-                 Whether the server syncs sooner cannot be seen from here"
+                "{which} has one copy: an acknowledged write outlives the death of the server's process, but a power failure \
+                 loses those of the last 2 minutes, and a dead disk all; whether the server syncs sooner cannot be seen from \
+                 here"
             );
             let cure = if patient.link.is_clustered() {
                 "give each stream three copies: nats stream edit NAME --replicas 3 (docs/servers.md)"
             } else {
-                "three servers on three machines (docs/servers.md), or jetstream { sync_interval: always } for one whose \
-                 power may fail, which is many times slower; set already, this line stays"
+                "three servers on three machines (docs/servers.md), or jetstream { sync_interval: always } for one server, \
+                 which is many times slower; this line stays then"
             };
             findings.push(Finding::warn(ACK, what, cure));
         }
@@ -98,9 +99,9 @@ pub(super) fn acknowledgements(patient: &Patient) -> Vec<Finding> {
             let most = copies / 2 + 1;
             let away = copies - most;
             let what = format!(
-                "{copies} copies, acknowledged when {most} servers have it: outlives {away} of them, disks and all. Whether \
-                 they stand on machines, disks and power of their own cannot be seen from here; that all of them lose power \
-                 at once is outlived only with sync_interval: always"
+                "{copies} copies, and a write is acknowledged when {most} servers have it: it outlives {away} of them, disks \
+                 and all. That all lose power at once it outlives only with sync_interval: always; this, and whether each has \
+                 a machine of its own, cannot be seen from here"
             );
             findings.push(Finding::ok(ACK, what));
         }
@@ -153,7 +154,8 @@ pub(super) fn store(patient: &Patient) -> Vec<Finding> {
         Err(error) => findings.push(Finding::unseen(STORE, "the account", error)),
     }
     or_well(STORE, findings, || {
-        let fullest = patient.streams().filter_map(|(name, state)| Some((percent(state.bytes, state.max_bytes?), name)));
+        let fullest =
+            patient.streams().filter_map(|(name, state)| Some((percent(state.bytes, state.max_bytes?), name)));
         let fullest = fullest.max().map_or_else(String::new, |(percent, name)| format!(", {name} most: {percent} %"));
         format!(
             "no stream is near its limit{fullest}{account}; the server's own (max_file_store) and its disk cannot be seen \

@@ -15,9 +15,8 @@ const MAKE: &str = "rr init makes what is missing, with an admin's login; so doe
 /// What differs, and what is missing.
 pub(super) fn drift(patient: &Patient) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let missing = |(name, state): &(String, Result<_, Error>)| {
-        matches!(state, Err(Error::NotFound { .. })).then(|| name.clone())
-    };
+    let missing =
+        |(name, state): &(String, Result<_, Error>)| matches!(state, Err(Error::NotFound { .. })).then(|| name.clone());
     let missing: Vec<String> = patient.streams.iter().filter_map(missing).collect();
     if missing.len() == patient.streams.len() {
         return vec![Finding::bad(CHECK, "nobody has made a mesh on this server yet", MAKE)];
