@@ -306,6 +306,28 @@ async fn a_run_whose_deadline_has_passed_is_stuck() {
 }
 
 #[tokio::test]
+async fn a_coordinator_that_hangs_is_noticed_by_what_it_does_not_ask_for() {
+    let mesh = TestMesh::bare(Timing::Short).await;
+    // It is shown as present for much longer than its partitions are its own.
+    mesh.configure(&format!(
+        "server: {}\nmesh: {{ partitions: 2, pin-timeout: 1s }}\ncoordinator: {{ presence-ttl: 5m }}\n",
+        mesh.url()
+    ));
+    let coordinator = mesh.coordinator();
+    mesh.has_coordinators(1).await;
+    well(&mesh).await;
+    coordinator.pause();
+    eventually("partitions that are nobody's", SOON, async || {
+        let found = Found::on(&mesh, &[]).await;
+        found.says("coordinators", "ok", &["1 is up"])?;
+        found.says("partitions", "bad", &["no coordinator asks for the inputs of p0, p1"])
+    })
+    .await;
+    coordinator.go_on();
+    well(&mesh).await;
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_answer_is_no_finding() {
     let mesh = TestMesh::bare(Timing::Short).await;
     let args = ["doctor", "--json", "--server", "nats://127.0.0.1:1"];
