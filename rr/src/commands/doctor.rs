@@ -26,7 +26,7 @@ use crate::context::Context;
 use crate::environment::now;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::mesh::{Place, not_connected};
+use crate::mesh::{Place, not_connected, told};
 use crate::printer::{BAD, DIM, GOOD, WARN};
 use crate::text::Line;
 
@@ -50,6 +50,10 @@ pub(crate) async fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Exit, Cli
     let findings = match place.try_link("doctor").await {
         Ok(link) => {
             let patient = Box::pin(Patient::look(link, args.waiting.as_duration())).await;
+            // Who may not even see how the mesh was made sees nothing, and a mesh of which nothing is known is not well.
+            if let Err(error @ rr_nats::Error::Denied { .. }) = &patient.mesh {
+                return Err(told(error).hint("rr init --auth gives watchers the right to look"));
+            }
             Box::pin(examine(&patient)).await
         }
         // These are found by the first look at the server.

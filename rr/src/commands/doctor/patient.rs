@@ -77,7 +77,7 @@ impl Patient {
     pub(super) async fn look(link: Link, waiting: Duration) -> Self {
         let of_mesh = async {
             let mesh = within("the mesh", link.mesh()).await;
-            let of_mesh = OfMesh::look(&mesh).await;
+            let of_mesh = Box::pin(OfMesh::look(&mesh)).await;
             (mesh, of_mesh)
         };
         let streams = Streams::default();

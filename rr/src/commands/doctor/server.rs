@@ -75,7 +75,14 @@ pub(super) fn acknowledgements(patient: &Patient) -> Vec<Finding> {
         return findings;
     };
     let few: Vec<String> = names(&|state| state.copies == fewest);
-    let which = if few.len() == patient.streams().count() { "every stream".to_owned() } else { shortened(few) };
+    let (n_seen, n) = (patient.streams().count(), patient.streams.len());
+    let which = if few.len() == n {
+        "every stream".to_owned()
+    } else if few.len() == n_seen {
+        "every stream that can be seen".to_owned()
+    } else {
+        shortened(few)
+    };
     match fewest {
         0 | 1 => {
             let what = format!(
