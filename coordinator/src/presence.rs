@@ -107,7 +107,7 @@ pub(crate) async fn show(shell: Arc<Shell>, stop: CancellationToken) {
     };
     let mut present = loop {
         match shell.mesh.present_coordinator(value.clone(), ttl).await {
-            Ok(present) => break present,
+            Ok(present) => break present.with_clock(clock),
             Err(error) => tracing::warn!(%error, "presence is not shown"),
         }
         if timeout(RETRY_PAUSE, stop.cancelled()).await.is_ok() {

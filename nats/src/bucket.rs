@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -25,6 +26,15 @@ pub(crate) struct Bucket {
 pub(crate) const RUNS: Bucket = Bucket { name: subject::BUCKET_RUNS, stream: "KV_rr-runs" };
 /// Presence.
 pub(crate) const WORKERS: Bucket = Bucket { name: subject::BUCKET_WORKERS, stream: "KV_rr-workers" };
+
+/// What is noted beside a value.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Notes {
+    /// How long the value lives; for good where nothing is said.
+    pub(crate) ttl: Option<Duration>,
+    /// What the author's clock says, for people.
+    pub(crate) clock: Option<Timestamp>,
+}
 
 /// The newest message of a key.
 #[derive(Debug)]
@@ -50,13 +60,16 @@ impl Bucket {
         key: &str,
         value: &impl Serialize,
         expected: u64,
-        ttl: Option<Duration>,
+        notes: Notes,
     ) -> Result<Stored, PublishError> {
         let body =
             serde_json::to_vec(value).map_err(|error| PublishError::Refused { code: 0, text: error.to_string() })?;
         let mut headers = HeaderMap::new();
         expecting(&mut headers, expected, None);
-        set_ttl(&mut headers, ttl);
+        set_ttl(&mut headers, notes.ttl);
+        if let Some(clock) = notes.clock {
+            headers.insert(header::CLOCK, clock.to_string());
+        }
         link.publish(json_message(self.written(link, key), headers, body)).await
     }
 

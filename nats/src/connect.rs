@@ -31,6 +31,8 @@ use crate::{
 pub const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 /// The oldest server that we know: repeating schedules, pinned consumers.
 const OLDEST: (u64, u64) = (2, 14);
+/// The same for people.
+pub const OLDEST_SERVER: &str = "2.14";
 /// A first connection to one server takes at most this long.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(4);
 /// The same where there are others to try.
@@ -266,8 +268,7 @@ async fn check(link: &Link, inbox: String) -> Result<(), ConnectError> {
     struct Account {}
 
     let found = link.server_version();
-    let mut parts = found.split('.').map(|part| part.parse::<u64>().unwrap_or_default());
-    if (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) < OLDEST {
+    if is_too_old(&found) {
         return Err(ConnectError::TooOld { found });
     }
     match link.api::<Account>("INFO", &(), DEADLINE).await {
@@ -279,6 +280,12 @@ async fn check(link: &Link, inbox: String) -> Result<(), ConnectError> {
         // A worker's account may well not ask for this; what it may not do shows when it does it.
         Ok(Account {}) | Err(_) => Ok(()),
     }
+}
+
+/// Whether a server of this version cannot carry a mesh.
+pub fn is_too_old(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u64>().unwrap_or_default());
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) < OLDEST
 }
 
 struct Handler {
@@ -355,4 +362,18 @@ fn pause(attempt: usize) -> Duration {
 fn inbox(prefix: Option<&str>) -> String {
     let token: String = std::iter::repeat_with(fastrand::alphanumeric).take(22).collect();
     format!("{}.{token}.", prefix.unwrap_or("_INBOX"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OLDEST_SERVER, is_too_old};
+
+    #[test]
+    fn a_server_is_too_old_below_the_version_that_people_are_told() {
+        for (version, expected) in [("2.13.9", true), ("1.99.0", true), ("2.14.0", false), ("3.0.1", false), ("", true)]
+        {
+            assert_eq!(is_too_old(version), expected, "{version}");
+        }
+        assert!(!is_too_old(OLDEST_SERVER));
+    }
 }

@@ -4,6 +4,7 @@ pub(crate) use async_nats::jetstream::consumer::Config as ConsumerConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    checkup::Cluster,
     error::Error,
     link::{DEADLINE, DEADLINE_LONG, Link},
 };
@@ -41,6 +42,9 @@ pub(crate) struct ConsumerInfo {
     /// Messages that are delivered and not acknowledged.
     #[serde(default)]
     pub(crate) num_ack_pending: u64,
+    /// Who keeps it.
+    #[serde(default)]
+    pub(crate) cluster: Option<Cluster>,
 }
 
 /// Makes a consumer, or leaves one with this name and configuration as it is.

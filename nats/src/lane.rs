@@ -74,7 +74,7 @@ pub struct KnownWorker {
 }
 
 impl KnownWorker {
-    fn of(info: &ConsumerInfo) -> Option<Self> {
+    pub(crate) fn of(info: &ConsumerInfo) -> Option<Self> {
         let worker = subject::worker_of_durable(&info.name)?;
         let labels = info.config.metadata.get(META_LABELS).and_then(|labels| serde_json::from_str(labels).ok());
         Some(Self { worker, hosts: HostFilter::of(&info.config), labels: labels.unwrap_or_default() })
@@ -206,7 +206,7 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn known_workers(&self) -> Result<Vec<KnownWorker>, Error> {
-        let all = all_consumers(self.link(), subject::WORK).await?;
+        let all = all_consumers(self.link(), subject::WORK).await?.found;
         let mut known: Vec<KnownWorker> = all.iter().filter_map(KnownWorker::of).collect();
         known.sort_by(|one, other| one.worker.cmp(&other.worker));
         Ok(known)
@@ -268,7 +268,7 @@ impl Mesh {
 
     /// Finds the worker whose durable overlaps what is wanted.
     async fn who_serves(&self, own: &str, wanted: &HostFilter) -> Result<LaneError, Error> {
-        for info in all_consumers(self.link(), subject::WORK).await? {
+        for info in all_consumers(self.link(), subject::WORK).await?.found {
             let Some(by) = subject::worker_of_durable(&info.name) else { continue };
             if info.name == own {
                 continue;
@@ -284,7 +284,15 @@ impl Mesh {
     }
 }
 
-async fn all_consumers(link: &Link, stream: &str) -> Result<Vec<ConsumerInfo>, Error> {
+/// The consumers of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct AllConsumers {
+    pub(crate) found: Vec<ConsumerInfo>,
+    /// Names of those that nobody leads for the moment.
+    pub(crate) missing: BTreeSet<String>,
+}
+
+pub(crate) async fn all_consumers(link: &Link, stream: &str) -> Result<AllConsumers, Error> {
     #[derive(Serialize)]
     struct Page {
         offset: usize,
@@ -294,16 +302,20 @@ async fn all_consumers(link: &Link, stream: &str) -> Result<Vec<ConsumerInfo>, E
         total: usize,
         #[serde(default)]
         consumers: Option<Vec<ConsumerInfo>>,
+        #[serde(default)]
+        missing: Option<Vec<String>>,
     }
-    let mut found = Vec::new();
+    let mut all = AllConsumers::default();
+    let mut offset = 0;
     loop {
-        let request = Page { offset: found.len() };
-        let page: List = link.api(&format!("CONSUMER.LIST.{stream}"), &request, DEADLINE).await?;
-        let consumers = page.consumers.unwrap_or_default();
-        let is_last = consumers.is_empty();
-        found.extend(consumers);
-        if is_last || found.len() >= page.total {
-            return Ok(found);
+        let page: List = link.api(&format!("CONSUMER.LIST.{stream}"), &Page { offset }, DEADLINE).await?;
+        let (consumers, missing) = (page.consumers.unwrap_or_default(), page.missing.unwrap_or_default());
+        let n_new = consumers.len() + missing.len();
+        offset += n_new;
+        all.found.extend(consumers);
+        all.missing.extend(missing);
+        if n_new == 0 || offset >= page.total {
+            return Ok(all);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Reading order: [`subject`] (names), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
 //! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`] and [`roster`] (buckets), [`control`], [`service`] (what
-//! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`]; [`server`] (nats-server itself:
+//! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`], [`checkup`]; [`server`] (nats-server itself:
 //! found, fetched, run as a child).
 //!
 //! Invariants: every wait for the network has a deadline; nothing read from the server is believed before its subject,
@@ -11,6 +11,7 @@
 
 mod ack;
 mod bucket;
+pub mod checkup;
 pub mod connect;
 mod consumer;
 pub mod control;
@@ -63,7 +64,7 @@ pub use reports::{ClaimError, Earlier, StoredClaim};
 pub use retention::{Answered, OldRequest, OldRequests};
 pub use roster::PresenceWatch;
 pub use service::{ApiRequest, ApiServer, Endpoint, Monitor};
-pub use status::{Put, StatusWriter};
+pub use status::{Put, StatusWriter, Unfinished};
 pub use timer::{Armed, Fired, Timers};
 pub use topology::{Part, Topology, ensure, init};
 pub use watch::{EventTail, Start, TailItem};

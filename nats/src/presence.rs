@@ -13,7 +13,7 @@ use rr_schemas::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    bucket::{Entry, WORKERS, value},
+    bucket::{Entry, Notes, WORKERS, value},
     error::{Error, PublishError},
     mesh::Mesh,
     ordered::Content,
@@ -91,6 +91,8 @@ pub struct Shown<T> {
     pub value: T,
     /// When it was renewed last, by the server's clock.
     pub at: Timestamp,
+    /// The same by its own clock, where it says so. For people: nothing is decided by it.
+    pub clock: Option<Timestamp>,
 }
 
 /// A key that one holds. It runs out unless it is renewed.
@@ -100,13 +102,20 @@ pub struct Present<T> {
     value: T,
     ttl: Duration,
     revision: u64,
+    clock: Option<fn() -> Timestamp>,
 }
 
 impl<T: Presentable> Present<T> {
     async fn take(mesh: &Mesh, value: T, ttl: Duration) -> Result<Self, PresenceError> {
-        let mut present = Self { mesh: mesh.clone(), value, ttl, revision: 0 };
+        let mut present = Self { mesh: mesh.clone(), value, ttl, revision: 0, clock: None };
         present.write().await?;
         Ok(present)
+    }
+
+    /// The same, and from the next renewal on it is shown what time it is here.
+    #[must_use]
+    pub fn with_clock(self, clock: fn() -> Timestamp) -> Self {
+        Self { clock: Some(clock), ..self }
     }
 
     /// What is shown.
@@ -144,7 +153,8 @@ impl<T: Presentable> Present<T> {
     async fn write(&mut self) -> Result<(), PresenceError> {
         let key = self.value.key();
         for _ in 0..TRIES {
-            match WORKERS.put(self.mesh.link(), &key, &self.value, self.revision, Some(self.ttl)).await {
+            let notes = Notes { ttl: Some(self.ttl), clock: self.clock.map(|clock| clock()) };
+            match WORKERS.put(self.mesh.link(), &key, &self.value, self.revision, notes).await {
                 Ok(stored) => {
                     self.revision = stored.seq;
                     return Ok(());
@@ -225,7 +235,15 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn coordinators(&self) -> Result<Vec<CoordinatorPresence>, Error> {
-        Ok(self.present("coordinator.>").await?.into_iter().map(|shown| shown.value).collect())
+        Ok(self.coordinators_shown().await?.into_iter().map(|shown| shown.value).collect())
+    }
+
+    /// Every coordinator that is present, with when it was last heard of.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn coordinators_shown(&self) -> Result<Vec<Shown<CoordinatorPresence>>, Error> {
+        self.present("coordinator.>").await
     }
 
     async fn present<T: Presentable>(&self, filter: &str) -> Result<Vec<Shown<T>>, Error> {
@@ -233,9 +251,9 @@ impl Mesh {
         // A key that says another name than its value is nobody's.
         Ok(messages
             .iter()
-            .filter_map(|message| Some((WORKERS.key_of(message)?, message.at, value::<T>(message).ok()?)))
+            .filter_map(|message| Some((WORKERS.key_of(message)?, message, value::<T>(message).ok()?)))
             .filter(|(key, _, found)| *key == found.key())
-            .map(|(_, at, value)| Shown { value, at })
+            .map(|(_, message, value)| Shown { value, at: message.at, clock: message.clock() })
             .collect())
     }
 }

@@ -112,6 +112,16 @@ impl Mesh {
         }
     }
 
+    /// The newest message in the quarantine; none where it is empty.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn newest_quarantined(&self) -> Result<Option<Quarantined>, Error> {
+        let filter = subject::QUARANTINE_SUBJECTS.concat();
+        let found = read_leader(self.link(), subject::QUARANTINE, Which::Last { last_by_subj: &filter }).await?;
+        Ok(found.map(Quarantined::read))
+    }
+
     /// One message in the quarantine, whole; none where it is not there any more.
     ///
     /// # Errors

@@ -45,6 +45,7 @@ struct Rare {
     bad: Option<BadHeaders>,
     is_removed: bool,
     ttl: Option<Duration>,
+    clock: Option<Timestamp>,
 }
 
 /// Headers of a chunk of output.
@@ -122,6 +123,11 @@ impl RawMessage {
         self.rare.as_ref()?.ttl
     }
 
+    /// What its author's clock said, for people.
+    pub(crate) fn clock(&self) -> Option<Timestamp> {
+        self.rare.as_ref()?.clock
+    }
+
     /// Takes what matters from the headers.
     pub(crate) fn new(subject: String, seq: u64, at: Timestamp, headers: Option<&HeaderMap>, payload: Bytes) -> Self {
         let value = |name| headers.and_then(|headers| text(headers, name));
@@ -141,6 +147,7 @@ impl RawMessage {
             bad: headers.and_then(BadHeaders::read),
             is_removed,
             ttl: value(header::TTL).and_then(parse_ttl),
+            clock: value(header::CLOCK).and_then(parse_time),
         };
         let rare = (rare != Rare::default()).then(|| Box::new(rare));
         Self { subject, seq, at, payload, content_type, rare }

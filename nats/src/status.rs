@@ -8,6 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use rr_schemas::{
     decision::RunStatus,
     id::{EntityId, RunId},
@@ -17,12 +18,13 @@ use rr_schemas::{
 use serde::Deserialize;
 
 use crate::{
-    bucket::{Entry, RUNS, value},
+    bucket::{Entry, Notes, RUNS, value},
     direct::read_at_most,
     error::{Error, PublishError},
     link::DEADLINE,
     mesh::Mesh,
-    ordered::Content,
+    ordered::{Content, Step},
+    pull::Pulled,
     subject::{self, InputSubject},
     work::subjects,
 };
@@ -38,6 +40,18 @@ const LOOKED_AT_MAX: usize = 10_000;
 const WINDOW_MIN: usize = 64;
 /// How many times more are looked at next.
 const WINDOW_GROWTH: u64 = 4;
+
+/// States that are read to find the runs that are not over: some seconds.
+const READ_MAX: usize = 250_000;
+
+/// A run that is not over.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unfinished {
+    /// The run.
+    pub run: RunId,
+    /// When its state was written last, by the server's clock.
+    pub changed: Timestamp,
+}
 
 /// What a write came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,7 +99,7 @@ impl StatusWriter {
             return Ok(Put::Older);
         }
         for _ in 0..TRIES {
-            match RUNS.put(link, run.as_str(), entry, expected, None).await {
+            match RUNS.put(link, run.as_str(), entry, expected, Notes::default()).await {
                 Ok(stored) => {
                     self.remember(entry, Known { seq: stored.seq, n: entry.n });
                     return Ok(Put::Written);
@@ -218,6 +232,38 @@ impl Mesh {
                 return Ok((entries, from <= first_seq.max(1)));
             }
             window = window.saturating_mul(WINDOW_GROWTH);
+        }
+    }
+
+    /// The runs that are not over by their states, those first whose states are the oldest, and whether all states were
+    /// read: a quarter of a million of them are.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn unfinished(&self) -> Result<(Vec<Unfinished>, bool), Error> {
+        let mut reader = RUNS.reader(self.link(), ">", Content::Whole);
+        let (mut found, mut n_read) = (Vec::new(), 0_usize);
+        loop {
+            let pending = match reader.next().await? {
+                Step::Begin { pending } => {
+                    (found, n_read) = (Vec::new(), 0);
+                    pending
+                }
+                Step::Message(Pulled { raw, pending, .. }) => {
+                    n_read += 1;
+                    let entry = (!raw.is_removed()).then(|| value::<StatusEntry>(&raw).ok()).flatten();
+                    if let Some(StatusEntry { view: RunView { run, status, .. }, .. }) = entry
+                        && !status.is_final()
+                    {
+                        found.push(Unfinished { run, changed: raw.at });
+                    }
+                    pending
+                }
+            };
+            if pending == 0 || n_read >= READ_MAX {
+                reader.close().await;
+                return Ok((found, pending == 0));
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use rr_schemas::{
 pub(crate) use self::{
     filter::{
         ALL_DECISIONS, ALL_FIRED, ALL_HOSTS, ALL_REQUESTS, PurgeFilter, host_filter, host_of_filter,
-        inputs_of_partition, queue_filter, worker_filter,
+        inputs_of_partition, offers_for, queue_filter, worker_filter,
     },
     parse::{
         InputSubject, OfferSubject, parse_decisions, parse_discovery, parse_endpoint, parse_fired, parse_join,

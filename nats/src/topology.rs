@@ -4,6 +4,8 @@
 //! as it is: its sizes, ages, replicas and waits are its operator's; only what our guarantees rest on must be as we
 //! want it.
 
+pub(crate) mod drift;
+
 use std::{collections::HashSet, time::Duration};
 
 use async_nats::jetstream::{
@@ -113,7 +115,7 @@ pub async fn init(link: &Link, topology: &Topology) -> Result<(Mesh, Vec<Part>),
     let wanted = Settings { partitions: topology.partitions.max(1), work_ack_wait: topology.work_ack_wait };
     // A mesh that another version has made is left alone as a whole.
     if let Some(found) = find_stream(link, subject::EVENTS).await? {
-        differences(&topology.events(&wanted), &found)?;
+        drift::refuse(&topology.events(&wanted), &found)?;
     }
     let mut parts = Vec::new();
     // The small ones first, for the server reserves their room; the event stream last, for it says that there is a mesh.
@@ -190,7 +192,7 @@ impl Topology {
     }
 
     /// Every coordinator pulls from it.
-    fn fired(&self) -> ConsumerConfig {
+    pub(crate) fn fired(&self) -> ConsumerConfig {
         ConsumerConfig {
             durable_name: Some(subject::TIMERS_DURABLE.to_owned()),
             deliver_policy: DeliverPolicy::All,
@@ -256,7 +258,7 @@ impl Topology {
         }
     }
 
-    fn partition(&self, partition: Partition) -> ConsumerConfig {
+    pub(crate) fn partition(&self, partition: Partition) -> ConsumerConfig {
         ConsumerConfig {
             durable_name: Some(subject::partition_durable(partition)),
             deliver_policy: DeliverPolicy::All,
@@ -294,7 +296,7 @@ async fn ensure_stream(link: &Link, wanted: Config) -> Result<(Config, Part), Er
     let mut config = wanted.clone();
     loop {
         if let Some(found) = find_stream(link, &wanted.name).await? {
-            return differences(&wanted, &found).map(|()| (found, part(false)));
+            return drift::refuse(&wanted, &found).map(|()| (found, part(false)));
         }
         match link.api::<StreamInfo>(&create, &config, DEADLINE_LONG).await {
             Ok(made) => return Ok((made.config, part(true))),
@@ -324,45 +326,4 @@ fn is_short_of_room(code: u32, text: &str) -> bool {
 pub async fn copies(link: &Link) -> Result<usize, Error> {
     let info: StreamInfo = link.api(&format!("STREAM.INFO.{}", subject::EVENTS), &(), DEADLINE).await?;
     Ok(info.config.num_replicas)
-}
-
-/// Compares what our guarantees rest on.
-fn differences(wanted: &Config, found: &Config) -> Result<(), Error> {
-    let drift = |option: &str, found: &dyn std::fmt::Debug, wanted: &dyn std::fmt::Debug, name: &str| Error::Drift {
-        what: format!("stream {name}: {option} is {found:?}, must be {wanted:?}"),
-    };
-    macro_rules! same {
-        ($($field:ident),+) => {
-            $(if wanted.$field != found.$field {
-                return Err(drift(stringify!($field), &found.$field, &wanted.$field, &wanted.name));
-            })+
-        };
-    }
-    // What is to be kept for ever must not have a limit at which it goes; one at which new messages are refused is the
-    // operator's.
-    if wanted.max_age.is_zero() {
-        same!(max_age);
-    }
-    if wanted.max_bytes < 0 && wanted.discard == DiscardPolicy::Old {
-        same!(max_bytes);
-    }
-    same!(
-        max_messages,
-        subjects,
-        retention,
-        discard,
-        max_messages_per_subject,
-        allow_direct,
-        // Turns the next one on, so it is told first.
-        subject_delete_marker_ttl,
-        allow_rollup,
-        allow_message_ttl,
-        allow_message_schedules,
-        allow_atomic_publish,
-        no_ack,
-        sealed,
-        mirror,
-        subject_transform
-    );
-    Ok(())
 }

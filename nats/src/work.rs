@@ -162,6 +162,27 @@ impl Mesh {
 
 /// Every subject of a stream that matches a filter, page by page.
 pub(crate) async fn subjects(link: &Link, stream: &str, filter: &str) -> Result<BTreeSet<String>, Error> {
+    let mut found = BTreeSet::new();
+    let mut offset = 0;
+    loop {
+        let (page, total) = subjects_page(link, stream, filter, offset).await?;
+        offset += page.len();
+        let is_last = page.is_empty() || offset >= total;
+        found.extend(page);
+        if is_last {
+            return Ok(found);
+        }
+    }
+}
+
+/// The subjects of a stream that match a filter, behind the first `offset` of them: as many as the server tells at once, a
+/// hundred thousand; and how many there are.
+pub(crate) async fn subjects_page(
+    link: &Link,
+    stream: &str,
+    filter: &str,
+    offset: usize,
+) -> Result<(Vec<String>, usize), Error> {
     #[derive(Serialize)]
     struct Request<'a> {
         subjects_filter: &'a str,
@@ -178,20 +199,9 @@ pub(crate) async fn subjects(link: &Link, stream: &str, filter: &str) -> Result<
         #[serde(default)]
         subjects: Option<BTreeMap<String, u64>>,
     }
-    let operation = format!("STREAM.INFO.{stream}");
-    let mut found = BTreeSet::new();
-    let mut offset = 0;
-    loop {
-        let request = Request { subjects_filter: filter, offset };
-        let info: Info = link.api(&operation, &request, DEADLINE_LONG).await?;
-        let page = info.state.subjects.unwrap_or_default();
-        offset += page.len();
-        let is_last = page.is_empty() || offset >= info.total;
-        found.extend(page.into_keys());
-        if is_last {
-            return Ok(found);
-        }
-    }
+    let request = Request { subjects_filter: filter, offset };
+    let info: Info = link.api(&format!("STREAM.INFO.{stream}"), &request, DEADLINE_LONG).await?;
+    Ok((info.state.subjects.unwrap_or_default().into_keys().collect(), info.total))
 }
 
 /// Removes one message.

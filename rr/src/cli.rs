@@ -1,6 +1,7 @@
 //! What can be typed: types for clap and their help, nothing else.
 
 mod connect;
+mod doctor;
 mod flow;
 mod init;
 mod quarantine;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use connect::MeshArgs;
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
 pub(crate) use init::InitArgs;
 pub(crate) use quarantine::{QuarantineArgs, QuarantineVerb};
@@ -125,6 +127,7 @@ pub(crate) enum Verb {
     Signal(SignalArgs),
     Retry(RetryArgs),
     Why(WhyArgs),
+    Doctor(DoctorArgs),
     Check(CheckArgs),
     Plan(PlanArgs),
     Hosts(HostsArgs),

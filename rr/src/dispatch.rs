@@ -79,6 +79,7 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Signal(_)
         | Verb::Retry(_)
         | Verb::Why(_)
+        | Verb::Doctor(_)
         | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
@@ -106,6 +107,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Signal(_)
         | Verb::Retry(_)
         | Verb::Why(_)
+        | Verb::Doctor(_)
         | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
@@ -128,6 +130,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Signal(args) => on_one_thread(commands::signal(ctx, &args)),
         Verb::Retry(args) => on_one_thread(commands::retry(ctx, &args)),
         Verb::Why(args) => on_one_thread(commands::why(ctx, &args)),
+        Verb::Doctor(args) => on_one_thread(commands::doctor(ctx, &args)),
         Verb::Check(args) => commands::check(ctx, &args),
         Verb::Plan(args) => commands::plan(ctx, &args),
         Verb::Quarantine(args) => on_one_thread(commands::quarantine(ctx, &args)),

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use rr_nats::{Chunk, EventTail, Follow, Mesh, OutputFilter, OutputReader, Start};
+use jiff::Timestamp;
+use rr_nats::{Chunk, EventTail, Follow, Mesh, OutputFilter, OutputReader, Start, StoredDecision};
 use rr_schemas::{decision::Decision, id::RunId, view::RunView};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
@@ -246,6 +247,16 @@ pub(crate) async fn story(mesh: &Mesh, run: &RunId) -> Result<Story, CliError> {
     story_before(mesh, run, u64::MAX).await
 }
 
+/// The whole story of a run as far as it goes, and when its last decision was stored.
+///
+/// # Errors
+/// The log cannot be read.
+pub(crate) async fn dated_story(mesh: &Mesh, run: &RunId) -> Result<(Story, Option<Timestamp>), rr_nats::Error> {
+    let stored = mesh.history(&run.into(), 0).await?;
+    let last = stored.last().map(|stored| stored.at);
+    Ok((told(run, stored.into_iter()), last))
+}
+
 /// The last state of a run whose history was removed, as that of old ones is; none where there is more to tell.
 ///
 /// # Errors
@@ -264,13 +275,18 @@ pub(crate) async fn remains(mesh: &Mesh, run: &RunId, story: &Story) -> Result<O
 /// The log cannot be read.
 pub(crate) async fn story_before(mesh: &Mesh, run: &RunId, seq: u64) -> Result<Story, CliError> {
     let stored = mesh.history(&run.into(), 0).await.map_err(|error| mesh::told(&error))?;
+    Ok(told(run, stored.into_iter().filter(|stored| stored.seq < seq)))
+}
+
+/// The fold of what is stored; what is no decision is passed over.
+fn told(run: &RunId, stored: impl Iterator<Item = StoredDecision>) -> Story {
     let mut story = Story::new(run.clone());
-    for decision in stored.into_iter().filter(|stored| stored.seq < seq).filter_map(|stored| stored.decision.ok()) {
+    for decision in stored.filter_map(|stored| stored.decision.ok()) {
         for record in &decision.events {
             if let Err(reason) = story.apply(record) {
                 tracing::warn!(run.id = %run, reason, "event passed over");
             }
         }
     }
-    Ok(story)
+    story
 }

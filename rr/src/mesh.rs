@@ -109,7 +109,11 @@ impl Place {
         }
     }
 
-    async fn try_link(&self, role: &str) -> Result<Link, ConnectError> {
+    /// The same, with the cause as it is.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub(crate) async fn try_link(&self, role: &str) -> Result<Link, ConnectError> {
         rr_nats::connect(&self.options(format!("rr {role}"))).await
     }
 
@@ -135,7 +139,8 @@ impl Place {
     }
 }
 
-fn not_connected(error: &ConnectError) -> CliError {
+/// A connection that could not be made.
+pub(crate) fn not_connected(error: &ConnectError) -> CliError {
     let told = |exit| CliError::new(exit, error);
     match error {
         ConnectError::BadUrl(_)

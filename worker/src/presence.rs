@@ -46,13 +46,14 @@ pub(crate) async fn show(
 /// Renews until `stop`, and at once when the link is back; then takes the mark away. When another worker has taken the name meanwhile, this one must not go
 /// on: `yielded` is cancelled.
 pub(crate) async fn keep(
-    mut present: Present<WorkerPresence>,
+    present: Present<WorkerPresence>,
     mut card: WorkerPresence,
     renew: Duration,
     (mut draining, mut connected): (watch::Receiver<bool>, watch::Receiver<bool>),
     stop: CancellationToken,
     yielded: CancellationToken,
 ) {
+    let mut present = present.with_clock(clock::now);
     let mut beat = interval(renew.max(Duration::from_millis(10)));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beat.reset();

@@ -24,6 +24,15 @@ pub(crate) fn inputs_of_partition(partition: Partition) -> String {
     format!("rr.in.{partition}.>")
 }
 
+/// Every offer for a target.
+pub(crate) fn offers_for(target: &Target) -> String {
+    match target {
+        Target::Host(host) => host_filter(host),
+        Target::Queue(queue) => format!("rr.work.q.{queue}.>"),
+        Target::Worker(worker) => worker_filter(worker),
+    }
+}
+
 /// Offers of a host.
 pub(crate) fn host_filter(host: &Host) -> String {
     format!("rr.work.h.{}.>", host.to_token())

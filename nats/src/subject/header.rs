@@ -23,6 +23,7 @@ pub(crate) const OUT_STREAM: &str = "Rr-Stream";
 pub(crate) const SERVICE_ERROR: &str = "Nats-Service-Error";
 pub(crate) const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";
 
+pub(crate) const CLOCK: &str = "Rr-Clock";
 pub(crate) const BAD_REASON: &str = "Rr-Reason";
 pub(crate) const BAD_SEQ: &str = "Rr-Seq";
 pub(crate) const BAD_SUBJECT: &str = "Rr-Subject";

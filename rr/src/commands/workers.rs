@@ -312,7 +312,7 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             draining,
         };
-        Shown { value, at: Timestamp::UNIX_EPOCH }
+        Shown { value, at: Timestamp::UNIX_EPOCH, clock: None }
     }
 
     #[test]

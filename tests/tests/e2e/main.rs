@@ -16,6 +16,7 @@ mod cluster;
 mod compat;
 mod compose;
 mod connect;
+mod doctor;
 mod examples;
 mod faults;
 mod gates;

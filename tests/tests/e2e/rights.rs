@@ -1,5 +1,6 @@
 //! Rights: every role with exactly what `rr init --auth` gives it, on a server with exactly that configuration.
 
+mod doctor;
 mod roles;
 mod stolen;
 
