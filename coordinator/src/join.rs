@@ -71,7 +71,7 @@ async fn welcome(shell: &Shell, join: &Join) -> Result<JoinAnswer, Error> {
     shell.lanes.forget(&join.worker);
     let mut queues = Vec::with_capacity(join.serves.queues.len());
     for queue in &join.serves.queues {
-        match shell.mesh.ensure_queue_lanes(queue).await {
+        match shell.queues.ensure(&shell.mesh, queue).await {
             Ok(lanes) => queues.push(lanes),
             Err(error) => return refused(error.into()),
         }
@@ -111,7 +111,8 @@ async fn is_present(shell: &Shell, worker: &WorkerName) -> Result<bool, Error> {
 
 fn refused(error: LaneError) -> Result<JoinAnswer, Error> {
     match error {
-        LaneError::Request(error) if error.is_retryable() => Err(error),
+        // A stream that is not there is made again: the worker asks once more.
+        LaneError::Request(error) if error.is_retryable() || matches!(error, Error::NotFound { .. }) => Err(error),
         LaneError::Taken { .. } | LaneError::TooMany { .. } | LaneError::Request(_) => {
             Ok(JoinAnswer::Refused { reason: error.to_string() })
         }

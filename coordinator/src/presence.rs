@@ -63,6 +63,11 @@ impl Presence {
         *self.connected.borrow() && is_long_ago(*self.back_since.borrow()) && is_long_ago(*self.gap())
     }
 
+    /// What is seen of others may be wrong: their absence means nothing until they had the time to show up again.
+    pub(crate) fn doubt(&self) {
+        *self.gap() = Some(Instant::now());
+    }
+
     fn gap(&self) -> MutexGuard<'_, Option<Instant>> {
         self.gap.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,7 +128,7 @@ pub(crate) async fn show(shell: Arc<Shell>, stop: CancellationToken) {
         }
         if let Err(error) = present.renew().await {
             tracing::warn!(%error, "presence is not renewed");
-            *shell.presence.gap() = Some(Instant::now());
+            shell.presence.doubt();
             sleep(RETRY_PAUSE).await;
             tick.reset_immediately();
         }

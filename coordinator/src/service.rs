@@ -18,7 +18,7 @@ use crate::{
     presence::{self, Presence},
     retention,
     shell::Shell,
-    timers,
+    timers, upkeep,
 };
 
 /// Pause before a part is started again that has failed.
@@ -86,6 +86,7 @@ enum Part {
     Api,
     Retention,
     Timers,
+    Upkeep,
 }
 
 async fn run(mesh: Mesh, options: Options, instance: InstanceId, stop: CancellationToken) {
@@ -104,7 +105,7 @@ async fn run(mesh: Mesh, options: Options, instance: InstanceId, stop: Cancellat
     tracing::info!(instance = %shell.instance, partitions = shell.mesh.partitions(), "coordinator started");
     let mut parts =
         Parts { shell: Arc::clone(&shell), stop: stop.clone(), tasks: JoinSet::new(), running: HashMap::new() };
-    for part in [Part::Presence, Part::Joins, Part::Api, Part::Retention, Part::Timers] {
+    for part in [Part::Presence, Part::Joins, Part::Api, Part::Retention, Part::Timers, Part::Upkeep] {
         parts.start(part);
     }
     for partition in shell.mesh.all_partitions() {
@@ -145,6 +146,7 @@ impl Parts {
             Part::Api => Box::pin(api::serve(shell, stop)),
             Part::Retention => Box::pin(retention::sweep(shell, stop)),
             Part::Timers => Box::pin(timers::forward(shell, stop)),
+            Part::Upkeep => Box::pin(upkeep::keep(shell, stop)),
         };
         let id = self.tasks.spawn(work).id();
         self.running.insert(id, part);

@@ -23,9 +23,9 @@ use crate::{
     link::{DEADLINE, Link},
     mesh::Mesh,
     pull::{PullConfig, PullError, Puller},
-    subject,
-    topology::{ConsumerConfig, ConsumerInfo, consumer_info, create_consumer, delete_consumer},
-    work::OfferMsg,
+    subject::{self, PurgeFilter},
+    topology::{ConsumerConfig, ConsumerInfo, consumer_info, consumer_names, create_consumer, delete_consumer},
+    work::{OfferMsg, purge},
 };
 
 /// Filters of one durable at most: consuming gets slow with hundreds.
@@ -224,6 +224,29 @@ impl Mesh {
             create_consumer(self.link(), subject::WORK, config).await?;
         }
         Ok(names)
+    }
+
+    /// Where a durable of a queue was removed, takes away its offers and says so. Workers may hold some of them, which a
+    /// new durable would hand out again; whoever calls this sees to it that they are made once more where nobody does.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn clear_lost_lane(&self, queue: &Name, priority: Priority) -> Result<bool, Error> {
+        match consumer_info(self.link(), subject::WORK, &subject::queue_durable(queue, priority)).await {
+            Ok(_) => Ok(false),
+            Err(Error::NotFound { .. }) => {
+                purge(self.link(), subject::WORK, &PurgeFilter::lane(queue, priority)).await.map(|_| true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The name of every durable that offers come from.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn lane_names(&self) -> Result<Vec<String>, Error> {
+        consumer_names(self.link(), subject::WORK).await
     }
 
     /// The hosts that a worker's durable really serves: what its reports are believed for.

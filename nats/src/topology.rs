@@ -14,6 +14,7 @@ use rr_schemas::id::Partition;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bucket::RUNS,
     error::{Error, code},
     link::{DEADLINE, DEADLINE_LONG, Link},
     mesh::{Mesh, Settings},
@@ -113,8 +114,9 @@ pub async fn init(link: &Link, topology: &Topology) -> Result<(Mesh, Vec<Part>),
     let topology = Topology { replicas: Some(topology.replicas.unwrap_or(fitting)), ..topology.clone() };
     let wanted = Settings { partitions: topology.partitions.max(1), work_ack_wait: topology.work_ack_wait };
     // A mesh that another version has made is left alone as a whole.
-    if let Some(found) = find_stream(link, subject::EVENTS).await? {
-        differences(&topology.events(&wanted), &found)?;
+    match find_stream(link, subject::EVENTS).await? {
+        Some(found) => differences(&topology.events(&wanted), &found)?,
+        None => log_was_never_there(link).await?,
     }
     let mut parts = Vec::new();
     // The small ones first, for the server reserves their room; the event stream last, for it says that there is a mesh.
@@ -191,7 +193,7 @@ impl Topology {
     }
 
     /// Every coordinator pulls from it.
-    fn fired(&self) -> ConsumerConfig {
+    pub(crate) fn fired(&self) -> ConsumerConfig {
         ConsumerConfig {
             durable_name: Some(subject::TIMERS_DURABLE.to_owned()),
             deliver_policy: DeliverPolicy::All,
@@ -257,7 +259,7 @@ impl Topology {
         }
     }
 
-    fn partition(&self, partition: Partition) -> ConsumerConfig {
+    pub(crate) fn partition(&self, partition: Partition) -> ConsumerConfig {
         ConsumerConfig {
             durable_name: Some(subject::partition_durable(partition)),
             deliver_policy: DeliverPolicy::All,
@@ -284,6 +286,23 @@ async fn find_stream(link: &Link, name: &str) -> Result<Option<Config>, Error> {
     match link.api::<StreamInfo>(&format!("STREAM.INFO.{name}"), &(), DEADLINE).await {
         Ok(found) => Ok(Some(found.config)),
         Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Refuses to make a log where runs have been: an empty one would say that nothing has ever happened.
+async fn log_was_never_there(link: &Link) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Info {
+        state: State,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        messages: u64,
+    }
+    match link.api::<Info>(&format!("STREAM.INFO.{}", RUNS.stream), &(), DEADLINE).await {
+        Ok(Info { state: State { messages: 0 } }) | Err(Error::NotFound { .. }) => Ok(()),
+        Ok(Info { state: State { messages } }) => Err(Error::LogGone { runs: messages }),
         Err(error) => Err(error),
     }
 }

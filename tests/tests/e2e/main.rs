@@ -26,6 +26,7 @@ mod pages;
 mod proxy;
 mod quarantine;
 mod queues;
+mod removed;
 mod replicas;
 mod retry;
 mod rights;
