@@ -16,7 +16,7 @@ use rr_schemas::{
     report::Claim,
 };
 
-use crate::{entity::Entity, shell::Shell, trouble::TurnError};
+use crate::{entity::Entity, served::served, shell::Shell, trouble::TurnError};
 
 /// Tasks in one note at most: what follows from it must fit into one decision.
 const NOTE_TASKS_MAX: u64 = 400;
@@ -115,9 +115,12 @@ async fn see(shell: &Shell, entity: &Entity, look: &Look, waiting: &Waiting) -> 
         let what = if present { Found::WorkerPresent } else { Found::WorkerGone };
         look.tasks.iter().for_each(|task| add(task, what));
     } else {
+        let is_waiting = |task: &u32| waiting.contains(&(*task, look.attempt));
+        let targets = look.tasks.iter().filter(is_waiting).filter_map(|task| target(entity, look, task));
+        let served = served(shell, targets.collect::<Vec<_>>()).await?;
         for task in look.tasks.iter() {
-            let served = || target(entity, look, task).is_some_and(|target| shell.presence.serves(&target));
-            add(task, find(waiting.contains(&(task, look.attempt)), served));
+            let is_served = || target(entity, look, task).is_some_and(|target| served.contains(&target));
+            add(task, find(is_waiting(&task), is_served));
         }
     }
     let mut seen = Vec::new();

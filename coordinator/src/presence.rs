@@ -7,10 +7,11 @@ use std::{
 
 use rr_nats::{Mesh, PresenceWatch};
 use rr_schemas::{
+    host::Host,
     id::Partition,
     name::{InstanceId, WorkerName},
     offer::Target,
-    presence::CoordinatorPresence,
+    presence::{CoordinatorPresence, WorkerPresence},
 };
 use tokio::{
     sync::watch,
@@ -77,7 +78,22 @@ impl Presence {
         self.seen.instance_present(worker, instance)
     }
 
-    /// Whether somebody who is present serves a target.
+    /// Every worker that is present.
+    pub(crate) fn workers(&self) -> Vec<WorkerPresence> {
+        self.seen.workers()
+    }
+
+    /// Whether a worker is present.
+    pub(crate) fn is_here(&self, worker: &WorkerName) -> bool {
+        self.seen.serves(&Target::Worker(worker.clone()))
+    }
+
+    /// Who is present and says that they serve a host.
+    pub(crate) fn who_shows(&self, host: &Host) -> Vec<WorkerName> {
+        self.seen.who_shows(host)
+    }
+
+    /// Whether somebody who is present says that they serve a target.
     pub(crate) fn serves(&self, target: &Target) -> bool {
         self.seen.serves(target)
     }

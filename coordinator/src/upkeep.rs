@@ -3,9 +3,17 @@
 //! Every coordinator looks, and each that sees something made anew does what follows, for whoever made it may be gone:
 //! all of that is harmless when it is done twice. The event log alone is not made again; see [`rr_nats::upkeep`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use rr_nats::{Error, Finding, Store, Upkeep};
+use rr_nats::{
+    Error, Finding, Store, Upkeep,
+    subject::{host_durable, queue_durable},
+};
+use rr_schemas::{flow::Priority, name::Name};
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval},
@@ -47,7 +55,7 @@ pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
-            () = shell.queues.lost() => {
+            () = shell.known_lanes.lost() => {
                 keeper.begin(Recovery::Offers);
                 continue;
             }
@@ -81,16 +89,44 @@ impl Keeper {
         match self.upkeep.look().await {
             Ok(findings) => {
                 if !std::mem::replace(&mut self.has_looked, true) {
-                    tracing::info!("the parts of the mesh are remembered");
+                    tracing::info!("the mesh is looked after");
                 }
                 findings.into_iter().for_each(|finding| self.take(finding));
             }
             Err(error) => tracing::debug!(%error, "it cannot be looked whether the mesh is whole"),
         }
         match self.shell.mesh.lane_names().await {
-            Ok(names) => self.shell.queues.are_there(names),
-            Err(error) => tracing::debug!(%error, "the lanes of queues cannot be looked at"),
+            Ok(names) => self.look_at_lanes(names).await,
+            Err(error) => tracing::debug!(%error, "lanes cannot be looked at"),
         }
+    }
+
+    /// Makes the lanes again that workers have lost who are present. Such a worker notices by itself when it asks for
+    /// offers, but it may be busy, and nobody else serves what is offered to it meanwhile.
+    async fn look_at_lanes(&self, names: Vec<String>) {
+        let Shell { mesh, known_lanes, presence, lanes, .. } = &*self.shell;
+        let there: HashSet<&String> = names.iter().collect();
+        for worker in presence.workers() {
+            let name = host_durable(&worker.worker);
+            if worker.draining || there.contains(&name) || !known_lanes.knows(&name) {
+                continue;
+            }
+            match mesh.ensure_lane(&worker.worker, &worker.serves.hosts, &worker.labels).await {
+                Ok(_) => tracing::warn!(consumer = name, "the consumer of a worker was removed; it is made again"),
+                Err(error) => tracing::warn!(consumer = name, %error, "the consumer of a worker was removed"),
+            }
+            lanes.forget(&worker.worker);
+        }
+        for queue in presence.workers().into_iter().flat_map(|worker| worker.serves.queues).collect::<BTreeSet<Name>>()
+        {
+            let lost = Priority::ALL.map(|priority| queue_durable(&queue, priority));
+            if lost.iter().any(|name| !there.contains(name) && known_lanes.knows(name))
+                && let Err(error) = known_lanes.ensure_queue(mesh, &queue).await
+            {
+                tracing::warn!(%queue, %error, "the consumers of a queue were removed");
+            }
+        }
+        known_lanes.are_there(names);
     }
 
     fn take(&mut self, finding: Finding) {

@@ -1,6 +1,7 @@
 //! A coordinator against a real nats-server; the tests play the workers.
 
 mod forget;
+mod lanes;
 mod life;
 mod retries;
 mod support;

@@ -97,7 +97,7 @@ async fn succeeds(mesh: &TestMesh, run: &RunId) {
 
 async fn remembers(coordinator: &mut Running) {
     // What a coordinator has looked at once it can make again.
-    coordinator.has_written("the parts of the mesh are remembered", END).await;
+    coordinator.has_written("the mesh is looked after", END).await;
 }
 
 #[tokio::test]
@@ -191,6 +191,27 @@ async fn lanes_come_again_and_what_is_held_runs_once() {
     mesh.write("enough", "");
     succeeds(&mesh, &queued).await;
     assert_eq!(starts(&mesh).values().copied().collect::<Vec<_>>(), [1; 4]);
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_hosts_has_them_again() {
+    let mesh = TestMesh::bare(Timing::ShortPatient).await;
+    let _coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let _worker = mesh.worker("w1", &["--hosts", "h[1-2]"]);
+    mesh.has_workers(1).await;
+    let handle = mesh.mesh().await.unwrap();
+    let name = "w1".parse().unwrap();
+    let has = async || {
+        let hosts = handle.lane_hosts(&name).await.map_err(|error| error.to_string())?;
+        let has = hosts.is_some_and(|hosts| hosts.serves(&"h2".parse().unwrap()));
+        if has { Ok(()) } else { Err("it has not".to_owned()) }
+    };
+    eventually("lane", END, has).await;
+    handle.give_up_hosts(&name).await.unwrap();
+    eventually("lane again", END, has).await;
+    let run = publish(&mesh, "again", "{ name: f, jobs: [{ name: j, run: [\"true\"], hosts: \"h[1-2]\" }] }").await;
+    succeeds(&mesh, &run).await;
 }
 
 #[tokio::test]
