@@ -45,6 +45,7 @@ pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
         upkeep: Upkeep::new(&shell.mesh),
         recoveries: JoinSet::new(),
         has_looked: false,
+        is_denied: false,
         complained: None,
         shell,
     };
@@ -80,6 +81,8 @@ struct Keeper {
     upkeep: Upkeep,
     recoveries: JoinSet<()>,
     has_looked: bool,
+    /// Whether it was told that the rights do not suffice.
+    is_denied: bool,
     /// When a person was told last that something is missing.
     complained: Option<Instant>,
 }
@@ -92,6 +95,10 @@ impl Keeper {
                     tracing::info!("the mesh is looked after");
                 }
                 findings.into_iter().for_each(|finding| self.take(finding));
+            }
+            Err(error @ Error::Denied { .. }) if !self.is_denied => {
+                self.is_denied = true;
+                tracing::warn!(%error, "what is removed from the mesh is not made again; rr init --auth writes the rights");
             }
             Err(error) => tracing::debug!(%error, "it cannot be looked whether the mesh is whole"),
         }

@@ -14,11 +14,11 @@ use rr_schemas::id::Partition;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bucket::RUNS,
     error::{Error, code},
     link::{DEADLINE, DEADLINE_LONG, Link},
     mesh::{Mesh, Settings},
     subject,
+    upkeep::log_was_never_there,
 };
 
 pub(crate) use async_nats::jetstream::consumer::Config as ConsumerConfig;
@@ -286,23 +286,6 @@ async fn find_stream(link: &Link, name: &str) -> Result<Option<Config>, Error> {
     match link.api::<StreamInfo>(&format!("STREAM.INFO.{name}"), &(), DEADLINE).await {
         Ok(found) => Ok(Some(found.config)),
         Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Refuses to make a log where runs have been: an empty one would say that nothing has ever happened.
-async fn log_was_never_there(link: &Link) -> Result<(), Error> {
-    #[derive(Deserialize)]
-    struct Info {
-        state: State,
-    }
-    #[derive(Deserialize)]
-    struct State {
-        messages: u64,
-    }
-    match link.api::<Info>(&format!("STREAM.INFO.{}", RUNS.stream), &(), DEADLINE).await {
-        Ok(Info { state: State { messages: 0 } }) | Err(Error::NotFound { .. }) => Ok(()),
-        Ok(Info { state: State { messages } }) => Err(Error::LogGone { runs: messages }),
         Err(error) => Err(error),
     }
 }

@@ -233,6 +233,23 @@ async fn seen(link: &Link, stream: &str) -> Result<Option<Seen>, Error> {
     }
 }
 
+/// Refuses to make a log where runs have been: an empty one would say that nothing has ever happened.
+pub(crate) async fn log_was_never_there(link: &Link) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Info {
+        state: State,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        messages: u64,
+    }
+    match link.api::<Info>(&format!("STREAM.INFO.{}", Store::Runs.stream()), &(), DEADLINE).await {
+        Ok(Info { state: State { messages: 0 } }) | Err(Error::NotFound { .. }) => Ok(()),
+        Ok(Info { state: State { messages } }) => Err(Error::LogGone { runs: messages }),
+        Err(error) => Err(error),
+    }
+}
+
 async fn make_stream(link: &Link, name: &str, before: &Seen) -> Result<(), Error> {
     #[derive(Deserialize)]
     struct Made {}
