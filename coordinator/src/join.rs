@@ -121,9 +121,8 @@ async fn give_back(shell: &Shell, back: &WorkerPresence) -> Result<(), LaneError
     let again = shell.mesh.ensure_lane(&back.worker, &back.serves.hosts, &back.labels).await;
     shell.lanes.forget(&back.worker);
     match again {
-        Ok(_) => Ok(()),
-        // Its own join finds that out as well.
-        Err(LaneError::Taken { .. } | LaneError::TooMany { .. }) => Ok(()),
+        // What stands in its way its own join finds out as well.
+        Ok(_) | Err(LaneError::Taken { .. } | LaneError::TooMany { .. }) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -25,11 +25,7 @@ const SILENCE: Duration = Duration::from_millis(30);
 pub(crate) async fn forward(shell: Arc<Shell>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         match Timers::open(&shell.mesh, shell.options.pull_expires.as_duration()).await {
-            Ok(timers) => {
-                Forwarder { shell: &shell, timers, under_way: FuturesUnordered::new(), in_trouble: false }
-                    .run(&stop)
-                    .await
-            }
+            Ok(timers) => Forwarder::new(&shell, timers).run(&stop).await,
             Err(error) => tracing::warn!(%error, "timers cannot be pulled"),
         }
         // A stop ends the pause.
@@ -52,7 +48,11 @@ enum Event {
     Again,
 }
 
-impl Forwarder<'_> {
+impl<'a> Forwarder<'a> {
+    fn new(shell: &'a Shell, timers: Timers) -> Self {
+        Self { shell, timers, under_way: FuturesUnordered::new(), in_trouble: false }
+    }
+
     async fn run(mut self, stop: &CancellationToken) {
         loop {
             if let Err(error) = self.ask().await {

@@ -94,7 +94,9 @@ impl Keeper {
                 if !std::mem::replace(&mut self.has_looked, true) {
                     tracing::info!("the mesh is looked after");
                 }
-                findings.into_iter().for_each(|finding| self.take(finding));
+                for finding in findings {
+                    self.take(finding);
+                }
             }
             Err(error @ Error::Denied { .. }) if !self.is_denied => {
                 self.is_denied = true;
