@@ -18,7 +18,7 @@ use rr_schemas::{
     offer::Target,
 };
 
-use crate::{retry::take_over, shell::Shell, trouble::TurnError};
+use crate::{retry::take_over, served::served, shell::Shell, trouble::TurnError};
 
 /// Workers whose labels are told to somebody whose own match nobody.
 const WORKERS_TOLD: usize = 5;
@@ -50,7 +50,9 @@ pub(crate) async fn look_around(shell: &Shell, submit: &Submit) -> Result<Option
         }
         let carried = around.carried.as_ref();
         let is_carried = |task| carried.is_some_and(|carried| carried.tasks.values().any(|tasks| tasks.contains(task)));
-        around.problems = absent(&plan, is_carried, |target| shell.presence.serves(target));
+        let targets: Vec<Target> = (0..plan.n_tasks()).filter_map(|task| plan.target(task)).collect();
+        let served = served(shell, targets).await?;
+        around.problems = absent(&plan, is_carried, |target| served.contains(target));
     }
     Ok(Some(Box::new(around)))
 }

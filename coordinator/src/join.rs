@@ -7,7 +7,7 @@ use rr_core::run::WITHDRAWN_BY;
 use rr_nats::{Error, JoinRequest, LaneError};
 use rr_schemas::{
     name::WorkerName,
-    presence::{Join, JoinAnswer},
+    presence::{Join, JoinAnswer, WorkerPresence},
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -69,14 +69,18 @@ async fn welcome(shell: &Shell, join: &Join) -> Result<JoinAnswer, Error> {
         Err(error) => return refused(error),
     };
     shell.lanes.forget(&join.worker);
+    shell.known_lanes.are_there([own.clone()]);
     let mut queues = Vec::with_capacity(join.serves.queues.len());
     for queue in &join.serves.queues {
-        match shell.mesh.ensure_queue_lanes(queue).await {
+        match shell.known_lanes.ensure_queue(&shell.mesh, queue).await {
             Ok(lanes) => queues.push(lanes),
             Err(error) => return refused(error.into()),
         }
     }
-    tracing::info!(worker.id = %join.worker, instance = %join.instance, "worker joined");
+    // A worker asks again from time to time.
+    if shell.known_lanes.is_news(&join.worker, &join.instance) {
+        tracing::info!(worker.id = %join.worker, instance = %join.instance, "worker joined");
+    }
     Ok(JoinAnswer::Welcome { own, queues })
 }
 
@@ -101,6 +105,25 @@ async fn own_lane(shell: &Shell, join: &Join) -> Result<String, LaneError> {
         tracing::info!(worker.id = %by, by = %join.worker, "hosts of a worker that is gone are taken over");
         shell.lanes.forget(&by);
         shell.mesh.give_up_hosts(&by).await?;
+        shell.lanes.forget(&by);
+        if let Some(back) = shell.mesh.worker(&by).await? {
+            give_back(shell, &back).await?;
+            return Err(error);
+        }
+    }
+}
+
+/// A worker that has come back while its hosts were given up gets them back: it shows itself before it joins, so
+/// whoever is still absent after its hosts are given up joins after that, and whoever is present may have joined before,
+/// and lost what it was just given.
+async fn give_back(shell: &Shell, back: &WorkerPresence) -> Result<(), LaneError> {
+    tracing::info!(worker.id = %back.worker, "a worker comes back and keeps its hosts");
+    let again = shell.mesh.ensure_lane(&back.worker, &back.serves.hosts, &back.labels).await;
+    shell.lanes.forget(&back.worker);
+    match again {
+        // What stands in its way its own join finds out as well.
+        Ok(_) | Err(LaneError::Taken { .. } | LaneError::TooMany { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -111,7 +134,8 @@ async fn is_present(shell: &Shell, worker: &WorkerName) -> Result<bool, Error> {
 
 fn refused(error: LaneError) -> Result<JoinAnswer, Error> {
     match error {
-        LaneError::Request(error) if error.is_retryable() => Err(error),
+        // A stream that is not there is made again: the worker asks once more.
+        LaneError::Request(error) if error.is_retryable() || matches!(error, Error::NotFound { .. }) => Err(error),
         LaneError::Taken { .. } | LaneError::TooMany { .. } | LaneError::Request(_) => {
             Ok(JoinAnswer::Refused { reason: error.to_string() })
         }

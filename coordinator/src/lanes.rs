@@ -93,7 +93,8 @@ impl Lanes {
         Ok(if serves { Ok(()) } else { Err("of a host that its worker does not serve") })
     }
 
-    async fn serves(&self, mesh: &Mesh, worker: &WorkerName, host: &Host) -> Result<bool, TurnError> {
+    /// Whether a worker's lane has a host.
+    pub(crate) async fn serves(&self, mesh: &Mesh, worker: &WorkerName, host: &Host) -> Result<bool, TurnError> {
         if let Some(known) = self.recall(worker) {
             let serves = known.serves(host);
             let fresh = if serves { REMEMBERED } else { ASKED_AGAIN };
@@ -101,10 +102,36 @@ impl Lanes {
                 return Ok(serves);
             }
         }
+        Ok(self.learn(mesh, worker).await?.is_some_and(|hosts| hosts.serves(host)))
+    }
+
+    /// Whether a worker has a lane.
+    pub(crate) async fn has_lane(&self, mesh: &Mesh, worker: &WorkerName) -> Result<bool, TurnError> {
+        if let Some(known) = self.recall(worker) {
+            let fresh = if known.hosts.is_some() { REMEMBERED } else { ASKED_AGAIN };
+            if known.asked.elapsed() < fresh {
+                return Ok(known.hosts.is_some());
+            }
+        }
+        Ok(self.learn(mesh, worker).await?.is_some())
+    }
+
+    /// Asks the server for a worker's lane, and remembers it.
+    pub(crate) async fn learn(&self, mesh: &Mesh, worker: &WorkerName) -> Result<Option<Arc<HostFilter>>, TurnError> {
         let known = Known { asked: Instant::now(), hosts: mesh.lane_hosts(worker).await?.map(Arc::new) };
-        let serves = known.serves(host);
+        let hosts = known.hosts.clone();
         self.remember(worker.clone(), known);
-        Ok(serves)
+        Ok(hosts)
+    }
+
+    /// Whether something is remembered of a worker's lane that is not too old.
+    pub(crate) fn is_known(&self, worker: &WorkerName) -> bool {
+        self.recall(worker).is_some_and(|known| known.asked.elapsed() < REMEMBERED)
+    }
+
+    /// Whether a worker is remembered to have no lane.
+    pub(crate) fn is_gone(&self, worker: &WorkerName) -> bool {
+        self.recall(worker).is_some_and(|known| known.hosts.is_none())
     }
 
     fn recall(&self, worker: &WorkerName) -> Option<Known> {

@@ -4,7 +4,7 @@
 //! turn), `turn` (one turn of one entity: load, decide, store, perform, acknowledge), `load`, `append`, `perform`,
 //! `look` (what is seen of attempts whose deadline has come), `debts` (timer and status, which may wait a moment),
 //! `timer` (arming), `timers` (those that fire); beside them `join`, `api` (what any NATS client may ask), `preference`,
-//! `lanes` (who may be believed) and `retention`.
+//! `lanes` (who may be believed), `known_lanes`, `served`, `retention`, `upkeep` (what vanishes is made again) and `recover`.
 //!
 //! Invariants: nothing is concluded here, that is the core's; every conclusion is stored with compare-and-set before
 //! anything follows from it; an input is acknowledged only when what follows from it is stored and done, so that a
@@ -19,6 +19,7 @@ pub mod config;
 mod debts;
 mod entity;
 mod join;
+mod known_lanes;
 mod lanes;
 mod load;
 mod look;
@@ -26,8 +27,10 @@ mod partition;
 mod perform;
 mod preference;
 mod presence;
+mod recover;
 mod retention;
 mod retry;
+mod served;
 pub mod service;
 mod shell;
 mod timer;
@@ -35,6 +38,7 @@ mod timers;
 mod token;
 mod trouble;
 mod turn;
+mod upkeep;
 
 pub use config::Options;
 pub use service::{Coordinator, Handle, RunError};

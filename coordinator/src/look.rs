@@ -16,7 +16,7 @@ use rr_schemas::{
     report::Claim,
 };
 
-use crate::{entity::Entity, shell::Shell, trouble::TurnError};
+use crate::{entity::Entity, served::served, shell::Shell, trouble::TurnError};
 
 /// Tasks in one note at most: what follows from it must fit into one decision.
 const NOTE_TASKS_MAX: u64 = 400;
@@ -69,6 +69,32 @@ pub(crate) async fn look(shell: &Shell, entity: &Entity, now: Timestamp) -> Resu
     Ok(if doubted { Looked::PutOff } else { looked })
 }
 
+/// Attempts that lost their offers: task, attempt, offer.
+pub(crate) type Looks = BTreeSet<(u32, u32, u32)>;
+
+/// Notes that these attempts have no offer any more, before anybody would look after them. Says whether there was
+/// something to note.
+pub(crate) async fn look_for_lost_offers(shell: &Shell, entity: &Entity, lost: &Looks) -> Result<bool, TurnError> {
+    let mut notes = Notes::default();
+    for look in entity.run.looks(Timestamp::MAX) {
+        let Look { attempt, offer, .. } = look;
+        let tasks: Ranges = look.tasks.iter().filter(|task| lost.contains(&(*task, attempt, offer))).collect();
+        if tasks.is_empty() || look.holder.is_some() {
+            continue;
+        }
+        for seen in see(shell, entity, &Look { tasks, ..look }, &Waiting::new()).await? {
+            notes.add(seen);
+        }
+    }
+    let mut has_noted = false;
+    for seen in notes.finish() {
+        tracing::debug!(run.id = %entity.run_id, ?seen, "offers are gone");
+        shell.mesh.note(&entity.id, &shell.instance, &Input::Seen(seen)).await?;
+        has_noted = true;
+    }
+    Ok(has_noted)
+}
+
 /// Whether a finding says that somebody is away: after a break of the connection everybody must show up again first.
 fn rests_on_absence(entity: &Entity, found: Found) -> bool {
     match found {
@@ -89,9 +115,12 @@ async fn see(shell: &Shell, entity: &Entity, look: &Look, waiting: &Waiting) -> 
         let what = if present { Found::WorkerPresent } else { Found::WorkerGone };
         look.tasks.iter().for_each(|task| add(task, what));
     } else {
+        let is_waiting = |task: &u32| waiting.contains(&(*task, look.attempt));
+        let targets = look.tasks.iter().filter(is_waiting).filter_map(|task| target(entity, look, task));
+        let served = served(shell, targets.collect::<Vec<_>>()).await?;
         for task in look.tasks.iter() {
-            let served = || target(entity, look, task).is_some_and(|target| shell.presence.serves(&target));
-            add(task, find(waiting.contains(&(task, look.attempt)), served));
+            let is_served = || target(entity, look, task).is_some_and(|target| served.contains(&target));
+            add(task, find(is_waiting(&task), is_served));
         }
     }
     let mut seen = Vec::new();

@@ -56,6 +56,8 @@ struct Server {
     desk: Desk,
     /// Whether inputs have come since the feed was opened or handed over last.
     holding: bool,
+    /// Whether inputs could not be asked for since the last ones came.
+    in_trouble: bool,
     /// No hand-over before this; each one that was in vain doubles the pause.
     hand_over_at: Instant,
     hand_over_pause: Duration,
@@ -72,7 +74,15 @@ enum Event {
 impl Server {
     fn new(shell: Arc<Shell>, feed: PartitionFeed) -> Self {
         let desk = Desk::new(Arc::clone(&shell));
-        Self { shell, feed, desk, holding: false, hand_over_at: Instant::now(), hand_over_pause: CHECK_EVERY }
+        Self {
+            shell,
+            feed,
+            desk,
+            holding: false,
+            in_trouble: false,
+            hand_over_at: Instant::now(),
+            hand_over_pause: CHECK_EVERY,
+        }
     }
 
     async fn run(mut self, stop: &CancellationToken) {
@@ -92,11 +102,15 @@ impl Server {
                 Event::Turned => self.desk.all_end_that_have(),
                 Event::Delivered(Ok(batch)) => {
                     self.holding = true;
+                    self.in_trouble = false;
                     self.desk.take(batch);
                 }
                 Event::Delivered(Err(PullError::Closed)) => return,
                 Event::Delivered(Err(error)) => {
-                    tracing::warn!(partition = self.feed.partition().0, %error, "inputs do not come");
+                    // It is tried several times a second; once said is enough.
+                    if !std::mem::replace(&mut self.in_trouble, true) {
+                        tracing::warn!(partition = self.feed.partition().0, %error, "inputs do not come");
+                    }
                 }
                 Event::DebtsDue => self.desk.collect_debts(),
                 Event::Check => self.check().await,

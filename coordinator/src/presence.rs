@@ -7,10 +7,11 @@ use std::{
 
 use rr_nats::{Mesh, PresenceWatch};
 use rr_schemas::{
+    host::Host,
     id::Partition,
     name::{InstanceId, WorkerName},
     offer::Target,
-    presence::CoordinatorPresence,
+    presence::{CoordinatorPresence, WorkerPresence},
 };
 use tokio::{
     sync::watch,
@@ -63,6 +64,11 @@ impl Presence {
         *self.connected.borrow() && is_long_ago(*self.back_since.borrow()) && is_long_ago(*self.gap())
     }
 
+    /// What is seen of others may be wrong: their absence means nothing until they had the time to show up again.
+    pub(crate) fn doubt(&self) {
+        *self.gap() = Some(Instant::now());
+    }
+
     fn gap(&self) -> MutexGuard<'_, Option<Instant>> {
         self.gap.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,7 +78,22 @@ impl Presence {
         self.seen.instance_present(worker, instance)
     }
 
-    /// Whether somebody who is present serves a target.
+    /// Every worker that is present.
+    pub(crate) fn workers(&self) -> Vec<WorkerPresence> {
+        self.seen.workers()
+    }
+
+    /// Whether a worker is present.
+    pub(crate) fn is_here(&self, worker: &WorkerName) -> bool {
+        self.seen.serves(&Target::Worker(worker.clone()))
+    }
+
+    /// Who is present and says that they serve a host.
+    pub(crate) fn who_shows(&self, host: &Host) -> Vec<WorkerName> {
+        self.seen.who_shows(host)
+    }
+
+    /// Whether somebody who is present says that they serve a target.
     pub(crate) fn serves(&self, target: &Target) -> bool {
         self.seen.serves(target)
     }
@@ -123,7 +144,7 @@ pub(crate) async fn show(shell: Arc<Shell>, stop: CancellationToken) {
         }
         if let Err(error) = present.renew().await {
             tracing::warn!(%error, "presence is not renewed");
-            *shell.presence.gap() = Some(Instant::now());
+            shell.presence.doubt();
             sleep(RETRY_PAUSE).await;
             tick.reset_immediately();
         }

@@ -18,7 +18,7 @@ use crate::{
     presence::{self, Presence},
     retention,
     shell::{Shell, ShellError},
-    timers,
+    timers, upkeep,
 };
 
 /// Pause before a part is started again that has failed.
@@ -105,6 +105,7 @@ enum Part {
     Api,
     Retention,
     Timers,
+    Upkeep,
 }
 
 /// Works until the stop, or until the connection is closed for good: there is nothing that a part started again could do.
@@ -129,7 +130,7 @@ async fn work(mesh: Mesh, options: Options, instance: InstanceId, stop: &Cancell
     tracing::info!(instance = %shell.instance, partitions = shell.mesh.partitions(), "coordinator started");
     let mut parts =
         Parts { shell: Arc::clone(&shell), stop: stop.clone(), tasks: JoinSet::new(), running: HashMap::new() };
-    for part in [Part::Presence, Part::Joins, Part::Api, Part::Retention, Part::Timers] {
+    for part in [Part::Presence, Part::Joins, Part::Api, Part::Retention, Part::Timers, Part::Upkeep] {
         parts.start(part);
     }
     for partition in shell.mesh.all_partitions() {
@@ -171,6 +172,7 @@ impl Parts {
             Part::Api => Box::pin(api::serve(shell, stop)),
             Part::Retention => Box::pin(retention::sweep(shell, stop)),
             Part::Timers => Box::pin(timers::forward(shell, stop)),
+            Part::Upkeep => Box::pin(upkeep::keep(shell, stop)),
         };
         let id = self.tasks.spawn(work).id();
         self.running.insert(id, part);

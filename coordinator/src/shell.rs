@@ -10,7 +10,10 @@ use rr_schemas::{
     view::StatusEntry,
 };
 
-use crate::{budget::Budget, config::Options, entity::Entity, lanes::Lanes, presence::Presence, token::Seed};
+use crate::{
+    budget::Budget, config::Options, entity::Entity, known_lanes::KnownLanes, lanes::Lanes, presence::Presence,
+    token::Seed,
+};
 
 /// The time of day by this machine, for what is near or far; decisions know only the stream's time.
 pub(crate) fn clock() -> Timestamp {
@@ -25,6 +28,7 @@ pub(crate) struct Shell {
     pub(crate) options: Options,
     pub(crate) presence: Presence,
     pub(crate) lanes: Lanes,
+    pub(crate) known_lanes: KnownLanes,
     /// What all partitions may keep in memory.
     pub(crate) budget: Arc<Budget>,
     /// The name under which attempts are claimed that nobody shall start.
@@ -60,6 +64,7 @@ impl Shell {
             options,
             presence,
             lanes: Lanes::default(),
+            known_lanes: KnownLanes::default(),
             budget: Arc::new(budget),
             nobody: WITHDRAWN_BY.parse()?,
             seed: Seed::random()?,

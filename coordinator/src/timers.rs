@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_millis(30);
 pub(crate) async fn forward(shell: Arc<Shell>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         match Timers::open(&shell.mesh, shell.options.pull_expires.as_duration()).await {
-            Ok(timers) => Forwarder { shell: &shell, timers, under_way: FuturesUnordered::new() }.run(&stop).await,
+            Ok(timers) => Forwarder::new(&shell, timers).run(&stop).await,
             Err(error) => tracing::warn!(%error, "timers cannot be pulled"),
         }
         // A stop ends the pause.
@@ -37,6 +37,8 @@ struct Forwarder<'a> {
     shell: &'a Shell,
     timers: Timers,
     under_way: FuturesUnordered<BoxFuture<'a, ()>>,
+    /// Whether timers could not be asked for since the last one came.
+    in_trouble: bool,
 }
 
 enum Event {
@@ -46,7 +48,11 @@ enum Event {
     Again,
 }
 
-impl Forwarder<'_> {
+impl<'a> Forwarder<'a> {
+    fn new(shell: &'a Shell, timers: Timers) -> Self {
+        Self { shell, timers, under_way: FuturesUnordered::new(), in_trouble: false }
+    }
+
     async fn run(mut self, stop: &CancellationToken) {
         loop {
             if let Err(error) = self.ask().await {
@@ -63,10 +69,16 @@ impl Forwarder<'_> {
             match event {
                 Event::Stop => return self.close().await,
                 Event::Done | Event::Again | Event::Pulled(Ok(None)) => {}
-                Event::Pulled(Ok(Some(fired))) => self.under_way.push(pass_on(self.shell, fired).boxed()),
+                Event::Pulled(Ok(Some(fired))) => {
+                    self.in_trouble = false;
+                    self.under_way.push(pass_on(self.shell, fired).boxed());
+                }
                 Event::Pulled(Err(error @ PullError::Closed)) => return tracing::debug!(%error, "timers end"),
                 Event::Pulled(Err(error)) => {
-                    tracing::warn!(%error, "timers do not come");
+                    // It is tried several times a second; once said is enough.
+                    if !std::mem::replace(&mut self.in_trouble, true) {
+                        tracing::warn!(%error, "timers do not come");
+                    }
                     sleep(RETRY_PAUSE).await;
                 }
             }

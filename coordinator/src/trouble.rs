@@ -57,6 +57,7 @@ impl From<Error> for TurnError {
             | Error::JetStreamOff
             | Error::TooOld { .. }
             | Error::Drift { .. }
+            | Error::LogGone { .. }
             | Error::Replicas { .. } => Self::Forbidden(error.to_string()),
             Error::Unreachable(_)
             | Error::Timeout { .. }

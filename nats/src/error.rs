@@ -137,6 +137,16 @@ pub enum Error {
         /// What, found and wanted.
         what: String,
     },
+    /// The event log was removed, and with it the histories of all runs.
+    #[error(
+        "the event log, stream RR_EVENTS, is gone, with the histories of {runs} runs whose states are still there: \
+         restore it from a backup (nats stream restore), or give the histories up: delete the other streams RR_* and \
+         KV_rr-* and start a coordinator, which makes an empty mesh"
+    )]
+    LogGone {
+        /// States of runs that are left.
+        runs: u64,
+    },
     /// More copies are wanted than there are servers.
     #[error(
         "{wanted} copies of stream {stream} need {wanted} servers in one cluster ({text}): start them, or set \
@@ -188,6 +198,7 @@ impl Error {
             Self::Denied { .. }
             | Self::NotFound { .. }
             | Self::Drift { .. }
+            | Self::LogGone { .. }
             | Self::Replicas { .. }
             | Self::TooOld { .. }
             | Self::JetStreamOff

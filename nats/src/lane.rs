@@ -19,12 +19,13 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    consumer::{ConsumerConfig, ConsumerInfo, consumer_info, create_consumer, delete_consumer},
+    consumer::{ConsumerConfig, ConsumerInfo, consumer_info, consumer_names, create_consumer, delete_consumer},
     error::{Error, code},
     link::{DEADLINE, Link},
     mesh::Mesh,
     pull::{PullConfig, PullError, Puller},
-    subject,
+    purge,
+    subject::{self, PurgeFilter},
     work::OfferMsg,
 };
 
@@ -224,6 +225,29 @@ impl Mesh {
             create_consumer(self.link(), subject::WORK, config).await?;
         }
         Ok(names)
+    }
+
+    /// Where a durable of a queue was removed, takes away its offers and says so. Workers may hold some of them, which a
+    /// new durable would hand out again; whoever calls this sees to it that they are made once more where nobody does.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn clear_lost_lane(&self, queue: &Name, priority: Priority) -> Result<bool, Error> {
+        match consumer_info(self.link(), subject::WORK, &subject::queue_durable(queue, priority)).await {
+            Ok(_) => Ok(false),
+            Err(Error::NotFound { .. }) => {
+                purge::matching(self.link(), subject::WORK, &PurgeFilter::lane(queue, priority)).await.map(|_| true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The name of every durable that offers come from.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn lane_names(&self) -> Result<Vec<String>, Error> {
+        consumer_names(self.link(), subject::WORK).await
     }
 
     /// The hosts that a worker's durable really serves: what its reports are believed for.

@@ -3,7 +3,7 @@
 //! Reading order: [`subject`] (names), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
 //! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`] and [`roster`] (buckets), [`control`], [`service`] (what
-//! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`], [`checkup`]; [`server`] (nats-server itself:
+//! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`], [`checkup`], [`upkeep`]; [`server`] (nats-server itself:
 //! found, fetched, run as a child).
 //!
 //! Invariants: every wait for the network has a deadline; nothing read from the server is believed before its subject,
@@ -41,6 +41,7 @@ pub mod status;
 pub mod subject;
 pub mod timer;
 pub mod topology;
+pub mod upkeep;
 pub mod watch;
 pub mod work;
 pub mod yardstick;
@@ -67,5 +68,6 @@ pub use service::{ApiRequest, ApiServer, Endpoint, Monitor};
 pub use status::{Put, StatusWriter, Unfinished};
 pub use timer::{Armed, Fired, Timers};
 pub use topology::{Part, Topology, ensure, init};
+pub use upkeep::{Finding, Store, Upkeep};
 pub use watch::{EventTail, Start, TailItem};
 pub use work::OfferMsg;

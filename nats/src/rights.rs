@@ -183,7 +183,11 @@ fn coordinator() -> Rights {
     publish.extend(api("STREAM.MSG.GET", &[EVENTS, TIMERS, WORK, RUNS, WORKERS], ""));
     publish.extend(api("DIRECT.GET", &[EVENTS], ""));
     publish.extend(api("STREAM.PURGE", &[EVENTS, TIMERS, WORK, OUTPUT], ""));
-    publish.extend(api("CONSUMER.NAMES", &[EVENTS, TIMERS], ""));
+    publish.extend(api("CONSUMER.NAMES", &[EVENTS, TIMERS, WORK], ""));
+    // What vanishes is made again, but for the event log.
+    publish.extend(api("STREAM.CREATE", &[TIMERS, WORK, OUTPUT, QUARANTINE, RUNS, WORKERS], ""));
+    let timers = format!(".{}", subject::TIMERS_DURABLE);
+    publish.extend(["CONSUMER.INFO", "CONSUMER.CREATE"].iter().flat_map(|verb| api(verb, &[TIMERS], &timers)));
     publish.extend(api("CONSUMER.LIST", &[WORK], ""));
     publish.extend(api("CONSUMER.INFO", &[EVENTS, WORK], ".*"));
     publish.extend(api("CONSUMER.CREATE", &[WORK], ".>"));

@@ -14,6 +14,7 @@ use std::{
 
 use futures::{StreamExt as _, stream};
 use rr_schemas::{
+    host::Host,
     name::{InstanceId, WorkerName},
     offer::Target,
     presence::{CoordinatorPresence, WorkerPresence},
@@ -91,7 +92,12 @@ impl PresenceWatch {
         self.roster.lock().worker(name).is_some_and(|worker| worker.instance == *instance)
     }
 
-    /// Whether somebody who is present serves a target. The same cost whatever the number of workers.
+    /// Whoever is present and says that they serve a host; see [`Mesh::lane_hosts`] for what they really serve.
+    pub fn who_shows(&self, host: &Host) -> Vec<WorkerName> {
+        self.roster.lock().who_shows(host).cloned().collect()
+    }
+
+    /// Whether somebody who is present says that they serve a target. The same cost whatever the number of workers.
     pub fn serves(&self, target: &Target) -> bool {
         self.roster.lock().serves(target)
     }
@@ -168,7 +174,7 @@ impl Reader {
     async fn read(&mut self) -> Result<(), Error> {
         let (news, pending) = match self.messages.next().await? {
             Step::Begin { pending } => {
-                self.fresh = Some(Roster::default());
+                self.fresh = Some(Roster::begun());
                 (None, pending)
             }
             Step::Message(pulled) => (News::read(&pulled.raw), pulled.pending),
@@ -187,7 +193,10 @@ impl Reader {
             && let Some(mut fresh) = self.fresh.take()
         {
             // The old one is dropped when nobody waits for the lock any more.
-            self.roster.change(|roster| std::mem::swap(roster, &mut fresh));
+            self.roster.change(|roster| {
+                fresh.keep(roster, now);
+                std::mem::swap(roster, &mut fresh);
+            });
         }
         Ok(())
     }

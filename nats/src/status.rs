@@ -161,6 +161,19 @@ impl Mesh {
         Ok(entries)
     }
 
+    /// Every entity with decisions whose state does not say that it is over, whether or not there is a state.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn living(&self) -> Result<Vec<EntityId>, Error> {
+        let is_over = |entry: &StatusEntry| entry.view.status.is_final();
+        let over: BTreeSet<RunId> =
+            self.statuses().await?.into_iter().filter(is_over).map(|entry| entry.view.run).collect();
+        let decided = subjects(self.link(), subject::EVENTS, subject::ALL_DECISIONS).await?;
+        let entities = decided.iter().filter_map(|text| subject::parse_decisions(text)).map(|(_, entity)| entity);
+        Ok(entities.filter(|entity| !over.contains(&RunId::from((*entity).clone()))).collect())
+    }
+
     /// Runs that were asked for and have no state yet, as queued ones: a state is written when a run has lived for a
     /// moment, and no coordinator may be up. Two hundred of them at most.
     ///

@@ -21,6 +21,7 @@ use crate::{
     link::{DEADLINE, DEADLINE_LONG, Link},
     mesh::{Mesh, Settings},
     subject,
+    upkeep::log_was_never_there,
 };
 
 const GIB: u64 = 1024 * 1024 * 1024;
@@ -114,8 +115,9 @@ pub async fn init(link: &Link, topology: &Topology) -> Result<(Mesh, Vec<Part>),
     let topology = Topology { replicas: Some(topology.replicas.unwrap_or(fitting)), ..topology.clone() };
     let wanted = Settings { partitions: topology.partitions.max(1), work_ack_wait: topology.work_ack_wait };
     // A mesh that another version has made is left alone as a whole.
-    if let Some(found) = find_stream(link, subject::EVENTS).await? {
-        drift::refuse(&topology.events(&wanted), &found)?;
+    match find_stream(link, subject::EVENTS).await? {
+        Some(found) => drift::refuse(&topology.events(&wanted), &found)?,
+        None => log_was_never_there(link).await?,
     }
     let mut parts = Vec::new();
     // The small ones first, for the server reserves their room; the event stream last, for it says that there is a mesh.

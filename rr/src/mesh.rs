@@ -172,6 +172,7 @@ pub(crate) fn told(error: &rr_nats::Error) -> CliError {
         rr_nats::Error::Denied { .. } => Exit::Denied,
         rr_nats::Error::NotFound { .. }
         | rr_nats::Error::Drift { .. }
+        | rr_nats::Error::LogGone { .. }
         | rr_nats::Error::Replicas { .. }
         | rr_nats::Error::TooOld { .. }
         | rr_nats::Error::JetStreamOff

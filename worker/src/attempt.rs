@@ -87,6 +87,8 @@ pub(crate) struct Attempt {
     pub(crate) fence: u64,
     /// Whether it is in the queue of those that get signs of life.
     pub(crate) is_kept: bool,
+    /// Whether a report that it runs is on its way.
+    pub(crate) is_saying: bool,
 }
 
 impl Attempt {
@@ -100,6 +102,7 @@ impl Attempt {
             since: Instant::now(),
             fence: seq,
             is_kept: false,
+            is_saying: false,
         }
     }
 
@@ -113,6 +116,7 @@ impl Attempt {
             since: Instant::now(),
             fence: 0,
             is_kept: false,
+            is_saying: false,
         }
     }
 }

@@ -227,6 +227,8 @@ pub struct Times {
     pub presence_ttl: Span,
     /// How often presence is renewed. Default: 5s.
     pub presence_renew: Span,
+    /// How often a worker makes sure that it still has the hosts and queues that it joined with. Default: 2m.
+    pub verify: Span,
     /// How long a draining worker waits for what runs, before it kills it. Default: 30 days: it waits.
     pub drain: Span,
     /// How long the last reports are tried when everything else has ended; what remains is sent after the next start.
@@ -241,6 +243,7 @@ impl Default for Times {
             started_after: Span::saturating_from_millis(250),
             presence_ttl: Span::saturating_from_secs(15),
             presence_renew: Span::saturating_from_secs(5),
+            verify: Span::saturating_from_secs(120),
             drain: Span::MAX,
             farewell: Span::saturating_from_secs(10),
         }

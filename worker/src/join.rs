@@ -32,14 +32,31 @@ pub enum JoinError {
     Mesh(#[source] rr_nats::Error),
 }
 
-/// Asks until a coordinator answers. Safe to drop.
-pub(crate) async fn join(mesh: &Mesh, options: &Options, instance: &InstanceId) -> Result<Vec<LaneGroup>, JoinError> {
-    let request = Join {
+/// Asks once whether a worker has the lanes that it joined with; a coordinator makes what is missing.
+pub(crate) async fn verify(mesh: &Mesh, options: &Options, instance: &InstanceId) -> Result<(), JoinError> {
+    match mesh.join(&request(options, instance)).await {
+        Ok(JoinAnswer::Refused { reason }) => Err(JoinError::Refused { reason }),
+        Ok(JoinAnswer::Welcome { .. }) => Ok(()),
+        // The next time will do.
+        Err(error) => {
+            tracing::debug!(%error, "no coordinator says whether the lanes are there");
+            Ok(())
+        }
+    }
+}
+
+fn request(options: &Options, instance: &InstanceId) -> Join {
+    Join {
         worker: options.name.clone(),
         instance: instance.clone(),
         serves: options.serves.to_wire(),
         labels: options.labels.clone(),
-    };
+    }
+}
+
+/// Asks until a coordinator answers. Safe to drop.
+pub(crate) async fn join(mesh: &Mesh, options: &Options, instance: &InstanceId) -> Result<Vec<LaneGroup>, JoinError> {
+    let request = request(options, instance);
     let mut pause = PAUSE_MIN;
     let mut has_said = false;
     loop {

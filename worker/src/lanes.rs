@@ -25,9 +25,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Pause before a lane is asked again that does not answer.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// After which time without an answer a lane is taken for gone: a server that was set up anew does not know it. A cluster
-/// that has lost a server elects a new leader within 8 s.
-const ABSENT_MAX: Duration = Duration::from_secs(15);
+/// After which time without an answer a lane is taken for gone: somebody has removed it, or a server that was set up anew
+/// does not know it. A cluster that has lost a server elects a new leader within 8 s; to join again does no harm then.
+const ABSENT_MAX: Duration = Duration::from_secs(3);
 
 /// Pause before a lane is asked again that refuses.
 const PAUSE_REFUSED: Duration = Duration::from_secs(5);

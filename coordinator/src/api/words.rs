@@ -13,6 +13,7 @@ pub(super) fn told(error: &Error) -> Refusal {
         Error::Denied { .. } => Code::Denied,
         Error::NotFound { .. }
         | Error::Drift { .. }
+        | Error::LogGone { .. }
         | Error::Replicas { .. }
         | Error::TooOld { .. }
         | Error::JetStreamOff

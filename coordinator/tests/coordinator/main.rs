@@ -2,6 +2,7 @@
 
 mod closed;
 mod forget;
+mod lanes;
 mod life;
 mod retries;
 mod support;

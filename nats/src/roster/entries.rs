@@ -9,6 +9,7 @@ use std::{
 };
 
 use rr_schemas::{
+    host::Host,
     name::{InstanceId, WorkerName},
     offer::Target,
     presence::{CoordinatorPresence, WorkerPresence},
@@ -77,17 +78,33 @@ pub(super) struct Roster {
     entries: BTreeMap<String, Entry>,
     deadlines: BTreeSet<(Instant, String)>,
     served: Served,
+    /// Whether it is not complete yet.
+    is_being_read: bool,
+    /// Keys that were removed while it was read.
+    removed: BTreeSet<String>,
     instances: Arc<[InstanceId]>,
 }
 
 impl Roster {
+    /// The beginning of a view.
+    pub(super) fn begun() -> Self {
+        Self { is_being_read: true, ..Self::default() }
+    }
+
     /// Takes note of what was read at `now`. Its time to live counts from then: the server let it begin earlier.
     pub(super) fn apply(&mut self, news: News, now: Instant) {
         let News { key, seq, ttl, who } = news;
         if self.entries.get(&key).is_some_and(|entry| entry.seq >= seq) {
             return;
         }
-        let Some(who) = who else { return self.remove(&key) };
+        let Some(who) = who else {
+            self.remove(&key);
+            if self.is_being_read {
+                self.removed.insert(key);
+            }
+            return;
+        };
+        self.removed.remove(&key);
         let until = ttl.and_then(|ttl| now.checked_add(ttl));
         self.deadlines.extend(until.map(|until| (until, key.clone())));
         let entry = Entry { seq, until, who: who.clone() };
@@ -112,14 +129,14 @@ impl Roster {
             self.deadlines.remove(&(until, key.to_owned()));
         }
         match who {
-            Who::Worker(worker) => self.served.remove(&worker.serves),
+            Who::Worker(worker) => self.served.remove(&worker.worker, &worker.serves),
             Who::Coordinator(_) => self.count_coordinators(),
         }
     }
 
     fn came(&mut self, who: &Who) {
         match who {
-            Who::Worker(worker) => self.served.add(&worker.serves),
+            Who::Worker(worker) => self.served.add(&worker.worker, &worker.serves),
             Who::Coordinator(_) => self.count_coordinators(),
         }
     }
@@ -129,8 +146,8 @@ impl Roster {
         match (before, now) {
             (Who::Worker(before), Who::Worker(now)) if before.serves == now.serves => {}
             (Who::Worker(before), Who::Worker(now)) => {
-                self.served.remove(&before.serves);
-                self.served.add(&now.serves);
+                self.served.remove(&before.worker, &before.serves);
+                self.served.add(&now.worker, &now.serves);
             }
             // The key of a coordinator is its instance, and no key is that of a worker and of a coordinator.
             (Who::Coordinator(_) | Who::Worker(_), _) => {}
@@ -206,6 +223,33 @@ impl Roster {
         }
     }
 
+    /// Who says that they serve a host.
+    pub(super) fn who_shows(&self, host: &Host) -> impl Iterator<Item = &WorkerName> {
+        self.served.who(host)
+    }
+
+    /// Takes over from the view before this one whoever is in neither way mentioned here: a bucket that was removed and
+    /// made again says nothing of them yet. They run out unless they show up again.
+    pub(super) fn keep(&mut self, before: &mut Self, now: Instant) {
+        let removed = std::mem::take(&mut self.removed);
+        self.is_being_read = false;
+        for (key, entry) in std::mem::take(&mut before.entries) {
+            if removed.contains(&key) || self.entries.contains_key(&key) {
+                continue;
+            }
+            let until = entry.until.unwrap_or(now);
+            self.deadlines.insert((until, key.clone()));
+            self.came_with(key, Entry { until: Some(until), ..entry });
+        }
+    }
+
+    fn came_with(&mut self, key: String, entry: Entry) {
+        let who = entry.who.clone();
+        self.entries.insert(key, entry);
+        self.came(&who);
+    }
+
+    /// Whether somebody who is present says that they serve a target.
     pub(super) fn serves(&self, target: &Target) -> bool {
         match target {
             Target::Worker(worker) => self.worker(worker).is_some(),

@@ -77,6 +77,11 @@ impl PurgeFilter {
         [format!("rr.work.*.*.{run}.*.*"), format!("rr.work.*.*.*.{run}.*.*")].map(Self)
     }
 
+    /// Every offer of a queue that has this priority; offers to hosts and workers of that name have fewer tokens.
+    pub(crate) fn lane(queue: &Name, priority: Priority) -> Self {
+        Self(format!("rr.work.*.{queue}.{}.*.*.*", priority.class()))
+    }
+
     /// The timer of an entity, armed or fired.
     pub(crate) fn timer(partition: Partition, entity: &EntityId) -> Self {
         Self(format!("rr.*.{partition}.{entity}"))
@@ -137,6 +142,7 @@ mod tests {
         let entity = EntityId::from(&run);
         let mut taken: Vec<PurgeFilter> = targets.iter().map(|target| PurgeFilter::offer(target, &run, 0, 1)).collect();
         taken.extend(PurgeFilter::offers(&run));
+        taken.extend(Priority::ALL.map(|priority| PurgeFilter::lane(&queue, priority)));
         taken.extend([PurgeFilter::timer(partition, &entity), PurgeFilter::inputs(partition, &entity)]);
         taken.extend([PurgeFilter::decisions(partition, &entity), PurgeFilter::output(&run)]);
         taken.push(PurgeFilter::quarantine());

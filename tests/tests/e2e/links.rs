@@ -121,6 +121,77 @@ async fn a_worker_that_is_away_longer_than_its_presence_goes_on_with_what_it_hol
     }
 }
 
+/// Each attempt notes its process, and lasts until somebody says so.
+const IN_VAIN: &str = r#"
+name: vain
+jobs:
+  - name: vain
+    shell: 'echo $$ >> "$RR_PARAM_DIR/pids"; while [ ! -e "$RR_PARAM_DIR/enough" ]; do sleep 0.05; done'
+params: { dir: { type: string } }
+"#;
+
+/// A worker behind a network runs an attempt of a queue; then it is cut off, and the attempt is given up.
+async fn cut_off(mesh: &TestMesh, id: &str) -> (Proxy, Running, RunId, String) {
+    let proxy = Proxy::to(mesh.address().port()).await;
+    let worker = mesh.worker_via(&proxy, "far", &["--queues", "default"]);
+    mesh.has_workers(1).await;
+    mesh.write("vain.yaml", IN_VAIN);
+    let dir = format!("dir={}", mesh.path("").display());
+    let _id = mesh.rr(["publish", "vain.yaml", "--id", id, "--set", &dir]).run().await.exits(0);
+    eventually("start", END, async || {
+        let shown = mesh.rr(["show", id, "--json"]).run().await.stdout;
+        if shown.contains("\"running\"") && noted(mesh, "pids").len() == 1 { Ok(()) } else { Err(shown) }
+    })
+    .await;
+    proxy.cut();
+    let process = noted(mesh, "pids").remove(0);
+    (proxy, worker, id.parse().unwrap(), process)
+}
+
+/// Its worker is told again once it is back.
+async fn is_ended(process: &str) {
+    eventually("end of what runs in vain", Duration::from_secs(10), async || {
+        if std::path::Path::new("/proc").join(process).exists() { Err("it runs") } else { Ok(()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_given_up_while_its_worker_was_cut_off_is_ended_when_it_is_back() {
+    let mesh = TestMesh::bare(Timing::Short).await;
+    let _coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let (proxy, mut worker, run, process) = cut_off(&mesh, "elsewhere").await;
+    let _other = mesh.worker("near", &["--queues", "default"]);
+    eventually("start elsewhere", END, async || {
+        let pids = noted(&mesh, "pids");
+        if pids.len() == 2 { Ok(()) } else { Err(format!("{pids:?}")) }
+    })
+    .await;
+    assert!(std::path::Path::new("/proc").join(&process).exists(), "a worker that is cut off goes on");
+    proxy.heal();
+    is_ended(&process).await;
+    mesh.write("enough", "");
+    assert_eq!(mesh.ended(&run, END).await.status, RunStatus::Succeeded);
+    let _verdict = Verdict::of(&mesh.mesh().await.unwrap(), &run, Timing::Short).await;
+    assert!(worker.runs(), "{}", worker.stderr());
+}
+
+#[tokio::test]
+async fn what_was_cancelled_while_its_worker_was_cut_off_is_ended_when_it_is_back() {
+    let mesh = TestMesh::bare(Timing::Short).await;
+    let _coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let (proxy, mut worker, run, process) = cut_off(&mesh, "cancelled").await;
+    let _cancelled = mesh.rr(["cancel", "cancelled"]).run().await;
+    assert_eq!(mesh.ended(&run, END).await.status, RunStatus::Cancelled);
+    assert!(std::path::Path::new("/proc").join(&process).exists(), "a worker that is cut off goes on");
+    proxy.heal();
+    is_ended(&process).await;
+    let _verdict = Verdict::of(&mesh.mesh().await.unwrap(), &run, Timing::Short).await;
+    assert!(worker.runs(), "{}", worker.stderr());
+}
+
 #[tokio::test]
 async fn a_coordinator_that_is_cut_off_calls_nobody_lost() {
     let mesh = TestMesh::bare(Timing::Short).await;

@@ -29,6 +29,7 @@ mod pages;
 mod proxy;
 mod quarantine;
 mod queues;
+mod removed;
 mod replicas;
 mod retry;
 mod rights;

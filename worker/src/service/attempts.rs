@@ -212,7 +212,11 @@ impl Engine {
     /// A report is stored: only now are the deliveries acknowledged.
     pub(super) fn reported(&mut self, parcel: &Parcel) {
         match parcel.report.what {
-            What::Started { .. } => {}
+            What::Started { .. } => {
+                if let Some(attempt) = self.attempts.get_mut(&parcel.n) {
+                    attempt.is_saying = false;
+                }
+            }
             What::Ended(_) | What::Returned {} => {
                 // Of what was given back it knows nothing.
                 self.ledger.confirm(parcel.n);
@@ -229,7 +233,25 @@ impl Engine {
         let Some(attempt) = self.attempts.get(&n) else { return };
         // A claim has said it already.
         let is_claimed = attempt.offer.as_ref().is_some_and(|offer| offer.claimed);
-        if attempt.phase == Phase::Running && !is_claimed {
+        if !is_claimed {
+            self.say_running(n);
+        }
+    }
+
+    /// The link is back: says once more what runs. What was given up or cancelled meanwhile is told to end in answer,
+    /// for whoever said so before was not heard; of everything else it is known.
+    pub(super) fn say_what_runs(&mut self) {
+        let is_old = |attempt: &Attempt| attempt.phase == Phase::Running && attempt.is_kept;
+        let running: Vec<u64> = self.attempts.iter().filter(|(_, attempt)| is_old(attempt)).map(|(n, _)| *n).collect();
+        for n in running {
+            self.say_running(n);
+        }
+    }
+
+    /// Reports that an attempt runs, unless that is being said.
+    fn say_running(&mut self, n: u64) {
+        let Some(attempt) = self.attempts.get_mut(&n) else { return };
+        if attempt.phase == Phase::Running && !std::mem::replace(&mut attempt.is_saying, true) {
             self.report(n, What::Started { at: clock::now() });
         }
     }

@@ -26,13 +26,12 @@ use super::RunError;
 use super::attempts::Claimed;
 use super::clocks::{Clocks, Due};
 use super::ending::Mode;
-use super::joining::Joining;
+use super::joining::{Joined, Joining};
 use super::writing::Unwritten;
 use crate::attempt::{Attempt, Phase};
 use crate::config::Options;
 use crate::executor::Programs;
 use crate::executor::handler::Handlers;
-use crate::join::JoinError;
 use crate::lanes::{FromLanes, Lanes};
 use crate::ledger::Ledger;
 use crate::outbox::{Outbox, Parcel};
@@ -109,7 +108,7 @@ enum Happened {
     Aborted,
     Reported(Parcel),
     Chore(Chore),
-    Joined(Result<Lanes, JoinError>),
+    Joined(Joined),
     FromLanes(FromLanes),
     Asked(Control),
     LinkChanged,
@@ -134,6 +133,7 @@ impl Engine {
     /// An engine that takes up what the ledger holds unreported.
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { mesh, options, instance, programs, handlers, spool, ledger, lanes, draining } = parts;
+        let verify = options.times.verify.into();
         let mut engine = Self {
             outbox: Outbox::new(mesh.clone(), options.name.clone()),
             clocks: Clocks::new(options.times.started_after.into(), mesh.work_ack_wait() / 3),
@@ -148,7 +148,7 @@ impl Engine {
             attempts: HashMap::new(),
             ready: BTreeSet::new(),
             unwritten: Unwritten::default(),
-            joining: Joining::default(),
+            joining: Joining::new(verify),
             running: JoinSet::new(),
             chores: FuturesUnordered::new(),
             busy: 0,
@@ -222,12 +222,17 @@ impl Engine {
             Happened::Aborted | Happened::TimeCame | Happened::FromLanes(FromLanes::Look) => {}
             Happened::Reported(parcel) => self.reported(&parcel),
             Happened::Chore(chore) => self.done(chore),
-            Happened::Joined(result) => self.joined(result),
+            Happened::Joined(joined) => self.joined(joined),
             Happened::FromLanes(FromLanes::Offer(offer)) => self.delivered(*offer),
             Happened::FromLanes(FromLanes::Gone) => self.rejoin(),
             Happened::FromLanes(FromLanes::Closed) => return ControlFlow::Break(()),
             Happened::Asked(control) => self.asked(&control),
-            Happened::LinkChanged => self.outbox.hurry(Instant::now()),
+            Happened::LinkChanged => {
+                self.outbox.hurry(Instant::now());
+                if self.mesh.is_connected() {
+                    self.say_what_runs();
+                }
+            }
         }
         ControlFlow::Continue(())
     }
@@ -283,8 +288,16 @@ impl Engine {
     fn due(&self) -> Option<Instant> {
         // What was killed and has not ended yet says so itself.
         let ends = self.mode.until().filter(|_| !self.mode.is_killed() || self.running.is_empty());
-        let times =
-            [self.clocks.next(), self.held_until(), self.unwritten.due(), self.outbox.due(), self.lanes.due(), ends];
+        let verify = self.joining.due().filter(|_| self.mode.is_working());
+        let times = [
+            self.clocks.next(),
+            self.held_until(),
+            self.unwritten.due(),
+            self.outbox.due(),
+            self.lanes.due(),
+            verify,
+            ends,
+        ];
         times.into_iter().flatten().min()
     }
 
@@ -295,6 +308,7 @@ impl Engine {
                 Due::Sign(n) => self.sign(n, now),
             }
         }
+        self.verify_lanes(now);
         self.mode_time(now);
     }
 

@@ -1,4 +1,4 @@
-//! Joining again, when the consumers are gone: with the mesh's store, for example.
+//! Joining again, when the consumers are gone: with the mesh's store, for example; and making sure that they are right.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,31 +6,67 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::engine::Engine;
 use super::{RunError, open_lanes};
 use crate::executor::chain;
-use crate::join::JoinError;
+use crate::join::{JoinError, verify};
 use crate::lanes::Lanes;
 
 /// Pause after the first failure; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
+/// No worker asks more often than this.
+const VERIFY_MIN: Duration = Duration::from_secs(1);
+
 /// Longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// A try to join again.
-#[derive(Debug, Default)]
+/// What came of asking a coordinator.
+#[derive(Debug)]
+pub(super) enum Joined {
+    /// New lanes, or none.
+    Again(Result<Lanes, JoinError>),
+    /// Whether the lanes are still those that were asked for.
+    Verified(Result<(), JoinError>),
+}
+
+/// A try to join again, or to make sure that the worker is still in.
+#[derive(Debug)]
 pub(super) struct Joining {
     /// One at most.
-    under_way: FuturesUnordered<BoxFuture<'static, Result<Lanes, JoinError>>>,
+    under_way: FuturesUnordered<BoxFuture<'static, Joined>>,
+    /// Whether what is under way is to join again.
+    is_again: bool,
     failures: u32,
+    /// How often it is made sure, about.
+    every: Duration,
+    verify_at: Instant,
 }
 
 impl Joining {
+    /// Makes sure for the first time after this span.
+    pub(super) fn new(every: Duration) -> Self {
+        let under_way = FuturesUnordered::new();
+        let mut joining = Self { under_way, is_again: false, failures: 0, every, verify_at: Instant::now() };
+        joining.verify_later();
+        joining
+    }
+
+    /// Not all workers at once.
+    fn verify_later(&mut self) {
+        let every = self.every.max(VERIFY_MIN).mul_f64(0.75 + fastrand::f64() / 2.0);
+        self.verify_at = Instant::now() + every;
+    }
+
+    /// When it is to be made sure that the worker is still in.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.under_way.is_empty().then_some(self.verify_at)
+    }
+
     /// What became of it. None when there is none.
-    pub(super) async fn next(&mut self) -> Option<Result<Lanes, JoinError>> {
+    pub(super) async fn next(&mut self) -> Option<Joined> {
         self.under_way.next().await
     }
 
@@ -53,9 +89,12 @@ impl Joining {
 impl Engine {
     /// The consumers are gone: asks a coordinator for new ones.
     pub(super) fn rejoin(&mut self) {
-        if self.joining.is_under_way() || !self.mode.is_working() {
+        if (self.joining.is_under_way() && self.joining.is_again) || !self.mode.is_working() {
             return;
         }
+        // Nothing needs to be made sure of any more.
+        self.joining.give_up();
+        self.joining.is_again = true;
         if self.joining.failures == 0 {
             tracing::warn!(worker = %self.options.name, "the consumers are gone, joining again");
         }
@@ -63,15 +102,36 @@ impl Engine {
         let (mesh, options, instance) = (self.mesh.clone(), Arc::clone(&self.options), self.instance.clone());
         let join = async move {
             sleep(pause).await;
-            open_lanes(&mesh, &options, &instance).await
+            Joined::Again(open_lanes(&mesh, &options, &instance).await)
         };
         self.joining.under_way.push(join.boxed());
     }
 
+    /// Makes sure from time to time that the worker still has the lanes that it asked for: whoever takes over the hosts of
+    /// one that is away may do so in the moment in which it comes back.
+    pub(super) fn verify_lanes(&mut self, now: Instant) {
+        if !self.mode.is_working() || self.joining.due().is_none_or(|due| now < due) {
+            return;
+        }
+        self.joining.verify_later();
+        if !self.mesh.is_connected() {
+            return;
+        }
+        self.joining.is_again = false;
+        let (mesh, options, instance) = (self.mesh.clone(), Arc::clone(&self.options), self.instance.clone());
+        let verified = async move { Joined::Verified(verify(&mesh, &options, &instance).await) };
+        self.joining.under_way.push(verified.boxed());
+    }
+
     /// New lanes, or no lanes. A coordinator that says no is believed, as at the start.
-    pub(super) fn joined(&mut self, result: Result<Lanes, JoinError>) {
+    pub(super) fn joined(&mut self, joined: Joined) {
+        let result = match joined {
+            Joined::Again(result) => result.map(Some),
+            Joined::Verified(result) => result.map(|()| None),
+        };
         match result {
-            Ok(lanes) => {
+            Ok(None) => {}
+            Ok(Some(lanes)) => {
                 self.joining.failures = 0;
                 tracing::info!(worker = %self.options.name, "joined again");
                 self.take_more();
@@ -98,7 +158,8 @@ mod tests {
 
     #[test]
     fn pauses_grow_up_to_a_bound() {
-        let pauses = [0, 1, 2, 3, 6, u32::MAX].map(|failures| Joining { failures, ..Joining::default() }.pause());
+        let pauses = [0, 1, 2, 3, 6, u32::MAX]
+            .map(|failures| Joining { failures, ..Joining::new(Duration::from_secs(1)) }.pause());
         assert_eq!(pauses, [0, 1, 2, 4, 30, 30].map(Duration::from_secs));
     }
 }

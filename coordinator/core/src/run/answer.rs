@@ -103,10 +103,10 @@ impl Run {
                     self.emit(draft, Event::Started { task: report.task, attempt: report.attempt, by });
                     return;
                 }
-                // It was given up, and lives; or it is over by nobody's word.
-                Phase::Over { outcome: Outcome::Lost, .. } | Phase::Over { by: None, .. } | Phase::Delayed { .. } => {
-                    true
-                }
+                // It was given up, and lives; or it is over by nobody's word, or by a coordinator's.
+                Phase::Over { outcome: Outcome::Lost | Outcome::Cancelled, .. }
+                | Phase::Over { by: None, .. }
+                | Phase::Delayed { .. } => true,
                 // Of two workers that have it after a fault the first one goes on. A worker that speaks of what it has
                 // started or ended itself says it twice.
                 Phase::Running { by, .. } | Phase::Over { by: Some(by), .. } => !is_holder(by),

@@ -49,7 +49,7 @@ impl Finding {
     pub(super) fn unseen(check: &'static str, what: &str, error: &rr_nats::Error) -> Self {
         let cure = match error {
             rr_nats::Error::Denied { .. } => "ask as a coordinator or an admin, who may look at it",
-            rr_nats::Error::NotFound { .. } => "see what drift says",
+            rr_nats::Error::NotFound { .. } | rr_nats::Error::LogGone { .. } => "see what drift says",
             rr_nats::Error::Unreachable(_) | rr_nats::Error::Timeout { .. } | rr_nats::Error::Behind { .. } => {
                 "see what quorum says, and try again"
             }

@@ -1,0 +1,189 @@
+//! What a mesh has on the server stays there: what somebody removes while coordinators work is made again.
+//!
+//! Every coordinator looks, and each that sees something made anew does what follows, for whoever made it may be gone:
+//! all of that is harmless when it is done twice. The event log alone is not made again; see [`rr_nats::upkeep`].
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use rr_nats::{
+    Error, Finding, Store, Upkeep,
+    subject::{host_durable, queue_durable},
+};
+use rr_schemas::{flow::Priority, name::Name};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    recover::{offer_again, wake},
+    shell::Shell,
+};
+
+/// Pause between two looks. Whatever is missing is seen at the next one and made in moments, within 5 s in all.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Pause between two complaints about what a person must mend.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// What is to be done after something was made anew.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Recovery {
+    /// Armed timers and states are gone: every run that is not over arms its own and shows its own again.
+    Wake,
+    /// Offers are gone: those that nobody holds are made again.
+    Offers,
+}
+
+/// Looks after the mesh until it is told to stop.
+pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
+    let mut keeper = Keeper {
+        upkeep: Upkeep::new(&shell.mesh),
+        recoveries: JoinSet::new(),
+        has_looked: false,
+        is_denied: false,
+        complained: None,
+        shell,
+    };
+    let mut tick = interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let shell = Arc::clone(&keeper.shell);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+            () = shell.known_lanes.lost() => {
+                keeper.begin(Recovery::Offers);
+                continue;
+            }
+            Some(ended) = keeper.recoveries.join_next(), if !keeper.recoveries.is_empty() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a recovery failed");
+                }
+                continue;
+            }
+        }
+        if shell.mesh.is_connected() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = keeper.look() => {}
+            }
+        }
+    }
+}
+
+struct Keeper {
+    shell: Arc<Shell>,
+    upkeep: Upkeep,
+    recoveries: JoinSet<()>,
+    has_looked: bool,
+    /// Whether it was told that the rights do not suffice.
+    is_denied: bool,
+    /// When a person was told last that something is missing.
+    complained: Option<Instant>,
+}
+
+impl Keeper {
+    async fn look(&mut self) {
+        match self.upkeep.look().await {
+            Ok(findings) => {
+                if !std::mem::replace(&mut self.has_looked, true) {
+                    tracing::info!("the mesh is looked after");
+                }
+                for finding in findings {
+                    self.take(finding);
+                }
+            }
+            Err(error @ Error::Denied { .. }) if !self.is_denied => {
+                self.is_denied = true;
+                tracing::warn!(%error, "what is removed from the mesh is not made again; rr init --auth writes the rights");
+            }
+            Err(error) => tracing::debug!(%error, "it cannot be looked whether the mesh is whole"),
+        }
+        match self.shell.mesh.lane_names().await {
+            Ok(names) => self.look_at_lanes(names).await,
+            Err(error) => tracing::debug!(%error, "lanes cannot be looked at"),
+        }
+    }
+
+    /// Makes the lanes again that workers have lost who are present. Such a worker notices by itself when it asks for
+    /// offers, but it may be busy, and nobody else serves what is offered to it meanwhile.
+    async fn look_at_lanes(&self, names: Vec<String>) {
+        let Shell { mesh, known_lanes, presence, lanes, .. } = &*self.shell;
+        let there: HashSet<&String> = names.iter().collect();
+        for worker in presence.workers() {
+            let name = host_durable(&worker.worker);
+            if worker.draining || there.contains(&name) || !known_lanes.knows(&name) {
+                continue;
+            }
+            match mesh.ensure_lane(&worker.worker, &worker.serves.hosts, &worker.labels).await {
+                Ok(_) => tracing::warn!(consumer = name, "the consumer of a worker was removed; it is made again"),
+                Err(error) => tracing::warn!(consumer = name, %error, "the consumer of a worker was removed"),
+            }
+            lanes.forget(&worker.worker);
+        }
+        for queue in presence.workers().into_iter().flat_map(|worker| worker.serves.queues).collect::<BTreeSet<Name>>()
+        {
+            let lost = Priority::ALL.map(|priority| queue_durable(&queue, priority));
+            if lost.iter().any(|name| !there.contains(name) && known_lanes.knows(name))
+                && let Err(error) = known_lanes.ensure_queue(mesh, &queue).await
+            {
+                tracing::warn!(%queue, %error, "the consumers of a queue were removed");
+            }
+        }
+        known_lanes.are_there(names);
+    }
+
+    fn take(&mut self, finding: Finding) {
+        match finding {
+            Finding::LogGone => self.complain(|| {
+                tracing::error!(
+                    "the event log, stream RR_EVENTS, is gone, and with it the history of every run: nothing goes on. \
+                     Restore it from a backup (nats stream restore); it is not made again, for an empty one would say \
+                     that nothing has ever happened"
+                );
+            }),
+            Finding::Missing { what, error } => self.complain(|| {
+                tracing::error!(what, %error, "a part of the mesh is missing and cannot be made again; rr init makes it");
+            }),
+            Finding::Durable { name, stream, from } => {
+                tracing::warn!(consumer = name, stream, from, "a consumer was removed; it is made again");
+            }
+            Finding::Anew(store) => {
+                tracing::warn!(stream = store.stream(), "a stream was removed, with what was in it; it is made again");
+                match store {
+                    Store::Timers | Store::Runs => self.begin(Recovery::Wake),
+                    Store::Work => self.begin(Recovery::Offers),
+                    // Everybody must first show up again.
+                    Store::Workers => self.shell.presence.doubt(),
+                    Store::Output | Store::Quarantine => {}
+                }
+            }
+        }
+    }
+
+    fn complain(&mut self, complain: impl FnOnce()) {
+        if self.complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+            self.complained = Some(Instant::now());
+            complain();
+        }
+    }
+
+    fn begin(&mut self, recovery: Recovery) {
+        let shell = Arc::clone(&self.shell);
+        self.recoveries.spawn(async move {
+            let recovered: Result<usize, Error> = match recovery {
+                Recovery::Wake => wake(&shell).await,
+                Recovery::Offers => offer_again(&shell).await,
+            };
+            match recovered {
+                Ok(runs) => tracing::info!(?recovery, runs, "what was lost with a part of the mesh is made again"),
+                Err(error) => tracing::error!(?recovery, %error, "what was lost with a part of the mesh stays lost"),
+            }
+        });
+    }
+}

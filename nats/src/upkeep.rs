@@ -1,0 +1,344 @@
+//! What a mesh has on the server stays there: streams and durables that somebody removes are made again as they were.
+//!
+//! Invariants: what is made again has the configuration that was there last, the operator's changes included. The event
+//! log itself is never made again: an empty one would say that nothing has ever happened. The durable of a partition
+//! begins behind an input up to which every one was acknowledged, which means answered; where no such input is known it
+//! begins with the oldest one. What comes twice is skipped by the cursors of the runs.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    error::Error,
+    link::{DEADLINE, DEADLINE_LONG, Link},
+    mesh::Mesh,
+    subject::{self, EVENTS, TIMERS},
+    topology::Topology,
+};
+
+/// Durables that are asked after at once.
+const ASKED_AT_ONCE: usize = 16;
+/// Sequences that a stream which is made again passes over: more than can have been stored since it was looked at last,
+/// so that no number comes twice. Revisions, fencing numbers and what is expected of a last message rest on that.
+const PASSED_OVER: u64 = 1_000_000;
+/// Looks at which a durable of which nothing is remembered must be missing before it is made again: somebody who
+/// remembers it makes it with less to deliver.
+const MISSED_MAX: u32 = 2;
+
+/// Streams that are made again: all but the event log.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Store {
+    /// Timers, armed and fired.
+    Timers,
+    /// Offers.
+    Work,
+    /// What attempts write.
+    Output,
+    /// What could not be read or believed.
+    Quarantine,
+    /// States of runs.
+    Runs,
+    /// Presence.
+    Workers,
+}
+
+impl Store {
+    const ALL: [Self; 6] = [Self::Timers, Self::Work, Self::Output, Self::Quarantine, Self::Runs, Self::Workers];
+
+    /// The stream's name on the server.
+    pub const fn stream(self) -> &'static str {
+        match self {
+            Self::Timers => TIMERS,
+            Self::Work => subject::WORK,
+            Self::Output => subject::OUTPUT,
+            Self::Quarantine => subject::QUARANTINE,
+            Self::Runs => crate::bucket::RUNS.stream,
+            Self::Workers => crate::bucket::WORKERS.stream,
+        }
+    }
+}
+
+/// What a look has found, and done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Finding {
+    /// The event log is gone: nothing is left of the histories, and nothing was done.
+    LogGone,
+    /// A stream was gone, and is there again, without what was in it. Others may have made it.
+    Anew(Store),
+    /// A durable was gone, and is there again.
+    Durable {
+        /// Its name.
+        name: String,
+        /// Its stream.
+        stream: &'static str,
+        /// The sequence at which its deliveries begin; none for the oldest message.
+        from: Option<u64>,
+    },
+    /// Something is gone and cannot be made again; the next look tries again.
+    Missing {
+        /// What.
+        what: String,
+        /// Why not.
+        error: Error,
+    },
+}
+
+/// A stream as it was seen last.
+#[derive(Debug)]
+struct Seen {
+    config: Value,
+    created: String,
+    last_seq: u64,
+}
+
+/// A durable as it was seen last.
+#[derive(Clone, Debug, Default)]
+struct Remembered {
+    config: Option<Value>,
+    /// Every message up to it was acknowledged.
+    floor: Option<u64>,
+    missed: u32,
+}
+
+/// Looks after the streams and the durables of the coordinators.
+#[derive(Debug)]
+pub struct Upkeep {
+    mesh: Mesh,
+    log: Option<Seen>,
+    streams: BTreeMap<Store, Seen>,
+    /// By stream and name.
+    durables: BTreeMap<(&'static str, String), Remembered>,
+}
+
+impl Upkeep {
+    /// Remembers nothing yet: what is missing at the first look is not made again, but for durables.
+    pub fn new(mesh: &Mesh) -> Self {
+        let partitions = mesh.all_partitions().map(|partition| (EVENTS, subject::partition_durable(partition)));
+        let durables = partitions.chain([(TIMERS, subject::TIMERS_DURABLE.to_owned())]);
+        let durables = durables.map(|durable| (durable, Remembered::default())).collect();
+        Self { mesh: mesh.clone(), log: None, streams: BTreeMap::new(), durables }
+    }
+
+    /// Looks at everything once, and makes again what is missing.
+    ///
+    /// # Errors
+    /// [`Error`] where it cannot be looked; what cannot be made again is a finding.
+    pub async fn look(&mut self) -> Result<Vec<Finding>, Error> {
+        let Some(log) = seen(self.mesh.link(), EVENTS).await? else {
+            self.forget_floors();
+            return Ok(vec![Finding::LogGone]);
+        };
+        // Sequences of another log, or of an older copy of this one, mean other inputs.
+        if self.log.as_ref().is_some_and(|before| before.created != log.created || before.last_seq > log.last_seq) {
+            self.forget_floors();
+        }
+        self.log = Some(log);
+        let mut findings = Vec::new();
+        for store in Store::ALL {
+            findings.extend(self.look_at_stream(store).await?);
+        }
+        findings.extend(self.look_at_durables().await?);
+        Ok(findings)
+    }
+
+    fn forget_floors(&mut self) {
+        self.log = None;
+        for remembered in self.durables.values_mut() {
+            remembered.floor = None;
+        }
+    }
+
+    async fn look_at_stream(&mut self, store: Store) -> Result<Option<Finding>, Error> {
+        let name = store.stream();
+        let missing = |error| Some(Finding::Missing { what: format!("stream {name}"), error });
+        let mut found = seen(self.mesh.link(), name).await?;
+        if found.is_none() {
+            let Some(before) = self.streams.get(&store) else {
+                return Ok(missing(Error::NotFound { what: format!("what {name} was like") }));
+            };
+            if let Err(error) = make_stream(self.mesh.link(), name, before).await {
+                return Ok(missing(error));
+            }
+            found = seen(self.mesh.link(), name).await?;
+        }
+        let Some(now) = found else { return Ok(None) };
+        let created = now.created.clone();
+        let before = self.streams.insert(store, now);
+        Ok(before.is_some_and(|before| before.created != created).then_some(Finding::Anew(store)))
+    }
+
+    async fn look_at_durables(&mut self) -> Result<Vec<Finding>, Error> {
+        let mut asked = Vec::with_capacity(self.durables.len());
+        for (key, remembered) in self.durables.clone() {
+            let link = self.mesh.link().clone();
+            asked.push(async move { (durable(&link, &key, remembered).await, key) });
+        }
+        let looked: Vec<_> = stream::iter(asked).buffer_unordered(ASKED_AT_ONCE).collect().await;
+        let mut findings = Vec::new();
+        for (found, key) in looked {
+            let (remembered, finding) = found?;
+            self.durables.insert(key, remembered);
+            findings.extend(finding);
+        }
+        Ok(findings)
+    }
+}
+
+/// Looks at one durable and makes it again where it is missing.
+async fn durable(
+    link: &Link,
+    (stream, name): &(&'static str, String),
+    before: Remembered,
+) -> Result<(Remembered, Option<Finding>), Error> {
+    if let Some(now) = look_at_durable(link, stream, name).await? {
+        return Ok((now, None));
+    }
+    let missed = before.missed.saturating_add(1);
+    let before = Remembered { missed, ..before };
+    if before.config.is_none() && missed < MISSED_MAX {
+        return Ok((before, None));
+    }
+    let config = before.config.clone().or_else(|| default_config(stream, name)).unwrap_or_default();
+    let from = before.floor.filter(|_| *stream == EVENTS).map(|floor| floor.saturating_add(1));
+    let made = make_durable(link, stream, name, beginning(config, from)).await;
+    match (made, look_at_durable(link, stream, name).await?) {
+        (Ok(()), Some(now)) => Ok((now, Some(Finding::Durable { name: name.clone(), stream, from }))),
+        // Somebody else was faster.
+        (Err(_), Some(now)) => Ok((now, None)),
+        (Ok(()), None) => Ok((before, None)),
+        (Err(error), None) => {
+            Ok((before, Some(Finding::Missing { what: format!("durable {name} of {stream}"), error })))
+        }
+    }
+}
+
+async fn seen(link: &Link, stream: &str) -> Result<Option<Seen>, Error> {
+    #[derive(Deserialize)]
+    struct Info {
+        config: Value,
+        created: String,
+        state: State,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        last_seq: u64,
+    }
+    match link.api::<Info>(&format!("STREAM.INFO.{stream}"), &(), DEADLINE).await {
+        Ok(Info { config, created, state }) => Ok(Some(Seen { config, created, last_seq: state.last_seq })),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Refuses to make a log where runs have been: an empty one would say that nothing has ever happened.
+pub(crate) async fn log_was_never_there(link: &Link) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Info {
+        state: State,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        messages: u64,
+    }
+    match link.api::<Info>(&format!("STREAM.INFO.{}", Store::Runs.stream()), &(), DEADLINE).await {
+        Ok(Info { state: State { messages: 0 } }) | Err(Error::NotFound { .. }) => Ok(()),
+        Ok(Info { state: State { messages } }) => Err(Error::LogGone { runs: messages }),
+        Err(error) => Err(error),
+    }
+}
+
+async fn make_stream(link: &Link, name: &str, before: &Seen) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Made {}
+    let mut config = before.config.clone();
+    if let Some(fields) = config.as_object_mut() {
+        fields.insert("first_seq".to_owned(), before.last_seq.saturating_add(PASSED_OVER).into());
+    }
+    match link.api::<Made>(&format!("STREAM.CREATE.{name}"), &config, DEADLINE_LONG).await {
+        // Somebody else was faster, and knew another last sequence.
+        Ok(Made {}) | Err(Error::Refused { code: crate::error::code::STREAM_EXISTS, .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn look_at_durable(link: &Link, stream: &str, name: &str) -> Result<Option<Remembered>, Error> {
+    #[derive(Deserialize)]
+    struct Info {
+        config: Value,
+        ack_floor: Floor,
+    }
+    #[derive(Deserialize)]
+    struct Floor {
+        #[serde(default)]
+        stream_seq: u64,
+    }
+    match link.api::<Info>(&format!("CONSUMER.INFO.{stream}.{name}"), &(), DEADLINE).await {
+        Ok(Info { config, ack_floor }) => {
+            Ok(Some(Remembered { config: Some(config), floor: Some(ack_floor.stream_seq), missed: 0 }))
+        }
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn make_durable(link: &Link, stream: &str, name: &str, config: Value) -> Result<(), Error> {
+    #[derive(Serialize)]
+    struct Create<'a> {
+        stream_name: &'a str,
+        config: Value,
+        /// Never changes one that is there.
+        action: &'static str,
+    }
+    #[derive(Deserialize)]
+    struct Made {}
+    let request = Create { stream_name: stream, config, action: "create" };
+    let operation = format!("CONSUMER.CREATE.{stream}.{name}");
+    link.api::<Made>(&operation, &request, DEADLINE_LONG).await.map(|Made {}| ())
+}
+
+/// As a mesh with the usual numbers has it.
+fn default_config(stream: &str, name: &str) -> Option<Value> {
+    let topology = Topology::default();
+    let partition = name.strip_prefix('p').and_then(|number| number.parse().ok()).map(rr_schemas::id::Partition);
+    let config = match partition.filter(|_| stream == EVENTS) {
+        Some(partition) => topology.partition(partition),
+        None => topology.fired(),
+    };
+    serde_json::to_value(config).ok()
+}
+
+/// A durable's configuration with another beginning.
+fn beginning(mut config: Value, from: Option<u64>) -> Value {
+    let Some(fields) = config.as_object_mut() else { return config };
+    fields.remove("opt_start_seq");
+    fields.insert("deliver_policy".to_owned(), json!("all"));
+    if let Some(from) = from {
+        fields.insert("deliver_policy".to_owned(), json!("by_start_sequence"));
+        fields.insert("opt_start_seq".to_owned(), json!(from));
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_durable_begins_where_it_is_told_whatever_it_began_with() {
+        let began = json!({ "name": "p1", "deliver_policy": "by_start_sequence", "opt_start_seq": 7, "ack_wait": 5 });
+        let expected =
+            json!({ "name": "p1", "deliver_policy": "by_start_sequence", "opt_start_seq": 9, "ack_wait": 5 });
+        assert_eq!(beginning(began.clone(), Some(9)), expected);
+        assert_eq!(beginning(began, None), json!({ "name": "p1", "deliver_policy": "all", "ack_wait": 5 }));
+    }
+
+    #[test]
+    fn what_was_never_seen_is_made_as_usual() {
+        let partition = default_config(EVENTS, "p3").unwrap();
+        assert_eq!((&partition["durable_name"], &partition["filter_subject"]), (&json!("p3"), &json!("rr.in.3.>")));
+        assert_eq!(default_config(TIMERS, "timers").unwrap()["filter_subject"], json!("rr.fired.>"));
+    }
+}
