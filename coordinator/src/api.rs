@@ -6,6 +6,7 @@
 mod cancel;
 mod list;
 mod publish;
+mod signal;
 mod status;
 mod words;
 
@@ -83,6 +84,7 @@ async fn answer(desk: &Desk, request: ApiRequest) {
             request.answer(answer).await;
         }
         Some(Endpoint::Cancel) => within(deadline, request, async |request| cancel::cancel(desk, request).await).await,
+        Some(Endpoint::Signal) => within(deadline, request, async |request| signal::signal(desk, request).await).await,
         Some(Endpoint::Status) => within(deadline, request, async |request| status::status(desk, request).await).await,
         Some(Endpoint::List) => within(deadline, request, async |request| list::list(desk, request).await).await,
         None => {

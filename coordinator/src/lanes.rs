@@ -72,7 +72,12 @@ impl Lanes {
         // Who was believed when it started is believed to the end, whatever it serves meanwhile.
         let says_instance = match &heard.input {
             Input::Report(report) => Some(&report.instance),
-            Input::Claim(_) | Input::Submit(_) | Input::Cancel(_) | Input::Timer {} | Input::Seen(_) => None,
+            Input::Claim(_)
+            | Input::Submit(_)
+            | Input::Cancel(_)
+            | Input::Signal(_)
+            | Input::Timer {}
+            | Input::Seen(_) => None,
         };
         let is_holder = |holder: &Holder| holder.worker == *worker && Some(&holder.instance) == says_instance;
         if run.holder(task).is_some_and(is_holder) {

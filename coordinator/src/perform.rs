@@ -103,7 +103,7 @@ pub(crate) fn still_wanted(effects: Vec<Effect>, unanswered: &[InputMsg]) -> Vec
             Input::Claim(claim) => spoken_of.insert((claim.task, claim.attempt, None)),
             // The run is about to be stopped.
             Input::Cancel(_) => return effects.into_iter().filter(|effect| !is_offer(effect)).collect(),
-            Input::Submit(_) | Input::Timer {} | Input::Seen(_) => continue,
+            Input::Submit(_) | Input::Signal(_) | Input::Timer {} | Input::Seen(_) => continue,
         };
     }
     let is_useless = |effect: &Effect| match effect {

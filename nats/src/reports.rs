@@ -107,8 +107,12 @@ fn claimant(message: &RawMessage) -> Option<Holder> {
         Input::Claim(claim) if source.allows(&Input::Claim(claim.clone())) => {
             Some(Holder { worker: claim.worker, instance: claim.instance })
         }
-        Input::Claim(_) | Input::Submit(_) | Input::Cancel(_) | Input::Report(_) | Input::Timer {} | Input::Seen(_) => {
-            None
-        }
+        Input::Claim(_)
+        | Input::Submit(_)
+        | Input::Cancel(_)
+        | Input::Signal(_)
+        | Input::Report(_)
+        | Input::Timer {}
+        | Input::Seen(_) => None,
     }
 }

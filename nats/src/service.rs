@@ -44,6 +44,8 @@ pub enum Endpoint {
     Publish,
     /// Stop a run.
     Cancel,
+    /// Let the gates of a run pass.
+    Signal,
     /// Tell a run.
     Status,
     /// List runs.
@@ -52,13 +54,14 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint.
-    pub const ALL: [Self; 4] = [Self::Publish, Self::Cancel, Self::Status, Self::List];
+    pub const ALL: [Self; 5] = [Self::Publish, Self::Cancel, Self::Signal, Self::Status, Self::List];
 
     /// The last token of its subject.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Publish => "publish",
             Self::Cancel => "cancel",
+            Self::Signal => "signal",
             Self::Status => "status",
             Self::List => "list",
         }

@@ -21,7 +21,7 @@ pub(crate) use quarantine::{QuarantineArgs, QuarantineVerb};
 pub(crate) use roles::{
     BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, ViaKind, WireFormat, WorkerArgs,
 };
-pub(crate) use runs::{CancelArgs, LogsArgs, LsArgs, RetryArgs, ShowArgs, WatchArgs, WhyArgs};
+pub(crate) use runs::{CancelArgs, LogsArgs, LsArgs, RetryArgs, ShowArgs, SignalArgs, WatchArgs, WhyArgs};
 pub(crate) use workers::{WorkerDrainArgs, WorkerForgetArgs, WorkerVerb};
 
 /// Runs job flows over a mesh of workers, on NATS JetStream.
@@ -124,6 +124,7 @@ pub(crate) enum Verb {
     Show(ShowArgs),
     Logs(LogsArgs),
     Cancel(CancelArgs),
+    Signal(SignalArgs),
     Retry(RetryArgs),
     Why(WhyArgs),
     Check(CheckArgs),

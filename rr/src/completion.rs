@@ -49,7 +49,7 @@ enum Kind {
 }
 
 /// Where something can be looked up: verbs from the outside in, and the argument.
-const PLACES: [(&[&str], &str, Kind); 14] = [
+const PLACES: [(&[&str], &str, Kind); 15] = [
     (&[], "context", Kind::Context),
     (&["watch"], "run", Kind::Run),
     (&["show"], "run", Kind::Run),
@@ -57,6 +57,7 @@ const PLACES: [(&[&str], &str, Kind); 14] = [
     (&["logs"], "job", Kind::Job),
     (&["logs"], "host", Kind::Host),
     (&["cancel"], "run", Kind::LiveRun),
+    (&["signal"], "run", Kind::LiveRun),
     (&["retry"], "run", Kind::EndedRun),
     (&["why"], "run", Kind::Run),
     (&["worker", "drain"], "worker", Kind::PresentWorker),

@@ -86,6 +86,7 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Show(_)
         | Verb::Logs(_)
         | Verb::Cancel(_)
+        | Verb::Signal(_)
         | Verb::Retry(_)
         | Verb::Why(_)
         | Verb::Check(_)
@@ -113,6 +114,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Show(_)
         | Verb::Logs(_)
         | Verb::Cancel(_)
+        | Verb::Signal(_)
         | Verb::Retry(_)
         | Verb::Why(_)
         | Verb::Check(_)
@@ -135,6 +137,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Show(args) => on_one_thread(commands::show(ctx, &args)),
         Verb::Logs(args) => on_one_thread(commands::logs(ctx, &args)),
         Verb::Cancel(args) => on_one_thread(commands::cancel(ctx, &args)),
+        Verb::Signal(args) => on_one_thread(commands::signal(ctx, &args)),
         Verb::Retry(args) => on_one_thread(commands::retry(ctx, &args)),
         Verb::Why(args) => on_one_thread(commands::why(ctx, &args)),
         Verb::Check(args) => commands::check(ctx, &args),

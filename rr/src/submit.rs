@@ -152,7 +152,7 @@ fn unserved(plan: &Plan, runs: impl Fn(u32) -> bool, workers: &[WorkerPresence],
                 }
             }
             // The coordinator looks for them, and refuses the run where it finds none.
-            Targets::Workers(_) | Targets::ToBeFound => {}
+            Targets::Workers(_) | Targets::ToBeFound | Targets::Gate => {}
         }
     }
     let mut warnings = Vec::new();

@@ -70,6 +70,34 @@ pub struct Cancelled {
     pub cancel: bool,
 }
 
+/// Give a run a signal that its gates wait for, or will.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signal {
+    /// The run's id.
+    pub run: RunId,
+    /// Name of the signal.
+    pub signal: Name,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who gives it.
+    #[serde(default)]
+    pub by: Asker,
+}
+
+/// What came of it; the same as `rr signal --json` prints.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signalled {
+    /// The run.
+    pub run: RunId,
+    /// The signal.
+    pub signal: Name,
+    /// Whether it is stored now; not so where it was given before, or the run is over.
+    pub given: bool,
+}
+
 /// Tell a run. The answer is a [`crate::view::RunView`], as `rr show --json` prints it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -178,6 +178,16 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// Somebody gave a signal that gates of the run wait for, or will.
+    Signalled {
+        /// Its name.
+        signal: Name,
+        /// Who.
+        by: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// The run's time limit has passed: as if cancelled, but it ends `timed_out`.
     DeadlinePassed {},
     /// A job is over.
@@ -223,6 +233,7 @@ impl Event {
             | Self::Held { .. }
             | Self::Returned { .. }
             | Self::Late { .. }
+            | Self::Signalled { .. }
             | Self::CancelRequested { .. }
             | Self::DeadlinePassed {}
             | Self::JobEnded { .. }

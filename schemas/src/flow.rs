@@ -8,6 +8,7 @@ pub mod object;
 pub mod parallelism;
 pub mod params;
 pub mod select;
+pub mod signal;
 pub mod template;
 pub mod unreachable;
 
@@ -85,9 +86,9 @@ pub struct Slot {
     pub jobs: Vec<Job>,
 }
 
-/// One command on one or more targets.
+/// One command on one or more targets, or a gate.
 ///
-/// Exactly one of `run`, `shell` and `handler` is given; at most one of `hosts`, `queue`, `select` and `all`.
+/// Exactly one of `run`, `shell`, `handler` and `signal` is given; at most one of `hosts`, `queue`, `select` and `all`.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
@@ -102,6 +103,10 @@ pub struct Job {
     /// A function that the worker's program has registered under this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handler: Option<Name>,
+    /// A gate: instead of running anything the job waits until somebody gives the run the signal of this name, and then
+    /// succeeds. One that was given earlier counts. It has no tasks; past its `timeout` it fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Name>,
     /// Jobs that must have succeeded before this one starts (graph form only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<Name>,
@@ -130,7 +135,7 @@ pub struct Job {
     /// Start nothing new once `success` cannot be met any more. Default true.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub fail_fast: bool,
-    /// Time limit of each attempt. Default none.
+    /// Time limit of each attempt; of a gate: how long it waits. Default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
     /// Time between TERM and KILL when an attempt is stopped. Default: the worker's, 10s.
@@ -171,9 +176,9 @@ pub struct Script {
 }
 
 impl Job {
-    /// How many tasks it has: one for each host, else one; none as long as its targets are to be found.
+    /// How many tasks it has: one for each host, else one; none of a gate, and as long as its targets are to be found.
     pub fn targets(&self) -> u32 {
-        if self.labels().is_some() { 0 } else { self.hosts.as_ref().map_or(1, HostSet::len) }
+        if self.labels().is_some() || self.signal.is_some() { 0 } else { self.hosts.as_ref().map_or(1, HostSet::len) }
     }
 
     /// The labels by which its targets are found when a run starts.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     codec::Body,
     flow::{Flow, params::ParamValues},
-    name::{InstanceId, WorkerName},
+    name::{InstanceId, Name, WorkerName},
     ranges::Ranges,
     report::{Claim, Report},
     retry::RetryOf,
@@ -19,6 +19,8 @@ pub enum Input {
     Submit(Box<Submit>),
     /// Stop this run.
     Cancel(Cancel),
+    /// Let the gates of this run pass that wait for a signal.
+    Signal(Signal),
     /// A worker's word on an attempt.
     Report(Report),
     /// A worker's claim of an attempt.
@@ -52,6 +54,18 @@ pub struct Submit {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Cancel {
     /// Who asked, for people.
+    pub by: String,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Let the gates of a run pass that wait for a signal, now or later.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Signal {
+    /// Its name, as the gates have it.
+    pub signal: Name,
+    /// Who gave it, for people.
     pub by: String,
     /// Why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,7 +141,7 @@ impl Source {
     /// Whether an input of this kind may come from here and says nothing that its subject denies.
     pub fn allows(&self, input: &Input) -> bool {
         match (self, input) {
-            (Self::Api, Input::Submit(_) | Input::Cancel(_))
+            (Self::Api, Input::Submit(_) | Input::Cancel(_) | Input::Signal(_))
             | (Self::Worker(_), Input::Report(_))
             | (Self::Timer, Input::Timer {})
             | (Self::Note, Input::Seen(_)) => true,
@@ -138,6 +152,7 @@ impl Source {
                 Self::Api | Self::Worker(_) | Self::Claim { .. } | Self::Timer | Self::Note,
                 Input::Submit(_)
                 | Input::Cancel(_)
+                | Input::Signal(_)
                 | Input::Report(_)
                 | Input::Claim(_)
                 | Input::Timer {}

@@ -1,10 +1,10 @@
 //! Retries: a new run that takes over what an earlier one has reached.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{id::RunId, ranges::Ranges, report::Outcome};
+use crate::{id::RunId, name::Name, ranges::Ranges, report::Outcome};
 
 /// What a submit asks for that retries an earlier run. What is carried over is read from that run's history by the
 /// coordinator: whoever asks cannot say that something has succeeded.
@@ -34,6 +34,9 @@ pub struct Carried {
     /// Tasks that are over from the beginning, by how they ended there. The plan is the same, and so are the indexes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tasks: BTreeMap<Outcome, Ranges>,
+    /// Signals that were given to it: its gates need not wait for them again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub signals: BTreeSet<Name>,
 }
 
 impl Carried {

@@ -43,6 +43,9 @@ pub struct JobView {
     pub slot: Option<u32>,
     /// State.
     pub status: JobStatus,
+    /// Of a gate: the signal that it waits for. It has no tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Name>,
     /// Number of tasks.
     pub targets: u32,
     /// How many must succeed.
@@ -240,6 +243,7 @@ mod tests {
             job: format!("a-job-with-a-name-as-long-as-names-may-be-{index}").parse().unwrap(),
             slot: Some(1),
             status: if index.is_multiple_of(3) { JobStatus::Failed } else { JobStatus::Succeeded },
+            signal: None,
             targets: 10,
             needed: 8,
             ok: 7,

@@ -152,6 +152,8 @@ async def refused(client):
         ("status", {"run": "nobody"}, 66),
         ("cancel", {"run": "nobody"}, 66),
         ("cancel", {"run": "r1", "reason": "x" * 20_000}, 65),
+        ("signal", {"run": "nobody", "signal": "go"}, 66),
+        ("signal", {"run": "r1"}, 65),
         ("list", {"limit": 0}, 65),
         ("list", {"status": ["lost"]}, 65),
         ("frobnicate", {}, 66),
@@ -176,7 +178,7 @@ async def discovered(client):
     assert len(ids) == 2 and all(ping["type"] == "io.nats.micro.v1.ping_response" for ping in pings), pings
     for info in await gather("INFO"):
         subjects = {endpoint["subject"] for endpoint in info["endpoints"]}
-        assert subjects == {"rr.api.publish", "rr.api.cancel", "rr.api.status", "rr.api.list"}, info
+        assert subjects == {f"rr.api.{name}" for name in ("publish", "cancel", "signal", "status", "list")}, info
     answered = {}
     for stats in await gather("STATS"):
         assert stats["started"].endswith("Z"), stats

@@ -76,6 +76,7 @@ impl History {
             | Event::Held { .. }
             | Event::Returned { .. }
             | Event::Late { .. }
+            | Event::Signalled { .. }
             | Event::CancelRequested { .. }
             | Event::DeadlinePassed {}
             | Event::JobEnded { .. }

@@ -70,6 +70,8 @@ pub enum Targets {
     Workers(Vec<WorkerName>),
     /// To be found by labels when the run starts.
     ToBeFound,
+    /// None: a gate, which waits for a signal.
+    Gate,
 }
 
 /// What waits for what. Nodes are the jobs, and after them one barrier between each two slots, so that slots of many
@@ -184,8 +186,21 @@ impl Plan {
             Targets::Hosts(hosts) => hosts.nth(task - job.first).map(Target::Host),
             Targets::Queue(queue) => Some(Target::Queue(queue.clone())),
             Targets::Workers(workers) => workers.get((task - job.first) as usize).cloned().map(Target::Worker),
-            Targets::ToBeFound => None,
+            Targets::ToBeFound | Targets::Gate => None,
         }
+    }
+
+    /// What the first task of a job runs, for people; where its host is still to be found, the place for it stays empty.
+    ///
+    /// None of a gate.
+    pub fn first_command(&self, planned: &PlannedJob) -> Option<Command> {
+        let host = match &planned.targets {
+            Targets::Hosts(hosts) => hosts.nth(0).map(|host| host.to_string()),
+            Targets::ToBeFound => Some("{{ host }}".to_owned()),
+            Targets::Queue(_) | Targets::Workers(_) => None,
+            Targets::Gate => return None,
+        };
+        Values { params: &self.params, host }.command(&planned.job)
     }
 
     /// What a worker needs to run one attempt.
@@ -252,6 +267,7 @@ impl Plan {
 impl PlannedJob {
     fn new(slot: Option<usize>, first: u32, job: &Job, found: Option<&Found>) -> Result<Self, Vec<Problem>> {
         let targets = match (found, &job.hosts, &job.queue) {
+            _ if job.signal.is_some() => Targets::Gate,
             (Some(Found::Hosts(hosts)), ..) | (None, Some(hosts), _) => Targets::Hosts(hosts.clone()),
             (Some(Found::Workers(workers)), ..) => Targets::Workers(workers.clone()),
             (None, None, Some(queue)) => Targets::Queue(queue.clone()),
@@ -262,14 +278,14 @@ impl PlannedJob {
             Targets::Hosts(hosts) => hosts.len(),
             Targets::Queue(_) => 1,
             Targets::Workers(workers) => u32::try_from(workers.len()).unwrap_or(u32::MAX),
-            Targets::ToBeFound => 0,
+            Targets::ToBeFound | Targets::Gate => 0,
         };
         Ok(Self {
             name: job.name.clone(),
             slot: slot.and_then(|slot| u32::try_from(slot + 1).ok()),
             first,
             n,
-            needed: job.success.needed(n),
+            needed: if job.signal.is_some() { 0 } else { job.success.needed(n) },
             window: job.parallelism.window(n),
             waves: job.parallelism.waves(n),
             targets,

@@ -9,6 +9,7 @@ pub mod carry;
 pub mod decide;
 pub mod effect;
 mod fold;
+mod gate;
 pub mod look;
 mod retry;
 mod seen;
@@ -21,6 +22,7 @@ use rr_schemas::{
     decision::{JobStatus, RunStatus},
     id::RunId,
     input::Holder,
+    name::Name,
     report::Outcome,
     view::{JobView, RunView, TaskStatus},
 };
@@ -56,6 +58,8 @@ pub struct Run {
     dirty: BTreeSet<usize>,
     deadlines: BTreeSet<(Timestamp, Due)>,
     holders: Holders,
+    /// Signals that were given.
+    signals: BTreeSet<Name>,
     started_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
     /// Time and cause of the last event: what a continuation goes by.
@@ -67,6 +71,8 @@ pub struct Run {
 enum Due {
     Run,
     Task(u32),
+    /// A gate, by the index of its job.
+    Gate(usize),
 }
 
 /// Counters of a job; its tasks are `plan.jobs[i].first..` in the run's list.
@@ -93,6 +99,8 @@ struct JobState {
     begun: u32,
     /// `success` cannot be met any more and `fail_fast` is on: nothing new starts.
     halted: bool,
+    /// Of a gate that waits: when it fails.
+    gives_up: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -168,6 +176,7 @@ impl Run {
             dirty: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             holders: Holders::default(),
+            signals: BTreeSet::new(),
             started_at: None,
             ended_at: None,
             last: (Timestamp::UNIX_EPOCH, 0),
@@ -284,6 +293,7 @@ impl JobState {
             job: planned.name.clone(),
             slot: planned.slot,
             status: self.status,
+            signal: planned.job.signal.clone(),
             targets: planned.n,
             needed: self.needed(planned),
             ok: self.ok,

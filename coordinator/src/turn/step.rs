@@ -199,6 +199,9 @@ fn log(entity: &Entity, records: &[Record]) {
             Event::Rejected { problems } => {
                 tracing::info!(run.id = %entity.run_id, problems = problems.len(), "run rejected");
             }
+            Event::Signalled { signal, by, .. } => {
+                tracing::info!(run.id = %entity.run_id, %signal, by, "signal given");
+            }
             Event::CancelRequested { by, .. } => tracing::info!(run.id = %entity.run_id, by, "run is being cancelled"),
             Event::DeadlinePassed {} => tracing::info!(run.id = %entity.run_id, "run is out of time"),
             Event::RunEnded { status } => {

@@ -10,6 +10,7 @@ mod login;
 mod output;
 mod partition;
 mod presence;
+mod purge;
 mod reconnect;
 mod timer;
 mod topology;

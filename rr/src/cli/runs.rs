@@ -134,6 +134,26 @@ pub(crate) struct CancelArgs {
     pub(crate) reason: Option<String>,
 }
 
+/// Arguments of `rr signal`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    about = "Let the gates of a run pass that wait for a signal",
+    long_about = "Gives a run a signal: each of its jobs with `signal: NAME` succeeds, now or when its turn comes.\n\n\
+        The signal is stored durably, and given for good: to give it again changes nothing.",
+    after_long_help = "Examples:\n  rr signal 4f7k approved\n  rr signal 4f7k approved --reason 'tested on staging'"
+)]
+pub(crate) struct SignalArgs {
+    /// Run, by its id or a unique beginning of it
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// Name of the signal, as the flow has it
+    #[arg(value_name = "NAME")]
+    pub(crate) signal: String,
+    /// Why, for people
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
 /// Arguments of `rr why`.
 #[derive(Args, Clone, Debug)]
 #[command(

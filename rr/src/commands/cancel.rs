@@ -59,11 +59,18 @@ pub(crate) async fn cancel(ctx: &Context, args: &CancelArgs) -> Result<Exit, Cli
 /// # Errors
 /// It is not known to be stored.
 pub(crate) async fn request(ctx: &Context, mesh: &Mesh, run: &RunId, reason: Option<String>) -> Result<(), CliError> {
-    let input = Input::Cancel(Cancel { by: ctx.who(), reason });
+    store(ctx, mesh, run, &Input::Cancel(Cancel { by: ctx.who(), reason })).await
+}
+
+/// Stores what somebody asks of a run that exists, and that may be asked twice.
+///
+/// # Errors
+/// It is not known to be stored.
+pub(super) async fn store(ctx: &Context, mesh: &Mesh, run: &RunId, input: &Input) -> Result<(), CliError> {
     let mut left = TRIES;
     loop {
         left -= 1;
-        match mesh.request(&run.into(), &ctx.who(), &input).await {
+        match mesh.request(&run.into(), &ctx.who(), input).await {
             Ok(_) => return Ok(()),
             // To ask twice does no harm.
             Err(error) if error.is_retryable() && left > 0 => sleep(PAUSE).await,

@@ -7,7 +7,7 @@ use rr_core::{
 };
 use rr_schemas::{
     flow::{Priority, select::Labels},
-    id::RunId,
+    name::Name,
     offer::Command,
     quota::Quota,
     span::Span,
@@ -43,6 +43,8 @@ struct JobPlan {
     select: Option<Labels>,
     #[serde(skip_serializing_if = "Option::is_none")]
     all: Option<Labels>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<Name>,
     targets: u32,
     needed: u32,
     parallelism: u32,
@@ -70,7 +72,7 @@ fn document(plan: &Plan) -> PlanView {
         let (hosts, queue) = match &job.targets {
             Targets::Hosts(hosts) => (Some(hosts.to_string()), None),
             Targets::Queue(queue) => (None, Some(queue.to_string())),
-            Targets::Workers(_) | Targets::ToBeFound => (None, None),
+            Targets::Workers(_) | Targets::ToBeFound | Targets::Gate => (None, None),
         };
         JobPlan {
             job: job.name.to_string(),
@@ -80,13 +82,14 @@ fn document(plan: &Plan) -> PlanView {
             queue,
             select: job.job.select.clone(),
             all: job.job.all.clone(),
+            signal: job.job.signal.clone(),
             targets: job.n,
             needed: job.needed,
             parallelism: job.window,
             waves: waves(job),
             timeout: job.job.timeout,
             attempts: job.job.retry.attempts,
-            command: first_command(plan, job),
+            command: plan.first_command(job),
         }
     });
     PlanView {
@@ -126,6 +129,7 @@ fn job_lines(plan: &Plan, job: &PlannedJob) -> Vec<Line> {
             format!("{hosts} ({})", if job.n == 1 { "1 host".to_owned() } else { format!("{} hosts", job.n) })
         }
         Targets::Queue(queue) => format!("any worker of queue {queue}"),
+        Targets::Gate => String::new(),
         Targets::Workers(_) | Targets::ToBeFound => match (&job.job.select, &job.job.all) {
             (Some(labels), _) => format!("the hosts of workers with {labels}, found when the run starts"),
             (None, Some(labels)) => format!("every worker with {labels}, found when the run starts"),
@@ -133,15 +137,19 @@ fn job_lines(plan: &Plan, job: &PlannedJob) -> Vec<Line> {
         },
     };
     let bold = Style::new().bold();
-    let mut lines = vec![Line::new().plain("  ").styled(bold, job.name.to_string()).plain(format!(" on {targets}"))];
+    let name = Line::new().plain("  ").styled(bold, job.name.to_string());
+    let mut lines = vec![match &job.job.signal {
+        Some(signal) => name.plain(format!(" waits for signal {signal}")),
+        None => name.plain(format!(" on {targets}")),
+    }];
     let mut say = |label: &str, text: String| {
         lines.push(Line::new().styled(DIM, format!("    {label:<9} ")).plain(text));
     };
     if !job.job.needs.is_empty() {
-        let needs: Vec<&str> = job.job.needs.iter().map(rr_schemas::name::Name::as_str).collect();
+        let needs: Vec<&str> = job.job.needs.iter().map(Name::as_str).collect();
         say("after", needs.join(", "));
     }
-    if let Some(command) = first_command(plan, job) {
+    if let Some(command) = plan.first_command(job) {
         say("runs", command_words(&command));
     }
     if job.n > 1 {
@@ -188,11 +196,6 @@ fn share(quota: Quota) -> String {
 }
 
 /// The command of the job's first task, with every template filled in.
-fn first_command(plan: &Plan, job: &PlannedJob) -> Option<Command> {
-    let run: RunId = "plan".parse().ok()?;
-    plan.offer(&run, job.first, 1, 1).map(|offer| offer.command)
-}
-
 /// A command as a person would type it: what a shell would take apart stands in quotes.
 fn command_words(command: &Command) -> String {
     match command {

@@ -138,6 +138,7 @@ impl News {
                 | Event::Held { .. }
                 | Event::Returned { .. }
                 | Event::Late { .. }
+                | Event::Signalled { .. }
                 | Event::CancelRequested { .. }
                 | Event::DeadlinePassed {}
                 | Event::JobEnded { .. }

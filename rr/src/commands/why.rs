@@ -149,6 +149,11 @@ async fn waiting(mesh: &Mesh, story: &Story) -> Vec<String> {
                 let tasks = if *n == 1 { "1 more task waits".to_owned() } else { format!("{n} more tasks wait") };
                 reasons.push(format!("{job}: {tasks} for room, {window} run at once"));
             }
+            Wait::Signal { job, signal, until } => {
+                let limit = until.map(|until| format!(", and fails without it {}", moment(until))).unwrap_or_default();
+                let advice = format!("to let it pass: rr signal {} {signal}", run.id());
+                reasons.push(format!("{job}: waits for signal {signal}{limit}; {advice}"));
+            }
             Wait::Needs { job, unmet } => {
                 let jobs = if *unmet == 1 { "a job".to_owned() } else { format!("{unmet} jobs") };
                 reasons.push(format!("{job}: waits for {jobs} before it to succeed"));

@@ -52,6 +52,11 @@ impl Lines {
                 Some(Line::new().styled(WARN, "held").plain(format!(": {place} waits for its worker or for a person")))
             }
             Event::JobEnded { job, status } => job_ended(story, job, *status),
+            Event::Signalled { signal, by, reason } => {
+                let reason = reason.as_ref().map(|reason| format!(": {}", crate::text::escape(reason.as_bytes())));
+                let by = crate::text::escape(by.as_bytes());
+                Some(Line::new().plain(format!("signal {signal} given by {by}{}", reason.unwrap_or_default())))
+            }
             Event::CancelRequested { by, reason } => {
                 let reason = reason.as_ref().map(|reason| format!(": {}", crate::text::escape(reason.as_bytes())));
                 Some(

@@ -150,6 +150,7 @@ impl Story {
             | Event::Held { .. }
             | Event::Returned { .. }
             | Event::Late { .. }
+            | Event::Signalled { .. }
             | Event::CancelRequested { .. }
             | Event::DeadlinePassed {}
             | Event::JobEnded { .. }

@@ -8,6 +8,7 @@ use rr_schemas::{
     flow::Flow,
     id::RunId,
     input::{Holder, Input, Source},
+    name::Name,
     report::{Ended, Outcome, Report, What},
 };
 
@@ -45,6 +46,7 @@ pub fn judge(run: &RunId, decisions: &[Stored], inputs: &[Said], policy: &Policy
     heard.check_causes(&mut findings);
     heard.check_reports(&mut findings);
     heard.check_returns(&mut findings);
+    heard.check_signals(&mut findings);
     findings.0.extend(records::judge(run, &log, policy));
     findings.0
 }
@@ -177,6 +179,36 @@ impl<'a> Heard<'a> {
         }
     }
 
+    /// A signal counts when somebody has given it, and from then on, unless the run was being stopped.
+    fn check_signals(&self, findings: &mut Findings) {
+        let mut counted: BTreeMap<&Name, u64> = BTreeMap::new();
+        let mut stopped = u64::MAX;
+        for record in self.log {
+            match &record.event {
+                Event::Signalled { signal, .. } => {
+                    let said = self.inputs.get(&record.cause).is_some_and(|said| gives(said, signal));
+                    findings.demand(said, Rule::Cause, record.cause, || format!("nobody gave signal {signal}"));
+                    counted.entry(signal).or_insert(record.cause);
+                }
+                Event::Submitted { retry_of: Some(carried), .. } => {
+                    counted.extend(carried.signals.iter().map(|signal| (signal, record.cause)));
+                }
+                Event::CancelRequested { .. } | Event::DeadlinePassed {} | Event::RunEnded { .. } => {
+                    stopped = stopped.min(record.cause);
+                }
+                _ => {}
+            }
+        }
+        let signals = self.flow.map(Flow::signals).unwrap_or_default();
+        let answered = self.inputs.values().filter(|said| said.seq <= self.upto.min(stopped));
+        for said in answered {
+            let Input::Signal(given) = &said.input else { continue };
+            let counts = counted.get(&given.signal).is_some_and(|cause| *cause <= said.seq);
+            let is_known = counts || !signals.contains(&given.signal);
+            findings.demand(is_known, Rule::Heard, said.seq, || format!("signal {} is passed over", given.signal));
+        }
+    }
+
     /// Of a claimed job only the holder is believed, which the records show by themselves.
     fn is_claimed(&self, task: u32) -> bool {
         let mut first = 0;
@@ -186,6 +218,10 @@ impl<'a> Heard<'a> {
         });
         job.is_some_and(|job| job.on_lost.claimed())
     }
+}
+
+fn gives(said: &Said, signal: &Name) -> bool {
+    matches!(&said.input, Input::Signal(given) if given.signal == *signal)
 }
 
 fn report_of(said: &Said) -> Option<(&Report, Holder, &Ended)> {

@@ -1,9 +1,11 @@
 //! The events of a run by themselves.
 
+mod gate;
 mod task;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use rr_core::{History, Plan, Policy, plan::PlannedJob};
 use rr_schemas::{
     decision::{Event, JobStatus, Record, RunStatus},
@@ -16,6 +18,7 @@ use rr_schemas::{
 };
 
 use crate::{Findings, Rule, Violation};
+use gate::Signals;
 use task::{Task, TaskEnd};
 
 /// Everything that is wrong with the events of a run that has ended, judged one by one and in the end as a whole.
@@ -39,7 +42,16 @@ pub fn judge(run: &RunId, log: &[Record], policy: &Policy) -> Vec<Violation> {
     let tasks = carried.into_iter().flat_map(|carried| &carried.tasks);
     let tasks = tasks.flat_map(|(outcome, tasks)| tasks.iter().map(|task| (task, Task::carried(*outcome))));
     let tasks = tasks.collect();
-    let mut judge = Judge { plan: &plan, policy, tasks, ended_jobs: BTreeMap::new(), stopped: false, findings };
+    let mut judge = Judge {
+        plan: &plan,
+        policy,
+        tasks,
+        signals: Signals::taken_over(carried.map(|carried| carried.signals.clone()).unwrap_or_default()),
+        began: log.first().map(|record| record.at),
+        ended_jobs: BTreeMap::new(),
+        stopped: false,
+        findings,
+    };
     for record in log.iter().skip(1) {
         judge.check(record);
     }
@@ -59,6 +71,9 @@ struct Judge<'p> {
     plan: &'p Plan,
     policy: &'p Policy,
     tasks: BTreeMap<u32, Task>,
+    signals: Signals,
+    /// When the run was submitted.
+    began: Option<Timestamp>,
     ended_jobs: BTreeMap<usize, JobStatus>,
     stopped: bool,
     findings: Findings,
@@ -94,8 +109,12 @@ impl<'p> Judge<'p> {
                 let Some((index, planned)) = self.job(job) else { return self.no_such_job(at, job) };
                 let first = self.ended_jobs.insert(index, *status).is_none();
                 self.findings.demand(first, Rule::DecidedOnce, at, || format!("job {job} ends a second time"));
-                self.check_job(at, planned, *status);
+                match &planned.job.signal {
+                    Some(signal) => self.check_gate(record, index, signal, *status),
+                    None => self.check_job(at, planned, *status),
+                }
             }
+            Event::Signalled { signal, .. } => self.check_signal(at, signal),
             Event::CancelRequested { .. } | Event::DeadlinePassed {} => {
                 let first = !std::mem::replace(&mut self.stopped, true);
                 self.findings.demand(first, Rule::Stop, at, || "the run is stopped a second time".into());
@@ -112,6 +131,11 @@ impl<'p> Judge<'p> {
         self.findings.demand(!stopped, Rule::Stop, at, || format!("{} is offered in a stopped run", planned.name));
         let over = self.ended_jobs.contains_key(&index);
         self.findings.demand(!over, Rule::Order, at, || format!("{} is offered after its end", planned.name));
+        self.check_needs(at, planned);
+    }
+
+    /// Whatever the job needs has succeeded.
+    fn check_needs(&mut self, at: u64, planned: &PlannedJob) {
         for (other, needed) in self.plan.jobs().iter().enumerate() {
             let by_slot = matches!((planned.slot, needed.slot), (Some(slot), Some(before)) if before < slot);
             if by_slot || planned.job.needs.contains(&needed.name) {

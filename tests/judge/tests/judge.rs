@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking, and read better short")]
 
 use jiff::{Timestamp, ToSpan as _};
-use rr_core::{Effect, Heard, Policy, Run};
+use rr_core::{Effect, Heard, Policy, Run, run::wait::Wait};
 use rr_judge::{
     Rule,
     history::{Said, Stored, judge},
@@ -11,7 +11,7 @@ use rr_schemas::{
     decision::{Decision, Event, JobStatus, Record, RunStatus},
     flow::params::ParamValues,
     id::RunId,
-    input::{Cancel, Input, Source, Submit},
+    input::{Cancel, Input, Signal, Source, Submit},
     report::{Ended, Outcome, Output, Report, What},
     retry::Carried,
 };
@@ -19,7 +19,8 @@ use rr_schemas::{
 const FLOW: &str = r#"{"name": "f", "slots": [
     {"jobs": [{"name": "a", "run": ["x"], "hosts": "h[1-6]", "success": "80%", "parallelism": 2,
                "retry": {"attempts": 2, "delay": "1s"}}]},
-    {"jobs": [{"name": "b", "run": ["x"], "hosts": "h[1-3]", "waves": true, "parallelism": 2}]}]}"#;
+    {"jobs": [{"name": "b", "run": ["x"], "hosts": "h[1-3]", "waves": true, "parallelism": 2}]},
+    {"jobs": [{"name": "go", "signal": "approved", "timeout": "1m"}]}]}"#;
 
 #[derive(Clone)]
 struct Story {
@@ -72,7 +73,10 @@ fn clean() -> Story {
                 said.push(report(task, attempt, offer, if bad { Outcome::Failed } else { Outcome::Ok }));
             }
         }
-        if said.is_empty() && !run.is_final() {
+        if said.is_empty() && run.waits().iter().any(|wait| matches!(wait, Wait::Signal { .. })) {
+            let signal = Signal { signal: "approved".parse().unwrap(), by: "t".into(), reason: None };
+            said.push((Source::Api, Input::Signal(signal)));
+        } else if said.is_empty() && !run.is_final() {
             now = run.deadline().unwrap();
             said.push((Source::Timer, Input::Timer {}));
         }
@@ -188,7 +192,7 @@ const STRUCTURE: [(&str, Rule, Breaker); 12] = [
             |record| {
                 let Event::Submitted { retry_of, .. } = &mut record.event else { return };
                 let tasks = [(Outcome::Ok, (0..=0).into())].into();
-                *retry_of = Some(Box::new(Carried { run: "r0".parse().unwrap(), tasks }));
+                *retry_of = Some(Box::new(Carried { run: "r0".parse().unwrap(), tasks, signals: [].into() }));
             },
         );
     }),
@@ -292,9 +296,36 @@ const ATTEMPTS: [(&str, Rule, Breaker); 14] = [
     ("time goes back", Rule::Time, |s| change(s, is_job_end, |record| record.at = Timestamp::UNIX_EPOCH)),
 ];
 
+const fn is_signal(event: &Event) -> bool {
+    matches!(event, Event::Signalled { .. })
+}
+
+/// Ways of breaking gates.
+const GATES: [(&str, Rule, Breaker); 6] = [
+    ("a gate passes without its signal", Rule::Threshold, |s| remove(s, is_signal)),
+    ("a signal is passed over", Rule::Heard, |s| remove(s, is_signal)),
+    ("nobody gave it", Rule::Cause, |s| s.inputs.retain(|said| !matches!(said.input, Input::Signal(_)))),
+    ("a signal is given twice", Rule::DecidedOnce, |s| add(s, is_signal, |record| record.event.clone())),
+    ("a gate fails with its signal", Rule::Threshold, |s| {
+        let is_end = |event: &Event| matches!(event, Event::JobEnded { job, .. } if job.as_str() == "go");
+        change(s, is_end, |record| {
+            let Event::JobEnded { status, .. } = &mut record.event else { return };
+            *status = JobStatus::Failed;
+        });
+    }),
+    ("a gate fails before its time is over", Rule::Time, |s| {
+        remove(s, is_signal);
+        let is_end = |event: &Event| matches!(event, Event::JobEnded { job, .. } if job.as_str() == "go");
+        change(s, is_end, |record| {
+            let Event::JobEnded { status, .. } = &mut record.event else { return };
+            *status = JobStatus::Failed;
+        });
+    }),
+];
+
 #[test]
 fn every_way_of_breaking_a_history_is_found() {
-    for (what, rule, break_it) in STRUCTURE.into_iter().chain(ATTEMPTS) {
+    for (what, rule, break_it) in STRUCTURE.into_iter().chain(ATTEMPTS).chain(GATES) {
         let mut story = clean();
         break_it(&mut story);
         assert!(rules(&story).contains(&rule), "{what}: {rule:?} is not among {:?}", rules(&story));

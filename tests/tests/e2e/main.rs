@@ -19,6 +19,7 @@ mod compose;
 mod connect;
 mod examples;
 mod faults;
+mod gates;
 mod hostile;
 mod interrupt;
 mod links;

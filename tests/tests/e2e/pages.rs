@@ -75,7 +75,10 @@ fn the_messages_that_are_shown_are_messages_of_ours() {
         }
         n += 1;
     }
-    assert_eq!(inputs.into_iter().collect::<Vec<_>>(), ["cancel", "claim", "report", "seen", "submit", "timer"]);
+    assert_eq!(
+        inputs.into_iter().collect::<Vec<_>>(),
+        ["cancel", "claim", "report", "seen", "signal", "submit", "timer"]
+    );
     assert!(n >= 11, "only {n} examples");
 }
 
@@ -126,7 +129,7 @@ async fn the_story_of_the_api_is_true() {
         let mut value = answer.value.clone();
         without_times(&mut value);
         let expected = (value, (!code.is_empty()).then(|| code.to_owned()));
-        if endpoint == "publish" || endpoint == "cancel" {
+        if matches!(endpoint, "publish" | "cancel" | "signal") {
             assert_eq!(ask(&client, endpoint, request).await, expected, "{}", request.text);
             continue;
         }

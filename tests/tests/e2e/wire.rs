@@ -15,7 +15,7 @@ use rr_schemas::{
         select::{FoundTargets, Labels},
     },
     host::HostSet,
-    input::{Cancel, Found, Holder, Input, Seen, SeenAttempts, Submit},
+    input::{Cancel, Found, Holder, Input, Seen, SeenAttempts, Signal, Submit},
     offer::{Command, Offer, Target},
     presence::{Control, CoordinatorPresence, Hosts, Join, JoinAnswer, Serves, WorkerPresence},
     report::{Claim, Ended, Outcome, Output, Report, What},
@@ -93,6 +93,7 @@ fn of_input(input: &Input) -> (&'static str, &'static str) {
         Input::Submit(submit) if submit.retry_of.is_some() => ("input-submit-retry", "api:ada"),
         Input::Submit(_) => ("input-submit", "api:ada"),
         Input::Cancel(_) => ("input-cancel", "api:ada"),
+        Input::Signal(_) => ("input-signal", "api:ada"),
         Input::Report(Report { what: What::Started { .. }, .. }) => ("input-report-started", "worker:w1"),
         Input::Report(Report { what: What::Ended(_), .. }) => ("input-report-ended", "worker:w1"),
         Input::Report(Report { what: What::Returned {}, .. }) => ("input-report-returned", "worker:w1"),
@@ -133,6 +134,7 @@ fn every_input_is_written_as_ever() {
             ..submit()
         })),
         Input::Cancel(Cancel { by: "ada".into(), reason: Some("wrong version".into()) }),
+        Input::Signal(Signal { signal: "approved".parse().unwrap(), by: "ada".into(), reason: Some("tested".into()) }),
         report(What::Started { at: TIME.parse().unwrap() }),
         report(What::Ended(ended())),
         report(What::Returned {}),
@@ -159,6 +161,7 @@ const fn of_event(event: &Event) -> &'static str {
         Event::Returned { .. } => "event-returned",
         Event::Late { outcome: Some(_), .. } => "event-late",
         Event::Late { outcome: None, .. } => "event-late-start",
+        Event::Signalled { .. } => "event-signalled",
         Event::CancelRequested { .. } => "event-cancel-requested",
         Event::DeadlinePassed {} => "event-deadline-passed",
         Event::JobEnded { .. } => "event-job-ended",
@@ -171,7 +174,7 @@ const fn of_event(event: &Event) -> &'static str {
 fn every_event_is_written_as_ever() {
     let Submit { flow, params, by, .. } = submit();
     let tasks = [(Outcome::Ok, (0..=3).into()), (Outcome::Failed, (5..=5).into())].into();
-    let carried = Carried { run: "r0".parse().unwrap(), tasks };
+    let carried = Carried { run: "r0".parse().unwrap(), tasks, signals: ["approved".parse().unwrap()].into() };
     let problem = Problem::new("/jobs/0/name", "duplicate job name \"a\"").with_also("/jobs/1/name");
     let events = [
         Event::Submitted {
@@ -197,6 +200,7 @@ fn every_event_is_written_as_ever() {
         Event::Returned { task: 3, attempt: 2, offer: 1, by: holder() },
         Event::Late { task: 3, attempt: 1, by: holder(), outcome: Some(Outcome::Ok) },
         Event::Late { task: 3, attempt: 1, by: holder(), outcome: None },
+        Event::Signalled { signal: "approved".parse().unwrap(), by: "ada".into(), reason: Some("tested".into()) },
         Event::CancelRequested { by: "ada".into(), reason: Some("wrong version".into()) },
         Event::DeadlinePassed {},
         Event::JobEnded { job: "pkg".parse().unwrap(), status: JobStatus::Succeeded },

@@ -32,6 +32,7 @@ impl Run {
             // What comes before the run exists is of a run that was purged, or of none.
             (_, _) if !self.exists() => {}
             (Input::Cancel(cancel), _) => self.answer_cancel(cancel, draft),
+            (Input::Signal(signal), _) => self.answer_signal(signal, draft),
             (Input::Report(report), Source::Worker(worker)) => self.answer_report(worker, report, draft),
             (Input::Claim(claim), _) => self.answer_claim(claim, draft),
             (Input::Seen(seen), _) => self.answer_seen(seen, draft),

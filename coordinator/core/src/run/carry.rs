@@ -61,8 +61,10 @@ impl Run {
             None => return Err(NotRetryable::Rejected),
             Some(plan) => u64::from(plan.n_tasks()),
         };
-        let carried = Carried { run: self.id().clone(), tasks: self.carried(again) };
-        if carried.n_tasks() == n_tasks { Err(NotRetryable::NothingLeft) } else { Ok(carried) }
+        let signals = self.signals.clone();
+        let carried = Carried { run: self.id().clone(), tasks: self.carried(again), signals };
+        let is_whole = carried.n_tasks() == n_tasks && self.signals().all(|(_, given)| given);
+        if is_whole { Err(NotRetryable::NothingLeft) } else { Ok(carried) }
     }
 
     /// What a retry of this run takes over: its tasks that are over and do not run again, by how they ended. In a job
@@ -94,6 +96,7 @@ impl Run {
 
     pub(super) fn fold_carried(&mut self, carried: &Carried) -> Result<(), IllegalEvent> {
         self.retry_of = Some(carried.run.clone());
+        self.signals.clone_from(&carried.signals);
         for (outcome, tasks) in &carried.tasks {
             for task in tasks.iter() {
                 let state = *self.state_of(task)?;

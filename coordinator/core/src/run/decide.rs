@@ -140,6 +140,7 @@ impl Run {
             self.emit(draft, Event::DeadlinePassed {});
         }
         self.offer_delayed(draft);
+        self.wake_gates(draft.at);
         while !draft.is_full() {
             let Some(index) = self.dirty.pop_first() else {
                 break;
@@ -191,6 +192,13 @@ impl Run {
         };
         let ready = self.unmet.get(index) == Some(&0);
         if job.status.is_final() || !ready {
+            return;
+        }
+        if let Some(signal) = &planned.job.signal {
+            if let Some(status) = self.gate_verdict(index, signal, draft.at) {
+                let job = planned.name.clone();
+                self.emit(draft, Event::JobEnded { job, status });
+            }
             return;
         }
         let nothing_new = job.halted || self.stopping.is_some();

@@ -81,6 +81,7 @@ impl Run {
                 | Event::Returned { .. }
                 | Event::Extended { .. }
                 | Event::Late { .. }
+                | Event::Signalled { .. }
                 | Event::JobEnded { .. }
                 | Event::PutAside { .. } => {}
                 // An offer that was on its way while the run was stopped may have come after the first withdrawal.

@@ -72,9 +72,10 @@ impl Run {
             }
             Event::Held { task, attempt } => self.fold_held(*task, *attempt)?,
             Event::Returned { task, attempt, offer, .. } => self.fold_returned(*task, *attempt, *offer)?,
+            Event::Signalled { signal, .. } => self.fold_signalled(signal)?,
             Event::CancelRequested { .. } => self.fold_stop(at, RunStatus::Cancelled),
             Event::DeadlinePassed {} => self.fold_stop(at, RunStatus::TimedOut),
-            Event::JobEnded { job, status } => self.fold_job_ended(job, *status)?,
+            Event::JobEnded { job, status } => self.fold_job_ended(at, job, *status)?,
             Event::RunEnded { status } => self.end(at, *status),
             Event::Late { .. } | Event::PutAside { .. } => {}
         }
@@ -107,6 +108,9 @@ impl Run {
             self.deadlines.insert((later(at, timeout), Due::Run));
         }
         self.plan = Some(plan);
+        for index in self.dirty.clone() {
+            self.fold_ready(at, index);
+        }
         Ok(())
     }
 
@@ -304,12 +308,13 @@ impl Run {
         self.dirty.extend(0..self.jobs.len());
     }
 
-    fn fold_job_ended(&mut self, name: &Name, status: JobStatus) -> Result<(), IllegalEvent> {
+    fn fold_job_ended(&mut self, at: Timestamp, name: &Name, status: JobStatus) -> Result<(), IllegalEvent> {
         let index = self.index_of_open(name)?;
         if self.jobs.get(index).is_some_and(|job| job.open > 0) {
             return Err(IllegalEvent::JobBusy(name.clone()));
         }
         self.settle_delayed(index);
+        self.fold_gate_over(index);
         if let Some(job) = self.jobs.get_mut(index) {
             job.status = status;
             job.bad += job.delayed;
@@ -318,7 +323,7 @@ impl Run {
         self.dirty.remove(&index);
         self.open_jobs -= 1;
         if status == JobStatus::Succeeded {
-            self.release(index);
+            self.release(at, index);
         } else {
             self.skip_what_needs(index);
         }
@@ -344,7 +349,8 @@ impl Run {
     }
 
     /// Meets one need of everything that needs this node; barriers pass it on.
-    fn release(&mut self, node: usize) {
+    fn release(&mut self, at: Timestamp, node: usize) {
+        let mut ready = Vec::new();
         let mut nodes = vec![node];
         while let Some(node) = nodes.pop() {
             let Some(feeds) = self.plan.as_ref().and_then(|plan| plan.graph().feeds.get(node)) else {
@@ -360,10 +366,14 @@ impl Run {
                 }
                 if *fed < self.jobs.len() {
                     self.dirty.insert(*fed);
+                    ready.push(*fed);
                 } else {
                     nodes.push(*fed);
                 }
             }
+        }
+        for index in ready {
+            self.fold_ready(at, index);
         }
     }
 

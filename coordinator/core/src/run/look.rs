@@ -81,7 +81,8 @@ impl Run {
                 queue: match &planned.targets {
                     crate::plan::Targets::Hosts(_)
                     | crate::plan::Targets::Workers(_)
-                    | crate::plan::Targets::ToBeFound => None,
+                    | crate::plan::Targets::ToBeFound
+                    | crate::plan::Targets::Gate => None,
                     crate::plan::Targets::Queue(queue) => Some(Target::Queue(queue.clone())),
                 },
                 patient: key.patient,

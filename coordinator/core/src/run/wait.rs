@@ -57,6 +57,15 @@ pub enum Wait {
         /// How many may run at once.
         window: u32,
     },
+    /// Somebody to give a signal.
+    Signal {
+        /// The gate.
+        job: Name,
+        /// The signal.
+        signal: Name,
+        /// When the gate fails without it.
+        until: Option<Timestamp>,
+    },
     /// Other jobs to succeed.
     Needs {
         /// The job.
@@ -104,6 +113,13 @@ impl Run {
         let Some((planned, job)) = self.job(index) else {
             return;
         };
+        if let Some(signal) = &planned.job.signal {
+            return waits.push(if self.signals.contains(signal) || self.stopping.is_some() {
+                Wait::Coordinator
+            } else {
+                Wait::Signal { job: planned.name.clone(), signal: signal.clone(), until: job.gives_up }
+            });
+        }
         let mut groups: BTreeMap<Kind, (Ranges, Timestamp)> = BTreeMap::new();
         for task in planned.first..planned.first + planned.n {
             let Some(state) = self.tasks.get(task as usize) else {

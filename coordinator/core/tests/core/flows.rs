@@ -29,7 +29,19 @@ pub(crate) fn one_job(n: u32, fields: &str) -> Flow {
     flow(&format!(r#"{{"name":"f","jobs":[{{"name":"a","run":["x"],"hosts":"h[1-{n}]"{comma}{fields}}}]}}"#))
 }
 
+/// Signals that gates of drawn flows wait for.
+pub(crate) const SIGNALS: [&str; 3] = ["s0", "s1", "s2"];
+
+fn gate(dice: &mut Dice, index: u64, needs: &str) -> String {
+    let signal = SIGNALS[dice.roll(3) as usize];
+    let timeout = if dice.chance(40) { r#","timeout":"3s""# } else { "" };
+    format!(r#"{{"name":"j{index}","signal":"{signal}"{needs}{timeout}}}"#)
+}
+
 fn job(dice: &mut Dice, index: u64, needs: &str) -> String {
+    if dice.chance(8) {
+        return gate(dice, index, needs);
+    }
     let n = dice.roll(9) + 1;
     let mut text = format!(r#"{{"name":"j{index}","run":["x"]{needs}"#);
     if dice.chance(80) {

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// The first decisions of a retry.
-fn retried(flow: &Flow, carried: Option<Carried>) -> (Run, Vec<Record>) {
+pub(crate) fn retried(flow: &Flow, carried: Option<Carried>) -> (Run, Vec<Record>) {
     let retry_of = Some(RetryOf { run: "r".parse().unwrap(), again: Again::Failed });
     let submit = Submit { flow: flow.clone(), params: ParamValues::default(), by: "t".into(), retry_of };
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
@@ -32,8 +32,9 @@ fn retried(flow: &Flow, carried: Option<Carried>) -> (Run, Vec<Record>) {
     (run, records)
 }
 
-fn carried(old: &Run, again: Again) -> Carried {
-    Carried { run: old.id().clone(), tasks: old.carried(again) }
+pub(crate) fn carried(old: &Run, again: Again) -> Carried {
+    let given = old.signals().filter(|(_, given)| *given).map(|(signal, _)| signal.clone());
+    Carried { run: old.id().clone(), tasks: old.carried(again), signals: given.collect() }
 }
 
 fn shown(run: &Run, again: Again) -> Vec<String> {
@@ -104,6 +105,7 @@ fn what_does_not_fit_the_plan_or_the_request_is_rejected() {
     let of = |run: &str, tasks: &[(Outcome, &str)]| Carried {
         run: run.parse().unwrap(),
         tasks: tasks.iter().map(|(outcome, tasks)| (*outcome, tasks.parse().unwrap())).collect(),
+        signals: [].into(),
     };
     for (carried, is_taken) in [
         (None, false),
@@ -124,7 +126,8 @@ fn nothing_is_carried_into_a_run_that_retries_none() {
     let submit = Submit { flow: one_job(2, ""), params: ParamValues::default(), by: "t".into(), retry_of: None };
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
     let mut heard = Heard::new(1, at, Source::Api, Input::Submit(Box::new(submit)));
-    let carried = Carried { run: "r".parse().unwrap(), tasks: [(Outcome::Ok, (0..=1).into())].into() };
+    let carried =
+        Carried { run: "r".parse().unwrap(), tasks: [(Outcome::Ok, (0..=1).into())].into(), signals: [].into() };
     heard.around = Some(Box::new(Around { carried: Some(Box::new(carried)), ..Around::default() }));
     let records = Run::new("r2".parse().unwrap(), Policy::default()).decide(&[heard]).records;
     assert_eq!(offers(&records), [("0-1".into(), 1, 1)]);
@@ -135,7 +138,7 @@ fn nothing_is_carried_into_a_run_that_retries_none() {
 fn scattered_tasks_are_offered_in_several_decisions() {
     let flow = one_job(40_000, "");
     let tasks = [(Outcome::Ok, (0..40_000).filter(|task| task % 2 == 0).collect())].into();
-    let (run, records) = retried(&flow, Some(Carried { run: "r".parse().unwrap(), tasks }));
+    let (run, records) = retried(&flow, Some(Carried { run: "r".parse().unwrap(), tasks, signals: [].into() }));
     let offered: u64 = records
         .iter()
         .map(|record| match &record.event {

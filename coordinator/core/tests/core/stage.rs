@@ -5,7 +5,7 @@ use rr_core::{Heard, Policy, Run};
 use rr_schemas::{
     decision::{Event, Record},
     flow::{Flow, params::ParamValues},
-    input::{Cancel, Found, Input, Seen, SeenAttempts, Source, Submit},
+    input::{Cancel, Found, Input, Seen, SeenAttempts, Signal, Source, Submit},
     report::{Claim, Ended, Outcome, Output, Report, What},
 };
 
@@ -99,6 +99,11 @@ impl Stage {
 
     pub(crate) fn cancel(&mut self) -> Vec<Record> {
         self.hear(Source::Api, Input::Cancel(Cancel { by: "t".into(), reason: None }))
+    }
+
+    pub(crate) fn signal(&mut self, signal: &str) -> Vec<Record> {
+        let signal = Signal { signal: signal.parse().unwrap(), by: "t".into(), reason: None };
+        self.hear(Source::Api, Input::Signal(signal))
     }
 
     pub(crate) fn fire(&mut self) -> Vec<Record> {

@@ -8,12 +8,12 @@ use rr_schemas::{
     decision::Record,
     flow::Flow,
     flow::params::ParamValues,
-    input::{Cancel, Found, Holder, Input, Seen, SeenAttempts, Source, Submit},
+    input::{Cancel, Found, Holder, Input, Seen, SeenAttempts, Signal, Source, Submit},
     report::{Claim, Ended, Outcome, Output, Report, What},
-    retry::{Again, Carried, RetryOf},
+    retry::{Again, RetryOf},
 };
 
-use super::flows::Dice;
+use super::flows::{Dice, SIGNALS};
 
 /// What fate may do to a run.
 #[derive(Clone, Copy)]
@@ -27,11 +27,23 @@ pub(crate) struct Fate {
     pub(crate) cancel: u64,
     pub(crate) reload: u64,
     pub(crate) forge: u64,
+    /// Percent of steps with a signal, whether or not a gate waits for it. None: all of them are given at the start.
+    pub(crate) signal: Option<u64>,
 }
 
 impl Fate {
-    pub(crate) const KIND: Self =
-        Self { fail: 0, lose: 0, duplicate: 0, unserved: 0, vanish: 0, give_back: 0, cancel: 0, reload: 0, forge: 0 };
+    pub(crate) const KIND: Self = Self {
+        fail: 0,
+        lose: 0,
+        duplicate: 0,
+        unserved: 0,
+        vanish: 0,
+        give_back: 0,
+        cancel: 0,
+        reload: 0,
+        forge: 0,
+        signal: None,
+    };
     pub(crate) const HOSTILE: Self = Self {
         fail: 30,
         lose: 12,
@@ -42,6 +54,7 @@ impl Fate {
         cancel: 1,
         reload: 10,
         forge: 3,
+        signal: Some(2),
     };
 }
 
@@ -78,7 +91,7 @@ impl World {
     pub(crate) fn retry(flow: &Flow, old: &Run, again: Again, fate: Fate, dice: Dice) -> Self {
         let retry_of = Some(RetryOf { run: old.id().clone(), again });
         let submit = Submit { flow: flow.clone(), params: ParamValues::default(), by: "test".into(), retry_of };
-        let carried = Carried { run: old.id().clone(), tasks: old.carried(again) };
+        let carried = super::retries::carried(old, again);
         let around = Around { carried: Some(Box::new(carried)), ..Around::default() };
         Self::of(submit, Some(&around), fate, dice)
     }
@@ -102,6 +115,9 @@ impl World {
         world.say(Source::Api, Input::Submit(Box::new(submit)));
         for heard in &mut world.inbox {
             heard.around = around.cloned().map(Box::new);
+        }
+        if fate.signal.is_none() {
+            SIGNALS.into_iter().for_each(|signal| world.give(signal));
         }
         world
     }
@@ -184,10 +200,19 @@ impl World {
         }
     }
 
+    fn give(&mut self, signal: &str) {
+        let signal = Signal { signal: signal.parse().unwrap(), by: "test".into(), reason: None };
+        self.say(Source::Api, Input::Signal(signal));
+    }
+
     /// One step of fate: an offer is taken, an attempt ends, a worker dies, time passes.
     pub(crate) fn step(&mut self) {
         if self.dice.chance(self.fate.cancel) {
             self.say(Source::Api, Input::Cancel(Cancel { by: "test".into(), reason: None }));
+        }
+        if self.fate.signal.is_some_and(|percent| self.dice.chance(percent)) {
+            let signal = SIGNALS[self.dice.roll(SIGNALS.len() as u64) as usize];
+            self.give(signal);
         }
         if self.dice.chance(self.fate.reload) {
             self.reload();

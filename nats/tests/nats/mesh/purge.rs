@@ -11,19 +11,29 @@ use super::{World, cancel, entity, feed, host, name, offer, queue, quick, run, s
 
 /// Deliveries of a lane, until there are `count`.
 async fn deliveries(lane: &mut rr_nats::Lane, count: usize) -> Vec<OfferMsg> {
-    let mut taken = Vec::new();
-    while taken.len() < count {
-        if lane.outstanding() == 0 {
-            lane.request(count - taken.len()).await.unwrap();
+    soon(async {
+        let mut taken = Vec::new();
+        while taken.len() < count {
+            if lane.outstanding() == 0 {
+                lane.request(count - taken.len()).await.unwrap();
+            }
+            taken.extend(lane.next().await.unwrap());
         }
-        taken.extend(soon(lane.next()).await.unwrap());
-    }
-    taken
+        taken
+    })
+    .await
 }
 
 /// Offers of three runs come one after the other; the second run's are taken away, the third's are acknowledged.
 async fn offers_come_again(world: &World, durable: &str, target: impl Fn(u32) -> Target, whole: bool) {
-    let (old, gone, new) = (run("r-old"), run("r-gone"), run("r-new"));
+    // An id of an offer guards for minutes: each case has runs of its own.
+    let kind = match target(0) {
+        Target::Host(_) => "host",
+        Target::Queue(_) => "queue",
+        Target::Worker(_) => "worker",
+    };
+    let case = format!("{kind}-{whole}");
+    let (old, gone, new) = (run(&format!("old-{case}")), run(&format!("gone-{case}")), run(&format!("new-{case}")));
     let mut lane = world.mesh.open_lane(durable, PullConfig::default()).await.unwrap();
     for run in [&old, &gone] {
         for task in 0..3 {
@@ -120,12 +130,15 @@ async fn a_run_that_is_forgotten_leaves_the_timers_of_others_to_come_again() {
 }
 
 async fn next_timers(timers: &mut Timers, count: usize) -> Vec<rr_nats::Fired> {
-    let mut fired = Vec::new();
-    while fired.len() < count {
-        if timers.outstanding() == 0 {
-            timers.request(1).await.unwrap();
+    soon(async {
+        let mut fired = Vec::new();
+        while fired.len() < count {
+            if timers.outstanding() == 0 {
+                timers.request(1).await.unwrap();
+            }
+            fired.extend(timers.next().await.unwrap());
         }
-        fired.extend(soon(timers.next()).await.unwrap());
-    }
-    fired
+        fired
+    })
+    .await
 }

@@ -16,11 +16,12 @@ use crate::{
 };
 
 /// Keys of a job.
-pub(crate) const JOB_KEYS: [&str; 22] = [
+pub(crate) const JOB_KEYS: [&str; 23] = [
     "name",
     "run",
     "shell",
     "handler",
+    "signal",
     "needs",
     "hosts",
     "queue",
@@ -68,7 +69,7 @@ fn job(decoder: &mut Decoder, field: &Field<'_>) -> Option<Job> {
         return Some(job);
     };
     let mut get = |key| decoder.get(map, at, key);
-    let (run, shell, handler) = (get("run"), get("shell"), get("handler"));
+    let (run, shell, handler, signal) = (get("run"), get("shell"), get("handler"), get("signal"));
     let (hosts, queue, select, all) = (get("hosts"), get("queue"), get("select"), get("all"));
     let (needs, inherit_env) = (get("needs"), get("inherit_env"));
     let (on_lost, on_unreachable, priority) = (get("on_lost"), get("on_unreachable"), get("priority"));
@@ -76,6 +77,7 @@ fn job(decoder: &mut Decoder, field: &Field<'_>) -> Option<Job> {
     job.run = run.map(|field| argv(decoder, &field)).unwrap_or_default();
     job.shell = shell.and_then(|field| script(decoder, &field));
     job.handler = handler.and_then(|field| decoder.parsed(&field));
+    job.signal = signal.and_then(|field| decoder.parsed(&field));
     job.hosts = hosts.and_then(|field| self::hosts(decoder, &field));
     job.queue = queue.and_then(|field| decoder.parsed(&field));
     job.select = select.and_then(|field| decoder.labels(&field));
@@ -102,6 +104,7 @@ pub(crate) fn new_job(name: Name) -> Job {
         run: Vec::new(),
         shell: None,
         handler: None,
+        signal: None,
         needs: Vec::new(),
         hosts: None,
         queue: None,

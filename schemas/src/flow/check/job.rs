@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     flow::{
-        ARG_BYTES_MAX, ATTEMPTS_MAX, Flow, Job, Priority, Retry, Script,
+        ARG_BYTES_MAX, ATTEMPTS_MAX, Flow, Job, OnLost, Priority, Retry, Script,
         check::{Place, Problem, Problems, did_you_mean},
         parallelism::{Parallelism, WAVES_MAX},
         params,
@@ -23,7 +23,10 @@ const COMMAND_BYTES_MAX: usize = 256 * 1024;
 
 pub(super) fn check(flow: &Flow, job: &Job, place: &Place, problems: &mut Problems) {
     check_command(flow, job, *place, problems);
-    check_targets(job, *place, problems);
+    check_gate(job, *place, problems);
+    if job.signal.is_none() {
+        check_targets(job, *place, problems);
+    }
     check_env(flow, &place.to_string(), &job.env, Some(job), problems);
     check_cwd(flow, job, *place, problems);
     check_waves(job, *place, problems);
@@ -37,13 +40,49 @@ pub(super) fn zero_timeout(at: String) -> Problem {
     Problem::new(at, "a timeout must be longer than 0s").with_help(Some("use \"none\" for no limit".to_owned()))
 }
 
-/// Exactly one of run, shell and handler, and none of it empty or larger than the system takes.
+/// A gate runs nothing and nowhere: what says how and where has no meaning.
+fn check_gate(job: &Job, place: Place, problems: &mut Problems) {
+    if job.signal.is_none() {
+        return;
+    }
+    let plain = Retry::default();
+    let given = [
+        ("hosts", job.hosts.is_some()),
+        ("queue", job.queue.is_some()),
+        ("select", job.select.is_some()),
+        ("all", job.all.is_some()),
+        ("success", !job.success.is_all()),
+        ("parallelism", !job.parallelism.is_all()),
+        ("waves", job.waves),
+        ("fail_fast", !job.fail_fast),
+        ("grace", job.grace.is_some()),
+        ("retry", job.retry != plain),
+        ("on_lost", job.on_lost != OnLost::default()),
+        ("on_unreachable", job.on_unreachable.is_some()),
+        ("priority", job.priority != Priority::default()),
+        ("env", !job.env.is_empty()),
+        ("inherit_env", !job.inherit_env.is_empty()),
+        ("cwd", job.cwd.is_some()),
+    ];
+    for (word, _) in given.iter().filter(|(_, is_given)| *is_given) {
+        let problem = Problem::new(place.field(word), format!("a job that waits for a signal has no {word}"));
+        let help = "it runs nothing; besides name, signal and needs it has a timeout".to_owned();
+        problems.add(problem.with_also(place.field("signal")).with_help(Some(help)));
+    }
+}
+
+/// Exactly one of run, shell, handler and signal, and none of it empty or larger than the system takes.
 fn check_command(flow: &Flow, job: &Job, place: Place, problems: &mut Problems) {
-    let given = [("run", !job.run.is_empty()), ("shell", job.shell.is_some()), ("handler", job.handler.is_some())];
+    let given = [
+        ("run", !job.run.is_empty()),
+        ("shell", job.shell.is_some()),
+        ("handler", job.handler.is_some()),
+        ("signal", job.signal.is_some()),
+    ];
     let given: Vec<&str> = given.iter().filter(|(_, is_given)| *is_given).map(|(word, _)| *word).collect();
     match given.as_slice() {
         [] => {
-            let help = "give it run: [\"echo\", \"hi\"], shell: or handler:".to_owned();
+            let help = "give it run: [\"echo\", \"hi\"], shell:, handler: or signal:".to_owned();
             problems.add(Problem::new(place.to_string(), "job has no command").with_help(Some(help)));
         }
         [_] => {}
