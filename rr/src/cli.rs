@@ -1,5 +1,6 @@
 //! What can be typed: types for clap and their help, nothing else.
 
+mod completions;
 mod connect;
 mod doctor;
 mod flow;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use completions::{CompletionsArgs, Shell};
 pub(crate) use connect::MeshArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
@@ -136,6 +138,7 @@ pub(crate) enum Verb {
     Coordinator(CoordinatorArgs),
     Init(InitArgs),
     Bench(BenchArgs),
+    Completions(CompletionsArgs),
     /// End what a killed rr left behind; rr starts this itself
     #[command(name = "__guard", hide = true)]
     Guard,

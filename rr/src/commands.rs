@@ -3,6 +3,7 @@
 mod bench;
 mod cancel;
 mod check;
+mod completions;
 mod coordinator;
 mod doctor;
 mod guard;
@@ -27,6 +28,7 @@ mod workers;
 pub(crate) use bench::bench;
 pub(crate) use cancel::cancel;
 pub(crate) use check::check;
+pub(crate) use completions::completions;
 pub(crate) use coordinator::coordinator;
 pub(crate) use doctor::doctor;
 pub(crate) use guard::guard;

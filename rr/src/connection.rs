@@ -108,6 +108,11 @@ pub(crate) struct Connection {
     options: ConnectOptions,
 }
 
+/// Names of the NATS CLI's contexts.
+pub(crate) fn contexts(environment: &Environment) -> Vec<String> {
+    context::all(environment)
+}
+
 impl Connection {
     /// Puts together what the sources say, the farthest first; nothing where none of them names a mesh.
     ///

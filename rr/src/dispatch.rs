@@ -8,6 +8,7 @@ use tokio::runtime::Builder;
 
 use crate::cli::{Cli, Verb, WorkerArgs};
 use crate::commands;
+use crate::completion;
 use crate::config::Config;
 use crate::context::Context;
 use crate::environment::Environment;
@@ -21,7 +22,13 @@ const MESH_THREADS: usize = 2;
 
 /// Does what the command line says.
 pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let environment = Environment::read();
+    if let Some(question) = completion::asked(&args, &environment) {
+        completion::answer(&question, environment);
+        return Exit::Succeeded;
+    }
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(told) => {
             // Help goes to stdout and is a success, everything else to stderr; a reader that is gone changes nothing.
@@ -32,8 +39,11 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let printer = Printer::new(cli.global.color.unwrap_or_default(), false);
     let done = if matches!(cli.verb, Verb::Guard) {
         guard(printer)
+    } else if let Verb::Completions(wanted) = &cli.verb {
+        // Whatever is wrong with the configuration, a shell that starts need not hear of it.
+        commands::completions(printer, wanted, args.first())
     } else {
-        Context::new(Environment::read(), &cli.global).and_then(|mut ctx| {
+        Context::new(environment, &cli.global).and_then(|mut ctx| {
             ctx.printer = ctx.printer.when_unread(unread(&cli.verb));
             perform(&ctx, cli.verb)
         })
@@ -88,6 +98,7 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Coordinator(_)
         | Verb::Init(_)
         | Verb::Bench(_)
+        | Verb::Completions(_)
         | Verb::Guard => Unread::Ends,
     }
 }
@@ -115,6 +126,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Worker(WorkerArgs { verb: Some(_), .. })
         | Verb::Init(_)
         | Verb::Bench(_)
+        | Verb::Completions(_)
         | Verb::Guard => Verbosity::User,
     };
     logging::start(&ctx.config, ctx.printer, verbosity)?;
@@ -140,6 +152,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Coordinator(args) => on_threads(commands::coordinator(ctx, &args)),
         Verb::Init(args) => on_one_thread(commands::init(ctx, &args)),
         Verb::Bench(args) => commands::bench(ctx, &args),
+        Verb::Completions(args) => commands::completions(ctx.printer, &args, None),
         Verb::Guard => on_one_thread(commands::guard()),
     }
 }

@@ -52,19 +52,31 @@ pub(crate) fn read(printer: Printer, name: &str, format: FlowFormat) -> Result<R
         ReadError::TooLarge { .. } => CliError::new(Exit::BadInput, error),
     })?;
     let source = Source { name, bytes: &bytes };
-    let format = match format {
-        FlowFormat::Auto => Format::Auto,
-        FlowFormat::Yaml => Format::Yaml,
-        FlowFormat::Json => Format::Json,
-        FlowFormat::Toml => Format::Toml,
-        FlowFormat::Roadrunner => Format::Roadrunner,
-    };
-    let loaded = rr_loader::load(&source, format);
+    let loaded = rr_loader::load(&source, format.into());
     if !loaded.diagnostics.is_empty() {
         let text = rr_loader::render(&loaded.diagnostics, &source, true);
         printer.note(text.trim_end());
     }
     Ok(Read { flow: loaded.flow, diagnostics: loaded.diagnostics })
+}
+
+/// Reads a flow for somebody who still types: nothing is said of what is wrong, and stdin is not touched.
+pub(crate) fn glance(name: &str, format: FlowFormat) -> Option<Flow> {
+    let path = Path::new(name);
+    let bytes = path.is_file().then(|| rr_loader::read_file(path).ok())??;
+    rr_loader::load(&Source { name, bytes: &bytes }, format.into()).flow
+}
+
+impl From<FlowFormat> for Format {
+    fn from(format: FlowFormat) -> Self {
+        match format {
+            FlowFormat::Auto => Self::Auto,
+            FlowFormat::Yaml => Self::Yaml,
+            FlowFormat::Json => Self::Json,
+            FlowFormat::Toml => Self::Toml,
+            FlowFormat::Roadrunner => Self::Roadrunner,
+        }
+    }
 }
 
 impl Read {

@@ -2,11 +2,12 @@
 //!
 //! Reading order: `cli` (what can be typed), `exit` (what comes back), `dispatch` (who does it), `commands` (the verbs);
 //! `mesh` and `lookup` (which mesh, which run), `private` and `archive` (meshes of one user), `follow` and `progress`
-//! (what is shown while a run goes on).
+//! (what is shown while a run goes on); `completion` (what a shell asks while somebody types).
 
 mod archive;
 mod cli;
 mod commands;
+mod completion;
 mod config;
 mod connection;
 mod context;

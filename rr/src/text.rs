@@ -135,7 +135,7 @@ const fn is_invisible(char: char) -> bool {
 }
 
 /// The first ten of some things, and how many there are besides.
-pub(crate) fn shortened(mut things: Vec<String>) -> String {
+pub(crate) fn first_few(mut things: Vec<String>) -> String {
     const SHOWN: usize = 10;
     let rest = things.len().saturating_sub(SHOWN);
     things.truncate(SHOWN);

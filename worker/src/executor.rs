@@ -77,11 +77,11 @@ pub(crate) fn ended(outcome: Outcome, started_at: Option<Timestamp>, ended_at: T
 
 /// An end with its reason.
 pub(crate) fn ended_because(outcome: Outcome, reason: &str, now: Timestamp) -> Ended {
-    Ended { reason: Some(shorten(reason)), ..ended(outcome, None, now) }
+    Ended { reason: Some(cut_to_fit(reason)), ..ended(outcome, None, now) }
 }
 
 /// A reason as it fits into a report.
-pub(crate) fn shorten(reason: &str) -> String {
+pub(crate) fn cut_to_fit(reason: &str) -> String {
     let mut short: String = reason.chars().take(REASON_CHARS_MAX).collect();
     if short.len() < reason.len() {
         short.push_str("...");

@@ -147,8 +147,8 @@ mod tests {
                 } else {
                     n += 1;
                     workers.push((format!("w{n}").parse().unwrap(), any_worker(&mut rng)));
-                    let (worker, serves) = workers.last().unwrap();
-                    served.add(worker, serves);
+                    let (last, serves) = workers.last().unwrap();
+                    served.add(last, serves);
                 }
                 for host in &hosts {
                     let who: BTreeSet<&WorkerName> = served.who(host).collect();

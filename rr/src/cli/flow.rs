@@ -1,6 +1,6 @@
 //! Verbs that read a flow file.
 
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 use rr_schemas::{
     flow::params::parse_set,
     name::Name,
@@ -11,7 +11,7 @@ use rr_schemas::{
 #[derive(Args, Clone, Debug)]
 pub(crate) struct FlowArgs {
     /// Flow file; - reads stdin
-    #[arg(value_name = "FLOW")]
+    #[arg(value_name = "FLOW", value_hint = ValueHint::FilePath)]
     pub(crate) flow: String,
     /// How to read the flow; auto goes by the name and the keys
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "auto")]
@@ -122,7 +122,7 @@ pub(crate) struct PublishArgs {
 )]
 pub(crate) struct CheckArgs {
     /// Flow files; - reads stdin
-    #[arg(value_name = "FLOW", required = true)]
+    #[arg(value_name = "FLOW", required = true, value_hint = ValueHint::FilePath)]
     pub(crate) flows: Vec<String>,
     /// How to read the flows; auto goes by the name and the keys
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "auto")]

@@ -78,6 +78,11 @@ fn unknown(name: &str, dir: &Path) -> CliError {
     error.hint(format_args!("there are: {}{more}", listed.join(", ")))
 }
 
+/// The contexts that there are, sorted.
+pub(super) fn all(environment: &Environment) -> Vec<String> {
+    environment.nats_config_dir().map(|dir| names(&dir.join("context"))).unwrap_or_default()
+}
+
 /// The contexts of a directory, sorted.
 fn names(dir: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };

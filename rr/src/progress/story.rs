@@ -14,7 +14,7 @@ use rr_schemas::{
     view::{JobView, RunView},
 };
 
-use crate::text::{escape, outcome_words, shortened};
+use crate::text::{escape, first_few, outcome_words};
 
 /// Attempts whose output was cut that are named one by one.
 const TRUNCATIONS_MAX: usize = 10;
@@ -257,7 +257,7 @@ impl Story {
                 Target::Worker(worker) => others.push(format!("worker {worker}")),
             }
         }
-        if hosts.is_empty() { shortened(others) } else { host::fold(&hosts) }
+        if hosts.is_empty() { first_few(others) } else { host::fold(&hosts) }
     }
 
     fn job_of_mut(&mut self, task: u32) -> Option<&mut JobStory> {

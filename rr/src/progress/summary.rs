@@ -11,7 +11,7 @@ use rr_schemas::{
 
 use super::story::Tally;
 use crate::printer::{BAD, DIM};
-use crate::text::{Line, between, duration_words, escape, job_style, outcome_words, run_style, shortened, table};
+use crate::text::{Line, between, duration_words, escape, first_few, job_style, outcome_words, run_style, table};
 
 /// Groups of failures that are shown; `rr show --json` has them all.
 const GROUPS_MAX: usize = 20;
@@ -78,7 +78,7 @@ pub(crate) fn places(tasks: &[&TaskView]) -> String {
     }
     let queue = tasks.iter().find_map(|task| task.queue.as_ref()).map(|queue| format!("queue {queue}"));
     let workers = tasks.iter().filter_map(|task| task.worker.as_ref()).map(|worker| format!("worker {worker}"));
-    shortened(queue.into_iter().chain(workers).collect())
+    first_few(queue.into_iter().chain(workers).collect())
 }
 
 /// Failures of every job: those with the same end and the same last lines stand together.

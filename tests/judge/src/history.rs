@@ -196,7 +196,17 @@ impl<'a> Heard<'a> {
                 Event::CancelRequested { .. } | Event::DeadlinePassed {} | Event::RunEnded { .. } => {
                     stopped = stopped.min(record.cause);
                 }
-                _ => {}
+                Event::Submitted { retry_of: None, .. }
+                | Event::Rejected { .. }
+                | Event::Offered { .. }
+                | Event::Started { .. }
+                | Event::Extended { .. }
+                | Event::Ended { .. }
+                | Event::Returned { .. }
+                | Event::Held { .. }
+                | Event::Late { .. }
+                | Event::JobEnded { .. }
+                | Event::PutAside { .. } => {}
             }
         }
         let signals = self.flow.map(Flow::signals).unwrap_or_default();

@@ -14,6 +14,7 @@ mod cbor;
 mod cli;
 mod cluster;
 mod compat;
+mod completion;
 mod compose;
 mod connect;
 mod doctor;

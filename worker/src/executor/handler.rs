@@ -21,7 +21,7 @@ use rr_schemas::{
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Assignment, Executor, ended, ended_because, panic_text, shorten};
+use super::{Assignment, Executor, cut_to_fit, ended, ended_because, panic_text};
 use crate::clock;
 use crate::output::Writer;
 use crate::process::Stream;
@@ -157,8 +157,8 @@ async fn run(handler: Handler, task: Assignment) -> Ended {
     };
     let (outcome, reason) = match early {
         Ok(Ok(Ok(()))) => (Outcome::Ok, None),
-        Ok(Ok(Err(error))) => (Outcome::Failed, Some(shorten(&error))),
-        Ok(Err(panic)) => (Outcome::Failed, Some(shorten(&format!("handler panicked: {}", panic_text(&*panic))))),
+        Ok(Ok(Err(error))) => (Outcome::Failed, Some(cut_to_fit(&error))),
+        Ok(Err(panic)) => (Outcome::Failed, Some(cut_to_fit(&format!("handler panicked: {}", panic_text(&*panic))))),
         Err(outcome) => {
             asked.cancel();
             let is_deaf = timeout(grace, &mut work).await.is_err();

@@ -12,7 +12,7 @@ use rr_schemas::{
     report::{Ended, Outcome, Output},
 };
 
-use super::{Assignment, Executor, chain, ended, ended_because, shorten};
+use super::{Assignment, Executor, chain, cut_to_fit, ended, ended_because};
 use crate::clock;
 use crate::config::{Execution, OutputLimits};
 use crate::process::{self, CaptureLimits, Cwd, Environment, Inherit, Launcher, Program, SpawnError, Spec};
@@ -94,7 +94,7 @@ async fn run(launcher: Arc<Launcher>, spec: Spec, mut task: Assignment) -> Ended
     Ended {
         exit_code: end.exit_code,
         signal: end.signal,
-        reason: reason.map(|reason| shorten(&reason)),
+        reason: reason.map(|reason| cut_to_fit(&reason)),
         output: Output {
             stdout_bytes: end.output.stdout_bytes,
             stderr_bytes: end.output.stderr_bytes,

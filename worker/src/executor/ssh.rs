@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::masters::{Masters, NoConnection, reason};
 use self::script::{ENTRY, GO, KILL, Remote, TERM};
 use super::process::environment;
-use super::{Assignment, Executor, ended, ended_because, shorten};
+use super::{Assignment, Executor, cut_to_fit, ended, ended_because};
 use crate::clock;
 use crate::config::{Options, SshOptions};
 use crate::process::{
@@ -235,7 +235,7 @@ impl Verdict {
             Self::Stopped(outcome, false) => {
                 // A time-out is tried again at once; who may still run must not be doubled where that is not wanted.
                 let outcome = if outcome == Outcome::Timeout { Outcome::Lost } else { outcome };
-                let reason = Some(shorten("asked to end, and the other machine has not said that it did"));
+                let reason = Some(cut_to_fit("asked to end, and the other machine has not said that it did"));
                 Ended { reason, ..ended(outcome, Some(started_at), now) }
             }
             Self::Lost => {

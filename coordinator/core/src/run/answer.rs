@@ -202,7 +202,7 @@ impl Run {
         let Some((planned, job)) = self.job(index) else {
             return;
         };
-        end.reason = end.reason.map(|reason| shortened(&reason));
+        end.reason = end.reason.map(|reason| cut_to_fit(&reason));
         let stopping = self.stopping.is_some();
         if end.outcome == Outcome::Lost && planned.job.on_lost == OnLost::Hold && !stopping {
             if !matches!(state.phase, Phase::Held { .. }) {
@@ -225,7 +225,7 @@ impl Run {
     }
 }
 
-fn shortened(reason: &str) -> String {
+fn cut_to_fit(reason: &str) -> String {
     let end = (0..=REASON_BYTES_MAX.min(reason.len())).rev().find(|end| reason.is_char_boundary(*end));
     reason.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
 }
