@@ -257,8 +257,8 @@ async fn a_process_whose_client_has_failed_ends_and_says_so() {
     let (to_coordinator, to_worker) = (Proxy::to(port).await, Proxy::to(port).await);
     let coordinator = mesh.coordinator_via(&to_coordinator);
     mesh.is_made().await;
-    let worker = mesh.worker_via(&to_worker, "w1", &["--hosts", "h1"]);
-    mesh.has_workers(1).await;
+    let mut worker = mesh.worker_via(&to_worker, "w1", &["--hosts", "h1"]);
+    worker.has_written("worker ready", END).await;
     mesh.has_coordinators(1).await;
     for (proxy, process) in [(to_coordinator, coordinator), (to_worker, worker)] {
         proxy.interject("-ERR\r\n");
