@@ -204,3 +204,22 @@ async fn a_refusal_names_the_subject_and_is_no_timeout() {
     let inbox = guarded.rr("w1", &["worker", "--hosts", "h1", "--inbox-prefix", "_INBOX"]).run().await.exits(77);
     let _names = inbox.says(&["permission denied: subscribe to _INBOX."]);
 }
+
+#[tokio::test]
+async fn a_coordinator_may_make_again_what_somebody_removes() {
+    let (guarded, mut coordinator, _worker) = Guarded::with_mesh().await;
+    coordinator.has_written("the mesh is looked after", SOON).await;
+    let js = async_nats::jetstream::new(guarded.raw("admin").await.client);
+    for (stream, durable) in [("RR_EVENTS", "p0"), ("RR_TIMERS", "timers")] {
+        let handle = js.get_stream(stream).await.unwrap();
+        handle.delete_consumer(durable).await.unwrap();
+        eventually(durable, SOON, async || handle.consumer_info(durable).await).await;
+    }
+    for stream in ["RR_TIMERS", "RR_WORK", "RR_OUTPUT", "RR_QUARANTINE", "KV_rr-runs", "KV_rr-workers"] {
+        js.delete_stream(stream).await.unwrap();
+        eventually(stream, SOON, async || js.get_stream(stream).await).await;
+    }
+    guarded.sandbox.write("flow.yaml", "{ name: f, jobs: [{ name: j, run: [\"true\"], hosts: h1 }] }");
+    let _id = guarded.rr("p", &["publish", "flow.yaml", "--id", "r1"]).run().await.exits(0);
+    assert_eq!(guarded.ended("r1").await, RunStatus::Succeeded);
+}

@@ -9,7 +9,7 @@ const USERS: [&str; 4] = ["w9", "p", "v", "c1"];
 
 /// A subject, and `x` for each of worker, publisher, watcher and coordinator that may publish to it. What is sent there
 /// is nothing that anybody understands, so whoever may does no harm.
-const PUBLISH: [(&str, &str); 57] = [
+const PUBLISH: [(&str, &str); 61] = [
     ("rr.in.0.r9.api", "-x-x"),
     ("rr.in.0.r9.w.w9", "x---"),
     ("rr.in.0.r9.w.w1", "----"),
@@ -67,6 +67,10 @@ const PUBLISH: [(&str, &str); 57] = [
     ("$JS.API.STREAM.DELETE.RR_EVENTS", "----"),
     ("$JS.API.STREAM.MSG.DELETE.RR_EVENTS", "----"),
     ("$JS.API.STREAM.CREATE.X", "----"),
+    ("$JS.API.STREAM.CREATE.RR_EVENTS", "----"),
+    ("$JS.API.STREAM.CREATE.RR_TIMERS", "---x"),
+    ("$JS.API.CONSUMER.CREATE.RR_TIMERS.timers", "---x"),
+    ("$JS.API.CONSUMER.CREATE.RR_TIMERS.thief", "----"),
 ];
 
 /// The same for subscribing; `%` stands for the user's own name.
