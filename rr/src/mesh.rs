@@ -185,7 +185,9 @@ pub(crate) fn publish_told(error: &PublishError) -> CliError {
         PublishError::TooLarge { .. } => Exit::BadInput,
         PublishError::Full(_) | PublishError::Refused { .. } => Exit::Config,
     };
-    CliError::new(exit, error)
+    CliError::new(exit, error).with_hint(matches!(error, PublishError::Full(_)).then_some(
+        "give the stream more room (nats stream edit RR_EVENTS --max-bytes BYTES), or the server (max_file_store)",
+    ))
 }
 
 #[cfg(test)]

@@ -47,7 +47,8 @@ async fn main() {
     say("| process | resident | of it anonymous | peak | of a core |");
     say("| --- | --- | --- | --- | --- |");
     for ((what, pid), before) in rows.iter().zip(before) {
-        let memory = [procfs::resident, procfs::resident_anonymous, procfs::peak_resident].map(|of| mebibytes(of(*pid)));
+        let memory =
+            [procfs::resident, procfs::resident_anonymous, procfs::peak_resident].map(|of| mebibytes(of(*pid)));
         // A hundred ticks a second, so these are percents.
         let percent = f64::from(ticks(*pid) - before) / seconds;
         say(&format!("| {what} | {} | {percent:.2} % |", memory.join(" | ")));

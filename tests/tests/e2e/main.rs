@@ -18,6 +18,7 @@ mod compose;
 mod connect;
 mod examples;
 mod faults;
+mod full;
 mod hostile;
 mod interrupt;
 mod links;

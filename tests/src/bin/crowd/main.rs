@@ -94,7 +94,10 @@ async fn measured(size: Size) {
     }
     let took = began.elapsed();
     let joined = gauge.read().await;
-    say(&format!("{} workers in {} processes, {} hosts; nats-server, 2 coordinators", size.workers, size.processes, size.hosts));
+    say(&format!(
+        "{} workers in {} processes, {} hosts; nats-server, 2 coordinators",
+        size.workers, size.processes, size.hosts
+    ));
     for process in &crowd {
         say(process.stdout().trim());
     }

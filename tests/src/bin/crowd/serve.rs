@@ -80,7 +80,10 @@ impl Part {
             times.push(began.elapsed());
         }
         let (first, middle, last) = (times.first(), times.get(times.len() / 2), times.last());
-        let line = format!("{} workers {READY} {first:?} for the first, {middle:?} for half of them, {last:?} for all", workers.len());
+        let line = format!(
+            "{} workers {READY} {first:?} for the first, {middle:?} for half of them, {last:?} for all",
+            workers.len()
+        );
         drop(writeln!(std::io::stdout(), "{line}"));
         let mut ends = JoinSet::new();
         for mut worker in workers {
@@ -95,15 +98,11 @@ impl Part {
         let name = format!("w{n}");
         let mesh = self.connected(&name).await;
         let (first, last) = ((n - 1) * self.hosts_each + 1, (n * self.hosts_each).min(self.hosts));
-        let hosts = if first > last {
-            Hosts::None
-        } else {
-            Hosts::Only(format!("h[{first}-{last}]").parse().expect("hosts"))
-        };
+        let hosts =
+            if first > last { Hosts::None } else { Hosts::Only(format!("h[{first}-{last}]").parse().expect("hosts")) };
         let dir = self.dir.join(&name);
         let queues = vec!["default".parse().expect("a queue")];
-        let options =
-            Options { serves: Serves { hosts, queues }, ..Options::new(name.parse().expect("a name"), dir) };
+        let options = Options { serves: Serves { hosts, queues }, ..Options::new(name.parse().expect("a name"), dir) };
         let handlers = Handlers::new().register("noop".parse().expect("a name"), |_| async { Ok::<(), String>(()) });
         Worker::start(mesh, options, handlers).await.expect("a worker that starts")
     }
