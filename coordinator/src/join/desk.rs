@@ -1,9 +1,9 @@
 //! Requests to join that wait, one for each worker.
 //!
-//! A worker that hears nothing asks again after two seconds. Answered one after the other, the repetitions of a thousand workers would
-//! keep a coordinator from ever coming to the new ones: each request takes the server longer the more workers
-//! there are. So only the last request of a worker counts, at the place in the line that its first one has, and one that
-//! comes while the same is being worked on is answered with it.
+//! A worker that hears nothing asks again after two seconds. Answered one after the other, the repetitions of a thousand
+//! workers would keep a coordinator from ever coming to the new ones: each takes the server longer the more workers there
+//! are. So only the last request of a worker counts, at the place in the line that its first one has, and one that comes
+//! while the same is being worked on is answered with it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
