@@ -6,6 +6,8 @@ RUN cargo build --release --locked --package rr
 
 FROM debian:bookworm-slim
 RUN useradd --system --create-home --home-dir /var/lib/rr rr
+# The authorities that servers with TLS are checked by.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/target/release/rr /usr/local/bin/rr
 USER rr
 ENV RR_STATE_DIR=/var/lib/rr

@@ -1,10 +1,12 @@
 //! Workers that join: their consumers are made here, so that no worker needs the right to make any.
 
+mod desk;
+
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use rr_core::run::WITHDRAWN_BY;
-use rr_nats::{Error, JoinRequest, LaneError};
+use rr_nats::{Error, JoinReply, JoinRequest, JoinServer, LaneError};
 use rr_schemas::{
     name::WorkerName,
     presence::{Join, JoinAnswer, WorkerPresence},
@@ -12,10 +14,11 @@ use rr_schemas::{
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use self::desk::Desk;
 use crate::shell::Shell;
 
-/// Requests that are answered at once; each makes a few files on the server.
-const AT_ONCE: usize = 16;
+/// Workers whose consumers are made at once: enough to hide the way to the server, which makes one after the other.
+const AT_ONCE: usize = 8;
 /// Pause before joins are served again after an error.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -25,11 +28,9 @@ pub(crate) async fn serve(shell: Arc<Shell>, stop: CancellationToken) {
         loop {
             match shell.mesh.serve_joins().await {
                 Ok(server) => {
-                    let requests = stream::unfold(server, async |mut server| {
-                        let request = server.next().await?;
-                        Some((request, server))
-                    });
-                    requests.for_each_concurrent(AT_ONCE, |request| answer(&shell, request)).await;
+                    Joins { shell: &shell, desk: Desk::default(), under_way: FuturesUnordered::new() }
+                        .run(server)
+                        .await;
                 }
                 Err(error) => tracing::warn!(%error, "workers cannot join"),
             }
@@ -42,18 +43,54 @@ pub(crate) async fn serve(shell: Arc<Shell>, stop: CancellationToken) {
     }
 }
 
-async fn answer(shell: &Shell, request: JoinRequest) {
-    let answer = match &request.join {
-        Ok(join) => welcome(shell, join).await,
-        Err(reason) => Ok(JoinAnswer::Refused { reason: reason.clone() }),
-    };
-    match answer {
+/// Requests that wait, and those that are being answered.
+struct Joins<'a> {
+    shell: &'a Shell,
+    desk: Desk<JoinReply>,
+    under_way: FuturesUnordered<BoxFuture<'a, (Join, Option<JoinAnswer>)>>,
+}
+
+impl Joins<'_> {
+    /// Answers until the connection is closed. Requests are read as they come, however many are being answered.
+    async fn run(mut self, mut server: JoinServer) {
+        loop {
+            while self.under_way.len() < AT_ONCE
+                && let Some((join, reply)) = self.desk.next()
+            {
+                self.under_way.push(answer(self.shell, join, reply).boxed());
+            }
+            tokio::select! {
+                Some((join, answer)) = self.under_way.next() => {
+                    if let Some(reply) = self.desk.done(&join, answer.is_some())
+                        && let Some(answer) = answer
+                    {
+                        reply.answer(&answer).await;
+                    }
+                }
+                request = server.next() => match request {
+                    Some(JoinRequest { join: Ok(join), reply }) => self.desk.put(join, reply),
+                    Some(JoinRequest { join: Err(reason), reply }) => {
+                        reply.answer(&JoinAnswer::Refused { reason }).await;
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+/// Answers a request, and says how; without an answer the worker asks again.
+async fn answer(shell: &Shell, join: Join, reply: JoinReply) -> (Join, Option<JoinAnswer>) {
+    match welcome(shell, &join).await {
         Ok(answer) => {
             tracing::debug!(?answer, "join answered");
-            request.answer(&answer).await;
+            reply.answer(&answer).await;
+            (join, Some(answer))
         }
-        // Without an answer the worker asks again.
-        Err(error) => tracing::warn!(%error, "a worker's consumers cannot be made now"),
+        Err(error) => {
+            tracing::warn!(worker.id = %join.worker, %error, "a worker's consumers cannot be made now");
+            (join, None)
+        }
     }
 }
 

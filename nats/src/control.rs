@@ -97,8 +97,15 @@ pub struct JoinServer {
 pub struct JoinRequest {
     /// What is asked, or why it must be refused.
     pub join: Result<Join, String>,
+    /// Where it is answered.
+    pub reply: JoinReply,
+}
+
+/// Where a request to join is answered.
+#[derive(Debug)]
+pub struct JoinReply {
     link: Link,
-    reply: Subject,
+    subject: Subject,
 }
 
 impl JoinServer {
@@ -108,8 +115,8 @@ impl JoinServer {
             let message = self.requests.next().await?;
             let join = read_join(&message);
             match message.reply {
-                Some(reply) if subject::may_be_answered(&reply) => {
-                    return Some(JoinRequest { join, link: self.link.clone(), reply });
+                Some(subject) if subject::may_be_answered(&subject) => {
+                    return Some(JoinRequest { join, reply: JoinReply { link: self.link.clone(), subject } });
                 }
                 Some(reply) => tracing::warn!(reply = %reply, "a request to join wants its answer where none belongs"),
                 None => {}
@@ -134,11 +141,11 @@ fn read_join(message: &Message) -> Result<Join, String> {
     if join.worker == name { Ok(join) } else { Err("the request names another worker than its subject".to_owned()) }
 }
 
-impl JoinRequest {
-    /// Answers it.
+impl JoinReply {
+    /// Answers.
     pub async fn answer(self, answer: &JoinAnswer) {
         let sent = match encoded(answer) {
-            Ok(body) => self.link.send(Outgoing::plain(self.reply, body)).await,
+            Ok(body) => self.link.send(Outgoing::plain(self.subject, body)).await,
             Err(error) => Err(error),
         };
         if let Err(error) = sent {

@@ -48,7 +48,7 @@ pub mod yardstick;
 
 pub use ack::Ack;
 pub use connect::{ClientCertificate, ConnectError, ConnectOptions, TlsFirst, TlsOptions, UserJwt, connect};
-pub use control::{ControlFeed, JoinRequest, JoinServer};
+pub use control::{ControlFeed, JoinReply, JoinRequest, JoinServer};
 pub use error::{Error, PublishError};
 pub use events::{EncodedDecision, First, StoredDecision, encode_decision, hash};
 pub use input::{Delivery, EncodeError, Finder, InputMsg};

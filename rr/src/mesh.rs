@@ -77,7 +77,9 @@ impl Place {
                 return CliError::new(Exit::Config, "the server is there, but nobody has made a mesh on it yet")
                     .hint("a coordinator makes it: rr coordinator");
             }
-            told(&error)
+            // The server answers; what it is asked for needs the others.
+            let is_alone = link.is_clustered() && error.is_retryable();
+            told(&error).with_hint(is_alone.then_some("a cluster needs the majority of its servers: are they up?"))
         })
     }
 
@@ -191,7 +193,9 @@ pub(crate) fn publish_told(error: &PublishError) -> CliError {
         PublishError::TooLarge { .. } => Exit::BadInput,
         PublishError::Full(_) | PublishError::Refused { .. } => Exit::Config,
     };
-    CliError::new(exit, error)
+    CliError::new(exit, error).with_hint(matches!(error, PublishError::Full(_)).then_some(
+        "give the stream more room (nats stream edit RR_EVENTS --max-bytes BYTES), or the server (max_file_store)",
+    ))
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! Hands a run to a mesh.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use rr_core::{Plan, plan::Targets};
-use rr_nats::{First, Mesh, PublishError};
+use rr_nats::{First, LANE_HOSTS_MAX, Mesh, PublishError};
 use rr_schemas::{
     host::{self, Host},
     id::RunId,
     input::{Input, Source, Submit},
-    name::Name,
+    name::{Name, WorkerName},
     offer::Target,
     presence::{Hosts, WorkerPresence},
 };
@@ -136,6 +136,7 @@ pub(crate) async fn warn_of_absent(ctx: &Context, mesh: &Mesh, plan: &Plan, runs
 
 /// What nobody who is present serves, in words.
 fn unserved(plan: &Plan, runs: impl Fn(u32) -> bool, workers: &[WorkerPresence], expiry: &str) -> Vec<String> {
+    let served = Served::by(workers);
     let mut hosts: Vec<Host> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut queues = BTreeSet::new();
@@ -143,11 +144,11 @@ fn unserved(plan: &Plan, runs: impl Fn(u32) -> bool, workers: &[WorkerPresence],
         match &job.targets {
             Targets::Hosts(set) => {
                 let of_tasks = (job.first..).zip(set.iter()).filter(|(task, _)| runs(*task)).map(|(_, host)| host);
-                let absent = of_tasks.filter(|host| !serves_host(workers, host)).take(UNSERVED_MAX);
+                let absent = of_tasks.filter(|host| !served.has_host(host)).take(UNSERVED_MAX);
                 hosts.extend(absent.filter(|host| seen.insert(host.clone())));
             }
             Targets::Queue(queue) => {
-                if runs(job.first) && !serves_queue(workers, queue) {
+                if runs(job.first) && !served.queues.contains(queue) {
                     queues.insert(queue.clone());
                 }
             }
@@ -164,25 +165,44 @@ fn unserved(plan: &Plan, runs: impl Fn(u32) -> bool, workers: &[WorkerPresence],
     warnings
 }
 
-/// Whether somebody serves this target.
-pub(crate) fn is_served(workers: &[WorkerPresence], target: &Target) -> bool {
-    match target {
-        Target::Host(host) => serves_host(workers, host),
-        Target::Queue(queue) => serves_queue(workers, queue),
-        Target::Worker(name) => workers.iter().any(|worker| worker.worker == *name),
+/// What workers serve, put together once: a thousand workers are not asked for each of ten thousand hosts.
+#[derive(Debug, Default)]
+pub(crate) struct Served {
+    all_hosts: bool,
+    hosts: HashSet<Host>,
+    queues: HashSet<Name>,
+    workers: HashSet<WorkerName>,
+}
+
+impl Served {
+    /// What these workers serve together.
+    pub(crate) fn by(workers: &[WorkerPresence]) -> Self {
+        let mut served = Self::default();
+        for WorkerPresence { worker, serves, .. } in workers {
+            match &serves.hosts {
+                Hosts::None => {}
+                Hosts::All => served.all_hosts = true,
+                // Nobody can serve more.
+                Hosts::Only(hosts) => served.hosts.extend(hosts.iter().take(LANE_HOSTS_MAX)),
+            }
+            served.queues.extend(serves.queues.iter().cloned());
+            served.workers.insert(worker.clone());
+        }
+        served
     }
-}
 
-fn serves_host(workers: &[WorkerPresence], host: &Host) -> bool {
-    workers.iter().any(|worker| match &worker.serves.hosts {
-        Hosts::None => false,
-        Hosts::All => true,
-        Hosts::Only(hosts) => hosts.contains(host),
-    })
-}
+    /// Whether somebody serves this target.
+    pub(crate) fn has(&self, target: &Target) -> bool {
+        match target {
+            Target::Host(host) => self.has_host(host),
+            Target::Queue(queue) => self.queues.contains(queue),
+            Target::Worker(name) => self.workers.contains(name),
+        }
+    }
 
-fn serves_queue(workers: &[WorkerPresence], queue: &Name) -> bool {
-    workers.iter().any(|worker| worker.serves.queues.contains(queue))
+    fn has_host(&self, host: &Host) -> bool {
+        self.all_hosts || self.hosts.contains(host)
+    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 //!
 //! Reading order: [`program`] (the `rr` under test, built once), [`sandbox`] (a user of their own: home, state,
 //! configuration), [`process`] (what a sandbox starts), [`mesh`] (a server, coordinators and workers, to be killed),
-//! [`cluster`] (the same with three servers), [`by_hand`] (what no client sends), [`proxy`] (a bad network), [`python`]
-//! (packages that are not ours), [`sshd`] (an ssh server), [`verdict`] (a run's stored history, judged), [`wait`] (for a
-//! condition, never for a time).
+//! [`cluster`] (the same with three servers), [`single`] (the same with one whose state can be asked for), [`by_hand`] (what no
+//! client sends), [`proxy`] (a bad network), [`python`] (packages that are not ours), [`sshd`] (an ssh server), [`verdict`]
+//! (a run's stored history, judged), [`wait`] (for a condition, never for a time).
 //!
 //! Invariants: each test has its own directories, server and ports; everything that a test starts is gone when it ends,
 //! however it ends; what cannot be started fails the test.
@@ -22,6 +22,7 @@ pub mod program;
 pub mod proxy;
 pub mod python;
 pub mod sandbox;
+pub mod single;
 pub mod sshd;
 pub mod verdict;
 pub mod wait;

@@ -40,8 +40,23 @@ pub fn is_alive(pid: u32) -> bool {
 
 /// The most memory that the process ever had resident, in bytes.
 pub fn peak_resident(pid: u32) -> Option<u64> {
+    bytes_of(pid, "VmHWM:")
+}
+
+/// The memory that the process has resident now, in bytes: its own, and pages of files that others may share.
+pub fn resident(pid: u32) -> Option<u64> {
+    bytes_of(pid, "VmRSS:")
+}
+
+/// The memory that the process has resident now and shares with nobody's files, in bytes: stacks and heap.
+pub fn resident_anonymous(pid: u32) -> Option<u64> {
+    bytes_of(pid, "RssAnon:")
+}
+
+/// A line of what the system says of the memory of a process.
+fn bytes_of(pid: u32, what: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }

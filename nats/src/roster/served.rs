@@ -147,8 +147,8 @@ mod tests {
                 } else {
                     n += 1;
                     workers.push((format!("w{n}").parse().unwrap(), any_worker(&mut rng)));
-                    let (last, serves) = workers.last().unwrap();
-                    served.add(last, serves);
+                    let (last, its_own) = workers.last().unwrap();
+                    served.add(last, its_own);
                 }
                 for host in &hosts {
                     let who: BTreeSet<&WorkerName> = served.who(host).collect();

@@ -22,6 +22,7 @@ use crate::exit::Exit;
 use crate::follow;
 use crate::lookup::{self, Found};
 use crate::progress::{Story, Tally, places, trouble};
+use crate::submit::Served;
 use crate::text::{between, duration_words};
 
 /// Groups of failures of one job that are named.
@@ -178,10 +179,9 @@ fn moment(until: Timestamp) -> String {
 /// Which of the tasks nobody who is present serves.
 async fn unserved(mesh: &Mesh, story: &Story, tasks: &Ranges) -> String {
     let (Ok(workers), Some(plan)) = (mesh.workers().await, story.plan()) else { return String::new() };
-    let absent: Vec<u32> = tasks
-        .iter()
-        .filter(|task| plan.target(*task).is_some_and(|target| !crate::submit::is_served(&workers, &target)))
-        .collect();
+    let served = Served::by(&workers);
+    let absent: Vec<u32> =
+        tasks.iter().filter(|task| plan.target(*task).is_some_and(|target| !served.has(&target))).collect();
     if absent.is_empty() {
         return String::new();
     }

@@ -115,3 +115,54 @@ async fn runs_survive_the_death_of_every_leader() {
         assert!(process.runs(), "{}", process.stderr());
     }
 }
+
+/// Attempts that last until somebody says so, and note that they start and end.
+const HELD: &str = r#"
+name: held
+slots:
+  - - name: held
+      shell: 'echo "$RR_HOST" >> "$RR_PARAM_DIR/starts"; while [ ! -e "$RR_PARAM_DIR/enough" ]; do sleep 0.1; done; echo "$RR_HOST" >> "$RR_PARAM_DIR/ends"'
+      hosts: "h[1-3]"
+      on_lost: hold
+  - - { name: then, run: ["true"], hosts: "h[1-3]" }
+params: { dir: { type: string } }
+"#;
+
+/// Waits until all three attempts have noted this.
+async fn have_noted(mesh: &TestMesh<Servers>, file: &str) {
+    eventually(file, END, async || {
+        let found = mesh.read(file);
+        if found.lines().count() == 3 { Ok(()) } else { Err(found) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_majority_nothing_is_accepted_and_what_runs_goes_on() {
+    let (mut mesh, mut processes) = served().await;
+    mesh.write("held.yaml", HELD);
+    let dir = format!("dir={}", mesh.path("").display());
+    let _id = mesh.rr(["publish", "held.yaml", "--id", "held", "--set", &dir]).run().await.exits(0);
+    have_noted(&mesh, "starts").await;
+    for victim in [0, 1] {
+        mesh.kill_server(victim).await;
+    }
+    let refused = mesh.rr(["publish", "mixed.yaml", "--id", "refused"]).within(END).run().await.exits(69);
+    let _told = refused.says(&["majority"]);
+    // What runs ends, and its worker keeps the report.
+    mesh.write("enough", "");
+    have_noted(&mesh, "ends").await;
+    for process in &mut processes {
+        assert!(process.runs(), "{}", process.stderr());
+    }
+    for back in [0, 1] {
+        mesh.start_server(back).await;
+    }
+    for server in 0..SERVERS {
+        mesh.is_healthy(server).await;
+    }
+    ends_right(&mesh, &"held".parse().unwrap()).await;
+    assert_eq!(mesh.read("starts").lines().count(), 3, "each has started once");
+    let run = publish(&mesh, "refused").await;
+    ends_right(&mesh, &run).await;
+}

@@ -52,7 +52,7 @@ async fn a_run_waits_at_a_gate_until_it_is_given_the_signal() {
 #[tokio::test]
 async fn a_signal_that_came_early_opens_the_gate_after_a_take_over() {
     let (mesh, mut coordinator, _worker) = TestMesh::start(Timing::Short).await;
-    mesh.write("gated.yaml", &FLOW.replace(r#""true"]"#, r#"sleep, "1"]"#));
+    mesh.write("gated.yaml", FLOW.replace(r#""true"]"#, r#"sleep, "1"]"#));
     let run: RunId = "g2".parse().unwrap();
     let _id = mesh.rr(["publish", "gated.yaml", "--id", "g2"]).run().await.exits(0);
     let _given = mesh.rr(["signal", "g2", "approved"]).run().await.exits(0);

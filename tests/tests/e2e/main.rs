@@ -20,6 +20,7 @@ mod connect;
 mod doctor;
 mod examples;
 mod faults;
+mod full;
 mod gates;
 mod hostile;
 mod interrupt;

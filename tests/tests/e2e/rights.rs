@@ -18,18 +18,24 @@ const SOON: Duration = Duration::from_secs(30);
 /// An answer that is not there by then does not come.
 const SILENCE: Duration = Duration::from_millis(700);
 
-/// A server with the users of `rr init --auth`: an admin, a coordinator, two workers, a publisher, a watcher.
+/// A server, or a cluster of three, with the users of `rr init --auth`: an admin, a coordinator, two workers, a
+/// publisher, a watcher.
 struct Guarded {
     sandbox: Sandbox,
-    _server: Running,
-    port: u16,
+    servers: Vec<Running>,
+    url: String,
 }
 
 impl Guarded {
     async fn start() -> Self {
+        Self::start_servers(1).await
+    }
+
+    async fn start_servers(n: usize) -> Self {
         let sandbox = Sandbox::new().await;
-        let port = ports::free();
-        let url = format!("nats://127.0.0.1:{port}");
+        let ports: Vec<u16> = (0..n).map(|_| ports::free()).collect();
+        let urls: Vec<String> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+        let url = urls.join(",");
         let roles =
             ["admin=admin", "coordinator=c1", "worker=w1:default", "worker=w9:default", "publisher=p", "watcher=v"];
         let mut args = vec!["init", "--auth", "--out", "auth", "--server", &url];
@@ -37,21 +43,38 @@ impl Guarded {
         let written = sandbox.rr(args.clone()).run().await.exits(0);
         assert!(!written.stdout.contains("SU") && !written.stderr.contains("SU"), "no seed is printed: {written}");
         let _again = sandbox.rr(args).run().await.exits(73).says(&["is there already"]);
-        let settings = format!(
-            "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\ninclude \"auth/rr-auth.conf\"\n",
-            sandbox.dir().join("nats").display()
-        );
-        let file = sandbox.write("nats-server.conf", settings);
         let binary = program::nats_server().await;
-        let server = sandbox.call(&binary.path, ["--config".into(), file.into_os_string()]).start();
-        let guarded = Self { sandbox, _server: server, port };
+        let routes: Vec<u16> = if n == 1 { Vec::new() } else { (0..n).map(|_| ports::free()).collect() };
+        let mut servers = Vec::new();
+        for (n, port) in ports.iter().enumerate() {
+            let store = sandbox.dir().join(format!("nats{n}"));
+            let mut settings = format!(
+                "server_name: n{n}\nlisten: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n\
+                 include \"auth/rr-auth.conf\"\n",
+                store.display()
+            );
+            if let Some(own) = routes.get(n) {
+                let all: Vec<String> = routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+                settings.push_str(&format!(
+                    "cluster {{ name: rr, listen: \"127.0.0.1:{own}\", routes: [{}] }}\n",
+                    all.join(", ")
+                ));
+            }
+            let file = sandbox.write(&format!("nats-server{n}.conf"), settings);
+            servers.push(sandbox.call(&binary.path, ["--config".into(), file.into_os_string()]).start());
+        }
+        let guarded = Self { sandbox, servers, url };
         eventually("server", SOON, async || guarded.link("admin").await.map(drop)).await;
         guarded
     }
 
     /// The same with its mesh, a coordinator, and the worker `w1` on h1 and the queue.
     async fn with_mesh() -> (Self, Running, Running) {
-        let guarded = Self::start().await;
+        Self::start().await.serving().await
+    }
+
+    async fn serving(self) -> (Self, Running, Running) {
+        let guarded = self;
         let _made = guarded.rr("admin", &["init", "--partitions", "2"]).run().await.exits(0);
         let coordinator = guarded.rr("c1", &["coordinator"]).start();
         let mut worker = guarded.rr("w1", &["worker", "--hosts", "h1", "--capacity", "8"]).start();
@@ -71,7 +94,7 @@ impl Guarded {
 
     async fn link(&self, user: &str) -> Result<rr_nats::Link, String> {
         let options = ConnectOptions {
-            server: format!("nats://127.0.0.1:{}", self.port),
+            server: self.url.clone(),
             nkey: Some(self.file(user, "nk")),
             inbox_prefix: Some(format!("_INBOX_{user}")),
             ..ConnectOptions::default()
@@ -97,7 +120,7 @@ impl Guarded {
                 }
                 std::future::ready(())
             });
-        let client = options.connect(format!("127.0.0.1:{}", self.port)).await.unwrap();
+        let client = options.connect(self.url.as_str()).await.unwrap();
         Raw { client, refused }
     }
 
@@ -145,6 +168,19 @@ impl Raw {
 #[tokio::test]
 async fn every_role_does_its_work_with_its_rights() {
     let (guarded, coordinator, worker) = Guarded::with_mesh().await;
+    works(&guarded, coordinator, worker).await;
+}
+
+#[tokio::test]
+async fn every_role_does_its_work_in_a_cluster_of_three() {
+    let (mut guarded, mut coordinator, worker) = Guarded::start_servers(3).await.serving().await;
+    coordinator.has_written("copies=3", SOON).await;
+    // Two are enough for everything, whoever is asked.
+    guarded.servers[1].kill().await;
+    works(&guarded, coordinator, worker).await;
+}
+
+async fn works(guarded: &Guarded, coordinator: Running, worker: Running) {
     let again = guarded.rr("admin", &["init", "--partitions", "2"]).run().await.exits(0);
     assert!(!again.stdout.contains("made") && again.stdout.contains("there stream RR_EVENTS"), "{again}");
     guarded.sandbox.write(

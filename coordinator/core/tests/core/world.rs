@@ -117,7 +117,9 @@ impl World {
             heard.around = around.cloned().map(Box::new);
         }
         if fate.signal.is_none() {
-            SIGNALS.into_iter().for_each(|signal| world.give(signal));
+            for signal in SIGNALS {
+                world.give(signal);
+            }
         }
         world
     }

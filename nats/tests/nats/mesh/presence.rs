@@ -243,7 +243,7 @@ async fn a_worker_joins_through_whoever_listens() {
     let serve = async {
         let request = server.next().await.unwrap();
         assert_eq!(request.join, Ok(join.clone()));
-        request.answer(&answer).await;
+        request.reply.answer(&answer).await;
     };
     let ((), answered) = soon(async { tokio::join!(serve, world.mesh.join(&join)) }).await;
     assert_eq!(answered.unwrap(), answer);

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::finding::{Finding, or_well};
 use super::patient::{Partitions, Patient, within};
-use crate::text::{between, duration_words, shortened};
+use crate::text::{between, duration_words, first_few};
 
 const COORDINATORS: &str = "coordinators";
 const PARTITIONS: &str = "partitions";
@@ -73,7 +73,7 @@ pub(super) async fn partitions(patient: &Patient) -> Vec<Finding> {
         let unasked = served.iter().filter(|(_, state)| is_unasked(state)).map(|(partition, _)| *partition).collect();
         let unasked = still_unasked(mesh, unasked).await;
         if !unasked.is_empty() {
-            let names = shortened(unasked.iter().map(|partition| format!("p{partition}")).collect());
+            let names = first_few(unasked.iter().map(|partition| format!("p{partition}")).collect());
             let what = format!("no coordinator asks for the inputs of {names}: they are not answered");
             let cure = "look at the log of each coordinator; one that was killed is missed after seconds, and one that hangs \
                 must be restarted";
@@ -138,7 +138,7 @@ pub(super) fn workers(patient: &Patient) -> Vec<Finding> {
             let away = lanes.known.iter().filter(|known| !is_present(known.worker.clone()));
             let away: Vec<String> = away.map(|known| known.worker.to_string()).collect();
             if !away.is_empty() {
-                let what = format!("{} known and away: {}", away.len(), shortened(away));
+                let what = format!("{} known and away: {}", away.len(), first_few(away));
                 findings.push(Finding::warn(WORKERS, what, "start them, or: rr worker forget NAME"));
             }
             let is_known = |name| lanes.known.iter().any(|known| known.worker == name);
@@ -146,7 +146,7 @@ pub(super) fn workers(patient: &Patient) -> Vec<Finding> {
             let homeless: Vec<String> = homeless.map(|shown| shown.value.worker.to_string()).collect();
             if !homeless.is_empty() {
                 let what =
-                    format!("present, but without a consumer on RR_WORK to get work from: {}", shortened(homeless));
+                    format!("present, but without a consumer on RR_WORK to get work from: {}", first_few(homeless));
                 findings.push(Finding::bad(WORKERS, what, "restart them: a worker that starts asks for its consumer"));
             }
         }

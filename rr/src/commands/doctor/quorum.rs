@@ -8,7 +8,7 @@ use rr_nats::checkup::Cluster;
 
 use super::finding::{Finding, or_well};
 use super::patient::{Partitions, Patient};
-use crate::text::{duration_words, escape, shortened};
+use crate::text::{duration_words, escape, first_few};
 
 const CHECK: &str = "quorum";
 
@@ -54,7 +54,7 @@ pub(super) fn quorum(patient: &Patient) -> Vec<Finding> {
         note(&name, cluster, &mut leaderless, &mut ailing);
     }
     if !leaderless.is_empty() {
-        let what = format!("nobody leads {}: nothing is stored there, and nothing delivered", shortened(leaderless));
+        let what = format!("nobody leads {}: nothing is stored there, and nothing delivered", first_few(leaderless));
         let cure = "start the servers that are down: more than half of those that keep a copy must be up; just after one has \
             died it takes seconds";
         findings.push(Finding::bad(CHECK, what, cure));
@@ -65,13 +65,13 @@ pub(super) fn quorum(patient: &Patient) -> Vec<Finding> {
             let what = format!(
                 "server {server} is away, not heard of for {}, and keeps copies of {}",
                 duration_words(silent),
-                shortened(away)
+                first_few(away)
             );
             let cure = format!("start {server}: until it is back, less may be lost than is meant to");
             findings.push(Finding::warn(CHECK, what, cure));
         }
         if !behind.is_empty() {
-            let what = format!("server {server} is behind with {}", shortened(behind));
+            let what = format!("server {server} is behind with {}", first_few(behind));
             findings.push(Finding::warn(CHECK, what, format!("wait; if it stays behind, look at the log of {server}")));
         }
     }

@@ -7,7 +7,7 @@ use rr_nats::connect::{OLDEST_SERVER, is_too_old};
 
 use super::finding::{Finding, or_well};
 use super::patient::Patient;
-use crate::text::{escape, shortened};
+use crate::text::{escape, first_few};
 
 const VERSION: &str = "server";
 const ACK: &str = "ack";
@@ -42,13 +42,13 @@ pub(super) fn version(patient: &Patient) -> Finding {
         .filter_map(|(_, state)| state.version.as_deref())
         .chain(std::iter::once(own.as_str()))
         .collect();
-    let shown = shortened(all.iter().map(|version| escape(version.as_bytes())).collect());
+    let shown = first_few(all.iter().map(|version| escape(version.as_bytes())).collect());
     let old: Vec<String> =
         all.iter().filter(|version| is_too_old(version)).map(|version| escape(version.as_bytes())).collect();
     if old.is_empty() {
         return Finding::ok(VERSION, format!("nats-server {shown}; {OLDEST_SERVER} or newer is needed"));
     }
-    let what = format!("nats-server {} is too old, {OLDEST_SERVER} or newer is needed", shortened(old));
+    let what = format!("nats-server {} is too old, {OLDEST_SERVER} or newer is needed", first_few(old));
     Finding::bad(VERSION, what, UPGRADE)
 }
 
@@ -60,12 +60,12 @@ pub(super) fn acknowledgements(patient: &Patient) -> Vec<Finding> {
     };
     let in_memory = names(&|state| !state.is_in_files);
     if !in_memory.is_empty() {
-        let what = format!("{} lie in memory: they are gone when their servers stop", shortened(in_memory));
+        let what = format!("{} lie in memory: they are gone when their servers stop", first_few(in_memory));
         findings.push(Finding::bad(ACK, what, "make them anew with file storage: no stream changes its storage"));
     }
     let later = names(&|state| state.is_written_later);
     if !later.is_empty() {
-        let what = format!("{} are written after the acknowledgement: a killed server loses writes", shortened(later));
+        let what = format!("{} are written after the acknowledgement: a killed server loses writes", first_few(later));
         findings.push(Finding::bad(ACK, what, "set their persist_mode to default: nats stream edit"));
     }
     let Some(fewest) = patient.streams().map(|(_, state)| state.copies).min() else {
@@ -81,7 +81,7 @@ pub(super) fn acknowledgements(patient: &Patient) -> Vec<Finding> {
     } else if few.len() == n_seen {
         "every stream that can be seen".to_owned()
     } else {
-        shortened(few)
+        first_few(few)
     };
     match fewest {
         0 | 1 => {

@@ -5,7 +5,7 @@ use rr_nats::checkup::ConsumerState;
 
 use super::finding::{Finding, or_well};
 use super::patient::{Partitions, Patient};
-use crate::text::shortened;
+use crate::text::first_few;
 
 const CHECK: &str = "drift";
 
@@ -22,7 +22,7 @@ pub(super) fn drift(patient: &Patient) -> Vec<Finding> {
         return vec![Finding::bad(CHECK, "nobody has made a mesh on this server yet", MAKE)];
     }
     if !missing.is_empty() {
-        let what = format!("there is no stream {}, and nothing of what was in it", shortened(missing));
+        let what = format!("there is no stream {}, and nothing of what was in it", first_few(missing));
         findings.push(Finding::bad(CHECK, what, MAKE));
     }
     if let Err(error @ Error::Drift { .. }) = &patient.mesh {
@@ -60,7 +60,7 @@ pub(super) fn drift(patient: &Patient) -> Vec<Finding> {
 
 fn partitions(patient: &Patient) -> Vec<Finding> {
     let gone = |names: Vec<String>| {
-        let what = format!("RR_EVENTS has no consumer {}: no input of these partitions is answered", shortened(names));
+        let what = format!("RR_EVENTS has no consumer {}: no input of these partitions is answered", first_few(names));
         Finding::bad(CHECK, what, MAKE)
     };
     match &patient.partitions {
