@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`subject`] (names), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
-//! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`] and [`roster`] (buckets), [`control`], [`service`] (what
+//! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`], [`roster`] and [`locks`] (buckets), [`control`], [`service`] (what
 //! any client may ask), [`watch`], [`retention`] and [`forget`], [`quarantine`]; [`server`] (nats-server itself: found, fetched, run as a
 //! child).
 //!
@@ -20,6 +20,7 @@ pub mod forget;
 pub mod input;
 pub mod lane;
 mod link;
+pub mod locks;
 mod mesh;
 mod mux;
 mod ordered;
@@ -52,6 +53,7 @@ pub use forget::{Answered, OldRequest, OldRequests};
 pub use input::{Delivery, EncodeError, Finder, InputMsg};
 pub use lane::{HostFilter, KnownWorker, LANE_HOSTS_MAX, Lane, LaneError};
 pub use link::Link;
+pub use locks::{LOCK_TTL_MIN, Lock, LockEntry, LockError, LockLost, LockRequest, LockWait, Taking};
 pub use mesh::Mesh;
 pub use output::{Chunk, ChunkId, Follow, OutStream, OutputFilter, OutputReader};
 pub use partition::{FeedConfig, PartitionFeed};

@@ -244,6 +244,7 @@ fn offer(task: u32, command: Command) -> Offer {
         timeout: None,
         grace: None,
         claimed: false,
+        lock: None,
         token: String::new(),
     }
 }
