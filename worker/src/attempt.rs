@@ -135,7 +135,7 @@ impl Grip {
     /// Parts with the lock.
     pub(crate) fn part(self, parting: Parting) {
         // Whoever renewed it has gone with the worker then.
-        drop(self.parting.send(parting));
+        self.parting.send(parting).unwrap_or_default();
     }
 }
 

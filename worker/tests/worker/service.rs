@@ -3,6 +3,7 @@
 mod ending;
 mod full;
 mod links;
+mod locking;
 mod returning;
 mod running;
 mod sharing;

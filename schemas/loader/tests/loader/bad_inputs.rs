@@ -152,9 +152,7 @@ fn fields_of_the_wrong_shape() {
         job("lock: no", &["error 5:11 lock: expected string, found boolean (quote it)"]),
         job(
             "lock: 'db {{ x }}'",
-            &[
-                "error 5:11 lock: name may hold A-Z a-z 0-9 _ -, 1 to 63 characters; got \"db {{ x }}\"",
-            ],
+            &["error 5:11 lock: name may hold A-Z a-z 0-9 _ -, 1 to 63 characters; got \"db {{ x }}\""],
         ),
         job(
             "on_lost: retri",
