@@ -3,6 +3,7 @@
 mod connect;
 mod flow;
 mod init;
+mod lock;
 mod quarantine;
 mod roles;
 mod runs;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use connect::MeshArgs;
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
 pub(crate) use init::InitArgs;
+pub(crate) use lock::LockArgs;
 pub(crate) use quarantine::{QuarantineArgs, QuarantineVerb};
 pub(crate) use roles::{
     BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, ViaKind, WireFormat, WorkerArgs,
@@ -127,6 +129,7 @@ pub(crate) enum Verb {
     Check(CheckArgs),
     Plan(PlanArgs),
     Hosts(HostsArgs),
+    Lock(LockArgs),
     Quarantine(QuarantineArgs),
     Worker(WorkerArgs),
     Coordinator(CoordinatorArgs),

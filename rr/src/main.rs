@@ -19,6 +19,7 @@ mod flowfile;
 mod follow;
 mod ids;
 mod local;
+mod locks;
 mod logging;
 mod lookup;
 mod mesh;

@@ -6,11 +6,13 @@
 //! When the worker dies, a guard process ends what it was running.
 //!
 //! Reading order: `spec` (what to run), `run` (the life of one attempt), `dir` (where it runs), `spawn` (starting, and why not), `capture` and
-//! `pump` (output), `framing` (a command on another machine), `tree` and `kill` (finding and ending processes), `guard` (when the worker is killed).
+//! `pump` (output), `framing` (a command on another machine), `tree` and `kill` (finding and ending processes), `guard` (when the worker is killed); `attended` (a command in the
+//! foreground, which is no attempt).
 //! Nothing here knows NATS, flows or reports.
 
 use rr_schemas::name::Name;
 
+mod attended;
 mod capture;
 mod dir;
 mod framing;
@@ -22,6 +24,7 @@ mod spawn;
 mod spec;
 mod tree;
 
+pub use attended::Attended;
 pub use capture::{CaptureLimits, Chunk, OutputStats, Sink, Stream};
 pub use dir::clear;
 pub use framing::{Stage, Talk, Token, Told};

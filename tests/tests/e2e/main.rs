@@ -21,6 +21,7 @@ mod faults;
 mod hostile;
 mod interrupt;
 mod links;
+mod locks;
 mod output;
 mod pages;
 mod proxy;
