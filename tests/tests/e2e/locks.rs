@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rr_schemas::{decision::RunStatus, id::RunId, report::Outcome, view::RunView};
+use rr_schemas::{decision::RunStatus, id::RunId};
 use rr_tests::{Running, TestMesh, Timing, eventually};
 use serde_json::Value;
 
