@@ -160,7 +160,7 @@ impl Keeper {
                     Store::Work => self.begin(Recovery::Offers),
                     // Everybody must first show up again.
                     Store::Workers => self.shell.presence.doubt(),
-                    Store::Output | Store::Quarantine => {}
+                    Store::Output | Store::Quarantine | Store::Locks => {}
                 }
             }
         }

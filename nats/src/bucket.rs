@@ -27,6 +27,9 @@ pub(crate) const RUNS: Bucket = Bucket { name: subject::BUCKET_RUNS, stream: "KV
 /// Presence.
 pub(crate) const WORKERS: Bucket = Bucket { name: subject::BUCKET_WORKERS, stream: "KV_rr-workers" };
 
+/// Locks.
+pub(crate) const LOCKS: Bucket = Bucket { name: subject::BUCKET_LOCKS, stream: "KV_rr-locks" };
+
 /// What is noted beside a value.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Notes {

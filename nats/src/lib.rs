@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`subject`] (names), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
-//! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`] and [`roster`] (buckets), [`control`], [`service`] (what
+//! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`], [`roster`] and [`locks`] (buckets), [`control`], [`service`] (what
 //! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`], [`checkup`], [`upkeep`]; [`server`] (nats-server itself:
 //! found, fetched, run as a child).
 //!
@@ -21,6 +21,7 @@ pub mod events;
 pub mod input;
 pub mod lane;
 mod link;
+pub mod locks;
 mod mesh;
 mod mux;
 mod ordered;
@@ -54,6 +55,7 @@ pub use events::{EncodedDecision, First, StoredDecision, encode_decision, hash};
 pub use input::{Delivery, EncodeError, Finder, InputMsg};
 pub use lane::{HostFilter, KnownWorker, LANE_HOSTS_MAX, Lane, LaneError};
 pub use link::Link;
+pub use locks::{LOCK_TTL_MIN, Lock, LockEntry, LockError, LockLost, LockRequest, LockWait, Taking};
 pub use mesh::Mesh;
 pub use output::{Chunk, ChunkId, Follow, OutStream, OutputFilter, OutputReader};
 pub use partition::{FeedConfig, PartitionFeed};

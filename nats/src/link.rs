@@ -312,11 +312,11 @@ impl Link {
         Ok(Outgoing::plain(self.api_subject(operation), body))
     }
 
-    /// The sequence of the last message on a subject as the stream's leader knows it, 0 for none. Asked by a publish whose
+    /// The sequence of the last message on a subject, or on a filter of its stream, as the stream's leader knows it, 0 for none. Asked by a publish whose
     /// expectation cannot be met, so the right to publish there is enough.
-    pub(crate) async fn last_on(&self, subject: String) -> Result<u64, PublishError> {
+    pub(crate) async fn last_on(&self, subject: String, filter: Option<&str>) -> Result<u64, PublishError> {
         let mut headers = HeaderMap::new();
-        expecting(&mut headers, NEVER, None);
+        expecting(&mut headers, NEVER, filter);
         let message = Outgoing { subject: subject.into(), headers: Some(headers), payload: Bytes::new() };
         let subject = message.subject.clone();
         let answer = self.inner.mux.request(message, DEADLINE).await;

@@ -68,13 +68,32 @@ impl Mesh {
             (Ok(seq), _) => Ok(seq),
             (Err(PublishError::Conflict), Earlier::None) => Err(ClaimError::Lost),
             // It may be our own claim, stored by a try whose answer was lost.
-            (Err(PublishError::Conflict), Earlier::Perhaps) => match self.link().last_on(subject).await {
+            (Err(PublishError::Conflict), Earlier::Perhaps) => match self.link().last_on(subject, None).await {
                 Ok(0) => Err(ClaimError::Lost),
                 Ok(seq) => Ok(seq),
                 Err(error) => Err(ClaimError::Publish(error)),
             },
             (Err(error), _) => Err(ClaimError::Publish(error)),
         }
+    }
+
+    /// Whether somebody holds the claim of an attempt: a worker, or a coordinator for nobody. Needs no right to read, only that of
+    /// `worker` to claim.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nobody knows then.
+    pub async fn is_claimed(
+        &self,
+        run: &RunId,
+        task: u32,
+        attempt: u32,
+        worker: &WorkerName,
+    ) -> Result<bool, PublishError> {
+        let entity = EntityId::from(run);
+        let partition = self.partition_of(&entity);
+        let subject = subject::claim(partition, &entity, task, attempt, worker);
+        let claims = subject::claims(partition, &entity, task, attempt);
+        Ok(self.link().last_on(subject, Some(&claims)).await? > 0)
     }
 
     /// The claim of an attempt, as the leader knows it.

@@ -113,6 +113,7 @@ pub fn rights(name: &WorkerName, role: &Role, topology: &Topology) -> Rights {
 
 const RUNS: &str = "KV_rr-runs";
 const WORKERS: &str = "KV_rr-workers";
+const LOCKS: &str = "KV_rr-locks";
 
 fn all<const N: usize>(subjects: [&str; N]) -> Vec<String> {
     subjects.map(str::to_owned).into()
@@ -124,8 +125,9 @@ fn api(operation: &str, streams: &[&str], rest: &str) -> Vec<String> {
 
 fn worker(name: &WorkerName, queues: &BTreeSet<Name>) -> Rights {
     let mut publish = api("STREAM.INFO", &[EVENTS, WORKERS], "");
-    publish.extend(api("STREAM.MSG.GET", &[WORKERS], ""));
+    publish.extend(api("STREAM.MSG.GET", &[WORKERS, LOCKS], ""));
     publish.push(subject::bucket_key(subject::BUCKET_WORKERS, &subject::worker_key(name)));
+    publish.push(all_locks());
     publish.push(subject::join(name));
     let of_queue = |queue| Priority::ALL.into_iter().map(move |priority| subject::queue_durable(queue, priority));
     for durable in std::iter::once(subject::host_durable(name)).chain(queues.iter().flat_map(of_queue)) {
@@ -136,7 +138,12 @@ fn worker(name: &WorkerName, queues: &BTreeSet<Name>) -> Rights {
     publish.push(format!("rr.in.*.*.claim.*.*.{name}"));
     publish.push(format!("rr.out.{name}.*.*"));
     publish.push(subject::bad(crate::Finder::Worker(name)));
-    Rights { publish, subscribe: vec![subject::control(name)], ..Rights::default() }
+    Rights { publish, subscribe: vec![subject::control(name), all_locks()], ..Rights::default() }
+}
+
+/// Every lock. Whoever may take one may take, and take away, all of them: a lock belongs to nobody beforehand.
+fn all_locks() -> String {
+    subject::bucket_key(subject::BUCKET_LOCKS, "*")
 }
 
 /// A reader's own consumer of a stream.
@@ -146,18 +153,20 @@ fn reading(streams: &[&str]) -> Vec<String> {
 }
 
 fn publisher() -> Rights {
-    let mut publish = api("STREAM.INFO", &[EVENTS, RUNS], "");
-    publish.extend(api("STREAM.MSG.GET", &[RUNS], ""));
+    let mut publish = api("STREAM.INFO", &[EVENTS, RUNS, LOCKS], "");
+    publish.extend(api("STREAM.MSG.GET", &[RUNS, LOCKS], ""));
+    // No consumer of locks: it would deliver what a publisher has written there to any subject.
+    publish.push(all_locks());
     // Who is there, for the warning that nobody is.
     publish.extend(reading(&[WORKERS]));
     publish.push(subject::ALL_REQUESTS.to_owned());
     publish.push(subject::API.to_owned());
-    Rights { publish, ..Rights::default() }
+    Rights { publish, subscribe: vec![all_locks()], ..Rights::default() }
 }
 
 fn watcher(topology: &Topology) -> Rights {
-    let mut publish = api("STREAM.INFO", &[EVENTS, WORK, OUTPUT, QUARANTINE, RUNS, WORKERS], "");
-    publish.extend(api("STREAM.MSG.GET", &[EVENTS, QUARANTINE, RUNS, WORKERS], ""));
+    let mut publish = api("STREAM.INFO", &[EVENTS, WORK, OUTPUT, QUARANTINE, RUNS, WORKERS, LOCKS], "");
+    publish.extend(api("STREAM.MSG.GET", &[EVENTS, QUARANTINE, RUNS, WORKERS, LOCKS], ""));
     publish.extend(api("DIRECT.GET", &[EVENTS], ""));
     publish.extend(reading(&[EVENTS, OUTPUT, RUNS, WORKERS]));
     publish.extend(all(["$JS.API.CONSUMER.LIST.RR_WORK", "$JS.API.CONSUMER.NAMES.RR_EVENTS"]));
@@ -178,14 +187,14 @@ fn watcher(topology: &Topology) -> Rights {
 }
 
 fn coordinator() -> Rights {
-    let everything = [EVENTS, TIMERS, WORK, OUTPUT, QUARANTINE, RUNS, WORKERS];
+    let everything = [EVENTS, TIMERS, WORK, OUTPUT, QUARANTINE, RUNS, WORKERS, LOCKS];
     let mut publish = api("STREAM.INFO", &everything, "");
     publish.extend(api("STREAM.MSG.GET", &[EVENTS, TIMERS, WORK, RUNS, WORKERS], ""));
     publish.extend(api("DIRECT.GET", &[EVENTS], ""));
     publish.extend(api("STREAM.PURGE", &[EVENTS, TIMERS, WORK, OUTPUT], ""));
     publish.extend(api("CONSUMER.NAMES", &[EVENTS, TIMERS, WORK], ""));
     // What vanishes is made again, but for the event log.
-    publish.extend(api("STREAM.CREATE", &[TIMERS, WORK, OUTPUT, QUARANTINE, RUNS, WORKERS], ""));
+    publish.extend(api("STREAM.CREATE", &[TIMERS, WORK, OUTPUT, QUARANTINE, RUNS, WORKERS, LOCKS], ""));
     let timers = format!(".{}", subject::TIMERS_DURABLE);
     publish.extend(["CONSUMER.INFO", "CONSUMER.CREATE"].iter().flat_map(|verb| api(verb, &[TIMERS], &timers)));
     publish.extend(api("CONSUMER.LIST", &[WORK], ""));
@@ -357,9 +366,11 @@ mod tests {
     #[test]
     fn what_a_worker_may_do_holds_for_its_own_name_alone() {
         for subject in worker(&"NAME".parse().unwrap(), &BTreeSet::new()).publish {
-            let is_general = ["$JS.API.STREAM.INFO.", "$JS.API.STREAM.MSG.GET.KV_rr-workers"];
+            // A lock is nobody's own.
+            let locks = ["$JS.API.STREAM.MSG.GET.KV_rr-locks", "$KV.rr-locks."];
+            let is_general = ["$JS.API.STREAM.INFO.", "$JS.API.STREAM.MSG.GET.KV_rr-workers"].iter().chain(&locks);
             let is_own = subject.split(['.', '-']).any(|token| token == "NAME");
-            assert!(is_own || is_general.iter().any(|general| subject.starts_with(general)), "{subject}");
+            assert!(is_own || is_general.clone().any(|general| subject.starts_with(general)), "{subject}");
             // Whatever it could read raw it could bring to others as a reply.
             assert!(!subject.contains("DIRECT.GET"), "{subject}");
         }

@@ -40,6 +40,8 @@ pub const QUARANTINE: &str = "RR_QUARANTINE";
 pub const BUCKET_RUNS: &str = "rr-runs";
 /// Bucket of presence.
 pub const BUCKET_WORKERS: &str = "rr-workers";
+/// Bucket of locks.
+pub const BUCKET_LOCKS: &str = "rr-locks";
 
 /// Key in the metadata of [`EVENTS`] that holds the number of partitions.
 pub(crate) const META_PARTITIONS: &str = "rr_partitions";
@@ -226,6 +228,11 @@ pub(crate) fn worker_key(worker: &WorkerName) -> String {
 /// Key of a coordinator's presence.
 pub(crate) fn coordinator_key(instance: &InstanceId) -> String {
     format!("coordinator.{instance}")
+}
+
+/// Key of a lock: without regard to case, so that two spellings of one name are one lock.
+pub(crate) fn lock_key(lock: &Name) -> String {
+    lock.folded()
 }
 
 #[cfg(test)]

@@ -121,7 +121,8 @@ pub async fn init(link: &Link, topology: &Topology) -> Result<(Mesh, Vec<Part>),
     }
     let mut parts = Vec::new();
     // The small ones first, for the server reserves their room; the event stream last, for it says that there is a mesh.
-    for config in [topology.workers(), topology.quarantine(), topology.runs(), topology.work(), topology.output()] {
+    let small = [topology.workers(), topology.locks(), topology.quarantine(), topology.runs()];
+    for config in small.into_iter().chain([topology.work(), topology.output()]) {
         parts.push(ensure_stream(link, config).await?.1);
     }
     parts.push(ensure_stream(link, topology.timers()).await?.1);
@@ -257,6 +258,15 @@ impl Topology {
             description: Some("workers and coordinators".to_owned()),
             allow_message_ttl: true,
             ..self.bucket(subject::BUCKET_WORKERS, GIB / 16)
+        }
+    }
+
+    /// One key a lock. They run out without a marker, as presence does.
+    fn locks(&self) -> Config {
+        Config {
+            description: Some("locks".to_owned()),
+            allow_message_ttl: true,
+            ..self.bucket(subject::BUCKET_LOCKS, GIB / 64)
         }
     }
 

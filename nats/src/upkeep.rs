@@ -43,10 +43,13 @@ pub enum Store {
     Runs,
     /// Presence.
     Workers,
+    /// Locks. Who holds one finds it gone with the next renewal, and ends what runs under it.
+    Locks,
 }
 
 impl Store {
-    const ALL: [Self; 6] = [Self::Timers, Self::Work, Self::Output, Self::Quarantine, Self::Runs, Self::Workers];
+    const ALL: [Self; 7] =
+        [Self::Timers, Self::Work, Self::Output, Self::Quarantine, Self::Runs, Self::Workers, Self::Locks];
 
     /// The stream's name on the server.
     pub const fn stream(self) -> &'static str {
@@ -57,6 +60,7 @@ impl Store {
             Self::Quarantine => subject::QUARANTINE,
             Self::Runs => crate::bucket::RUNS.stream,
             Self::Workers => crate::bucket::WORKERS.stream,
+            Self::Locks => crate::bucket::LOCKS.stream,
         }
     }
 }

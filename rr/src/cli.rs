@@ -5,6 +5,7 @@ mod connect;
 mod doctor;
 mod flow;
 mod init;
+mod lock;
 mod quarantine;
 mod roles;
 mod runs;
@@ -19,6 +20,7 @@ pub(crate) use connect::MeshArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
 pub(crate) use init::InitArgs;
+pub(crate) use lock::LockArgs;
 pub(crate) use quarantine::{QuarantineArgs, QuarantineVerb};
 pub(crate) use roles::{
     BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, ViaKind, WireFormat, WorkerArgs,
@@ -133,6 +135,7 @@ pub(crate) enum Verb {
     Check(CheckArgs),
     Plan(PlanArgs),
     Hosts(HostsArgs),
+    Lock(LockArgs),
     Quarantine(QuarantineArgs),
     Worker(WorkerArgs),
     Coordinator(CoordinatorArgs),

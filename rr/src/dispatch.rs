@@ -93,6 +93,7 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
+        | Verb::Lock(_)
         | Verb::Quarantine(_)
         | Verb::Worker(_)
         | Verb::Coordinator(_)
@@ -122,6 +123,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
+        | Verb::Lock(_)
         | Verb::Quarantine(_)
         | Verb::Worker(WorkerArgs { verb: Some(_), .. })
         | Verb::Init(_)
@@ -147,6 +149,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Plan(args) => commands::plan(ctx, &args),
         Verb::Quarantine(args) => on_one_thread(commands::quarantine(ctx, &args)),
         Verb::Hosts(args) => commands::hosts(ctx, args),
+        Verb::Lock(args) => on_threads(commands::lock(ctx, &args)),
         Verb::Worker(WorkerArgs { verb: Some(verb), .. }) => on_one_thread(commands::workers(ctx, &verb)),
         Verb::Worker(args) => on_threads(commands::worker(ctx, &args)),
         Verb::Coordinator(args) => on_threads(commands::coordinator(ctx, &args)),

@@ -40,6 +40,8 @@ pub(crate) enum Exit {
     Config,
     /// Interrupted a second time: everything was killed.
     Interrupted,
+    /// What the command of `rr lock` has ended with; its numbers are its own.
+    OfCommand(u8),
 }
 
 impl Exit {
@@ -82,6 +84,7 @@ impl Exit {
             Self::Denied => 77,
             Self::Config => 78,
             Self::Interrupted => 130,
+            Self::OfCommand(code) => code,
         }
     }
 
@@ -104,6 +107,7 @@ impl Exit {
             Self::Denied => "not allowed",
             Self::Config => "configuration",
             Self::Interrupted => "second Ctrl-C",
+            Self::OfCommand(_) => "the command's own",
         }
     }
 

@@ -20,6 +20,7 @@ mod flowfile;
 mod follow;
 mod ids;
 mod local;
+mod locks;
 mod logging;
 mod lookup;
 mod mesh;

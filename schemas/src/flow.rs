@@ -147,6 +147,10 @@ pub struct Job {
     /// What follows an attempt whose worker was lost.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_lost: OnLost,
+    /// The lock that an attempt holds while it runs: of all attempts and commands under one lock, in all runs of the
+    /// mesh, one runs at a time. Every attempt is claimed then, as with `on_lost: fail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Name>,
     /// What follows when nobody serves a target. Default `fail`; with `all`, `wait 10m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_unreachable: Option<OnUnreachable>,
@@ -184,6 +188,11 @@ impl Job {
     /// The labels by which its targets are found when a run starts.
     pub fn labels(&self) -> Option<&Labels> {
         self.select.as_ref().or(self.all.as_ref())
+    }
+
+    /// Whether a worker must win a claim before it starts an attempt: where a loss is told, and under a lock.
+    pub const fn is_claimed(&self) -> bool {
+        self.on_lost.claimed() || self.lock.is_some()
     }
 }
 
@@ -293,7 +302,7 @@ pub enum OnLost {
 }
 
 impl OnLost {
-    /// Whether a worker must win a claim before it starts an attempt.
+    /// Whether this alone makes a worker win a claim before it starts an attempt; see [`Job::is_claimed`].
     pub const fn claimed(self) -> bool {
         match self {
             Self::Retry => false,

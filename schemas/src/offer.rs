@@ -56,6 +56,9 @@ pub struct Offer {
     /// Whether the worker must win the claim before it starts.
     #[serde(default, skip_serializing_if = "is_false")]
     pub claimed: bool,
+    /// The lock that the worker must hold while it runs the attempt; such an attempt is claimed, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Name>,
     /// What a report or a claim must bear, so that nobody speaks of an attempt that they were not offered.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub token: String,

@@ -56,7 +56,7 @@ impl Timing {
             "mesh: {{ partitions: 2, ack-wait: 2s, partition-ack-wait: 1s, pin-timeout: 1s }}\n\
              coordinator:\n  presence-ttl: 3s\n  hesitation: 100ms\n  \
              policy: {{ lease: 2s, offer-expiry: {offer_expiry}, losses-max: 1000, look-max: 3s }}\n\
-             worker: {{ times: {{ presence-ttl: 3s, presence-renew: 1s, verify: 3s }} }}\n"
+             worker: {{ times: {{ presence-ttl: 3s, presence-renew: 1s, verify: 3s, lock-ttl: 6s }} }}\n"
         )
     }
 }

@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use rr_nats::Ack;
-use rr_schemas::offer::Offer;
+use rr_schemas::{
+    name::Name,
+    offer::Offer,
+    report::{Ended, Outcome},
+};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +51,8 @@ pub(crate) fn verdict(known: Option<Known>, offer: &Offer, delivered: u64) -> Ve
 /// How far an attempt is in this worker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Phase {
+    /// Waits for its lock.
+    Locking,
     /// Waits for a free slot.
     Waiting,
     /// Given back; that is not stored yet.
@@ -65,7 +72,7 @@ impl Phase {
     pub(crate) const fn is_busy(self) -> bool {
         match self {
             Self::Claiming | Self::Syncing | Self::Running => true,
-            Self::Waiting | Self::Returned | Self::Ended => false,
+            Self::Locking | Self::Waiting | Self::Returned | Self::Ended => false,
         }
     }
 }
@@ -89,6 +96,49 @@ pub(crate) struct Attempt {
     pub(crate) is_kept: bool,
     /// Whether a report that it runs is on its way.
     pub(crate) is_saying: bool,
+    /// The lock that it holds.
+    pub(crate) grip: Option<Grip>,
+}
+
+/// An attempt's hold on its lock. Dropped, the lock is given back.
+#[derive(Debug)]
+pub(crate) struct Grip {
+    /// The lock.
+    pub(crate) lock: Name,
+    /// Its fencing token.
+    pub(crate) token: u64,
+    /// Cancelled when the lock was lost.
+    pub(crate) lost: CancellationToken,
+    /// Cancelled when what runs under a lost lock has no time left.
+    pub(crate) hurry: CancellationToken,
+    /// Tells whoever renews the lock that it is not needed any more, and how to part with it.
+    pub(crate) parting: oneshot::Sender<Parting>,
+}
+
+/// How a lock that is not needed any more is parted with.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Parting {
+    /// Nothing runs under it any more: the next one may have it.
+    #[default]
+    GiveBack,
+    /// Nobody knows whether something still runs under it: nobody has it until its time is over.
+    LetRunOut,
+}
+
+impl Grip {
+    /// How an attempt has ended: one that was ended because its lock was lost is lost, too.
+    pub(crate) fn judged(&self, ended: Ended) -> Ended {
+        if !self.lost.is_cancelled() || ended.outcome != Outcome::Cancelled {
+            return ended;
+        }
+        Ended { outcome: Outcome::Lost, reason: Some(format!("lock {} was lost", self.lock)), ..ended }
+    }
+
+    /// Parts with the lock.
+    pub(crate) fn part(self, parting: Parting) {
+        // Whoever renewed it has gone with the worker then.
+        self.parting.send(parting).unwrap_or_default();
+    }
 }
 
 impl Attempt {
@@ -103,6 +153,7 @@ impl Attempt {
             fence: seq,
             is_kept: false,
             is_saying: false,
+            grip: None,
         }
     }
 
@@ -117,6 +168,7 @@ impl Attempt {
             fence: 0,
             is_kept: false,
             is_saying: false,
+            grip: None,
         }
     }
 }
@@ -146,6 +198,7 @@ mod tests {
             timeout: None,
             grace: None,
             claimed,
+            lock: None,
             token: String::new(),
         }
     }

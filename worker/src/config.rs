@@ -229,6 +229,10 @@ pub struct Times {
     pub presence_renew: Span,
     /// How often a worker makes sure that it still has the hosts and queues that it joined with. Default: 2m.
     pub verify: Span,
+    /// How long a lock outlives an attempt whose worker says nothing any more. A break of the link or the server that is longer than a
+    /// third of it may cost the lock, and with it the attempt: an election in a cluster alone takes up to 8s. 2s at least.
+    /// Default: 30s.
+    pub lock_ttl: Span,
     /// How long a draining worker waits for what runs, before it kills it. Default: 30 days: it waits.
     pub drain: Span,
     /// How long the last reports are tried when everything else has ended; what remains is sent after the next start.
@@ -244,6 +248,7 @@ impl Default for Times {
             presence_ttl: Span::saturating_from_secs(15),
             presence_renew: Span::saturating_from_secs(5),
             verify: Span::saturating_from_secs(120),
+            lock_ttl: Span::saturating_from_secs(30),
             drain: Span::MAX,
             farewell: Span::saturating_from_secs(10),
         }

@@ -56,8 +56,12 @@ pub(crate) struct Assignment {
     pub(crate) marker: String,
     /// Time between asking it to end and ending it.
     pub(crate) grace: Duration,
+    /// The fencing token of the lock that it holds.
+    pub(crate) lock_token: Option<u64>,
     /// Cancelled when it is to end early.
     pub(crate) cancel: CancellationToken,
+    /// Cancelled when the rest of the grace is not to be waited for.
+    pub(crate) hurry: CancellationToken,
     /// Takes what it writes.
     pub(crate) output: AttemptOutput,
 }

@@ -39,6 +39,7 @@ mod clocks;
 mod ending;
 mod engine;
 mod joining;
+mod locking;
 mod returning;
 mod writing;
 

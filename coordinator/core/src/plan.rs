@@ -234,7 +234,8 @@ impl Plan {
             priority: job.priority,
             timeout: job.timeout,
             grace: job.grace,
-            claimed: job.on_lost.claimed(),
+            claimed: job.is_claimed(),
+            lock: job.lock.clone(),
             // Who makes the offer adds it.
             token: String::new(),
             target,

@@ -6,6 +6,7 @@ mod custom;
 mod domain;
 mod events;
 mod inputs;
+mod locks;
 mod login;
 mod output;
 mod partition;
@@ -176,6 +177,7 @@ fn offer(run: &RunId, task: u32, target: Target) -> Offer {
         timeout: None,
         grace: None,
         claimed: false,
+        lock: None,
         token: String::new(),
     }
 }

@@ -51,6 +51,8 @@ struct JobPlan {
     waves: Vec<u32>,
     timeout: Option<Span>,
     attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lock: Option<String>,
     command: Option<Command>,
 }
 
@@ -89,6 +91,7 @@ fn document(plan: &Plan) -> PlanView {
             waves: waves(job),
             timeout: job.job.timeout,
             attempts: job.job.retry.attempts,
+            lock: job.job.lock.as_ref().map(ToString::to_string),
             command: plan.first_command(job),
         }
     });
@@ -158,6 +161,9 @@ fn job_lines(plan: &Plan, job: &PlannedJob) -> Vec<Line> {
     }
     if let Some(on_unreachable) = job.job.on_unreachable {
         say("away", on_unreachable.to_string());
+    }
+    if let Some(lock) = &job.job.lock {
+        say("lock", format!("{lock}: one attempt at a time, in all runs"));
     }
     if job.job.priority != Priority::Normal {
         say("priority", format!("{:?}", job.job.priority).to_lowercase());

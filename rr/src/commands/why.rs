@@ -8,6 +8,8 @@ use rr_nats::Mesh;
 use rr_schemas::{
     decision::{JobStatus, RunStatus},
     id::RunId,
+    lock::LockHolder,
+    name::Name,
     ranges::Ranges,
     view::{JobView, RunView, TaskView},
 };
@@ -20,6 +22,7 @@ use crate::environment::now;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::follow;
+use crate::locks::held_words;
 use crate::lookup::{self, Found};
 use crate::progress::{Story, Tally, places, trouble};
 use crate::submit::Served;
@@ -128,8 +131,12 @@ async fn waiting(mesh: &Mesh, story: &Story) -> Vec<String> {
             Wait::Coordinator if no_coordinator => {}
             Wait::Coordinator => reasons.push("a coordinator has still to see it; that takes a moment".to_owned()),
             Wait::Worker { job, tasks, until } => {
-                let advice = unserved(mesh, story, tasks).await;
                 let wait = on(story, tasks, "waits", "wait");
+                if let Some(lock) = waits_for_lock(mesh, story, job, tasks).await {
+                    reasons.push(format!("{job}: {wait} for {lock}"));
+                    continue;
+                }
+                let advice = unserved(mesh, story, tasks).await;
                 reasons.push(format!("{job}: {wait} for a worker, looked after {}{advice}", moment(*until)));
             }
             Wait::Report { job, tasks, holder, .. } => {
@@ -174,6 +181,20 @@ fn on(story: &Story, tasks: &Ranges, one: &str, many: &str) -> String {
 fn moment(until: Timestamp) -> String {
     let now = now();
     if until <= now { "now".to_owned() } else { format!("in {}", duration_words(between(now, until))) }
+}
+
+/// The lock that keeps the tasks of a job from starting, with who holds it.
+async fn waits_for_lock(mesh: &Mesh, story: &Story, job: &Name, tasks: &Ranges) -> Option<String> {
+    let plan = story.plan()?;
+    let lock = plan.jobs().get(plan.job_named(job)?)?.job.lock.as_ref()?;
+    let entry = mesh.lock_holder(lock).await.ok().flatten()?;
+    let is_about_to_start = match entry.held.as_ref().map(|held| &held.holder) {
+        Some(LockHolder::Attempt { run, task, .. }) => {
+            run == story.history().run().id() && tasks.len() == 1 && tasks.iter().any(|one| one == *task)
+        }
+        Some(LockHolder::Command { .. }) | None => false,
+    };
+    (!is_about_to_start).then(|| format!("lock {lock}, {}", held_words(&entry, now())))
 }
 
 /// Which of the tasks nobody who is present serves.

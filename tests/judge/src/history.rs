@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rr_core::{Policy, Run};
 use rr_schemas::{
     decision::{Decision, Event, Record},
-    flow::Flow,
+    flow::{Flow, Job},
     id::RunId,
     input::{Holder, Input, Source},
     name::Name,
@@ -226,7 +226,7 @@ impl<'a> Heard<'a> {
             first += job.targets();
             task < first
         });
-        job.is_some_and(|job| job.on_lost.claimed())
+        job.is_some_and(Job::is_claimed)
     }
 }
 

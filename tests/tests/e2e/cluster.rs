@@ -70,9 +70,16 @@ async fn a_cluster_keeps_three_copies_of_everything() {
         for server in 0..SERVERS {
             let streams = mesh.streams(server).await?;
             let names: Vec<&str> = streams.iter().filter_map(|stream| stream["name"].as_str()).collect();
-            for name in
-                ["RR_EVENTS", "RR_TIMERS", "RR_WORK", "RR_OUTPUT", "RR_QUARANTINE", "KV_rr-runs", "KV_rr-workers"]
-            {
+            for name in [
+                "RR_EVENTS",
+                "RR_TIMERS",
+                "RR_WORK",
+                "RR_OUTPUT",
+                "RR_QUARANTINE",
+                "KV_rr-runs",
+                "KV_rr-workers",
+                "KV_rr-locks",
+            ] {
                 if !names.contains(&name) {
                     return Err(format!("server {server} has only {names:?}"));
                 }

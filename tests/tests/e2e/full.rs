@@ -104,9 +104,8 @@ async fn is_over(mesh: &TestMesh, run: &RunId) -> bool {
 async fn succeeds_without_a_loss(mesh: &TestMesh, run: &RunId, timing: Timing) {
     assert_eq!(mesh.ended(run, END).await.status, RunStatus::Succeeded, "{run}");
     let verdict = Verdict::of(&mesh.mesh().await.unwrap(), run, timing).await;
-    let wrong = verdict.events().filter(|event| match event {
-        Event::Ended { end, .. } => matches!(end.outcome, Outcome::Lost | Outcome::Unreachable),
-        _ => false,
+    let wrong = verdict.events().filter(|event| {
+        matches!(event, Event::Ended { end, .. } if matches!(end.outcome, Outcome::Lost | Outcome::Unreachable))
     });
     assert_eq!(wrong.count(), 0, "{run}");
 }

@@ -128,6 +128,7 @@ fn planted_offers(run: &RunId) -> Vec<Planted> {
         timeout: None,
         grace: None,
         claimed: false,
+        lock: None,
         token: String::new(),
     };
     let sent = |from: &str, to: &str, task: u32| {

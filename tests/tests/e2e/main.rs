@@ -25,6 +25,7 @@ mod gates;
 mod hostile;
 mod interrupt;
 mod links;
+mod locks;
 mod malformed;
 mod output;
 mod pages;

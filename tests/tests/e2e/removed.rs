@@ -242,7 +242,7 @@ async fn streams_come_again_and_what_they_held_follows_from_the_histories() {
         if shown.contains("failed") { Ok(()) } else { Err(shown) }
     })
     .await;
-    for stream in ["RR_TIMERS", "KV_rr-runs", "KV_rr-workers", "RR_OUTPUT", "RR_QUARANTINE"] {
+    for stream in ["RR_TIMERS", "KV_rr-runs", "KV_rr-workers", "KV_rr-locks", "RR_OUTPUT", "RR_QUARANTINE"] {
         remove_stream(&js, stream).await;
     }
     succeeds(&mesh, &retried).await;

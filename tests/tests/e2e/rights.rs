@@ -251,7 +251,7 @@ async fn a_coordinator_may_make_again_what_somebody_removes() {
         handle.delete_consumer(durable).await.unwrap();
         eventually(durable, SOON, async || handle.consumer_info(durable).await).await;
     }
-    for stream in ["RR_TIMERS", "RR_WORK", "RR_OUTPUT", "RR_QUARANTINE", "KV_rr-runs", "KV_rr-workers"] {
+    for stream in ["RR_TIMERS", "RR_WORK", "RR_OUTPUT", "RR_QUARANTINE", "KV_rr-runs", "KV_rr-workers", "KV_rr-locks"] {
         js.delete_stream(stream).await.unwrap();
         eventually(stream, SOON, async || js.get_stream(stream).await).await;
     }

@@ -16,6 +16,7 @@ use rr_schemas::{
     },
     host::HostSet,
     input::{Cancel, Found, Holder, Input, Seen, SeenAttempts, Signal, Submit},
+    lock::{HeldLock, LockHolder},
     offer::{Command, Offer, Target},
     presence::{Control, CoordinatorPresence, Hosts, Join, JoinAnswer, Serves, WorkerPresence},
     report::{Claim, Ended, Outcome, Output, Report, What},
@@ -237,6 +238,7 @@ fn offer(target: Target, command: Command) -> Offer {
         timeout: Some("30s".parse().unwrap()),
         grace: Some("5s".parse().unwrap()),
         claimed: true,
+        lock: None,
         token: String::new(),
     }
 }
@@ -251,8 +253,10 @@ fn every_offer_is_written_as_ever() {
     check_sent("offer-worker", "coordinator:c1", offer(Target::Worker("w1".parse().unwrap()), shell.clone()));
     let high = Offer { priority: Priority::High, ..offer(Target::Queue("ops".parse().unwrap()), shell) };
     check_sent("offer-high", "coordinator:c1", high);
-    let token = "000102030405060708090a0b0c0d0e0f".to_owned();
+    let lock = Some("deploy".parse().unwrap());
     let command = Command::Argv(vec!["true".into()]);
+    check_sent("offer-lock", "coordinator:c1", Offer { lock, ..offer(on_host(), command.clone()) });
+    let token = "000102030405060708090a0b0c0d0e0f".to_owned();
     check_sent("offer-token", "coordinator:c1", Offer { token, ..offer(on_host(), command) });
     check_sent("offer-handler", "coordinator:c1", offer(on_host(), Command::Handler("notify".parse().unwrap())));
 }
@@ -269,6 +273,23 @@ fn tokens_and_what_they_are_made_with_are_written_as_ever() {
     let by = "c1".parse().unwrap();
     let first = Decision { n: 1, by, upto: 12, prev: String::new(), secret: token(), events: vec![] };
     check_sent("decision-secret", "coordinator:c1", first);
+}
+
+#[test]
+fn locks_are_written_as_ever() {
+    let attempt = LockHolder::Attempt {
+        worker: "w1".parse().unwrap(),
+        instance: "i1".parse().unwrap(),
+        run: "r1".parse().unwrap(),
+        job: "pkg".parse().unwrap(),
+        task: 3,
+        attempt: 2,
+    };
+    let command = LockHolder::Command { by: "ada@laptop".into(), pid: 4711, program: "make".into() };
+    for (name, holder, token) in [("attempt", attempt, None), ("command", command, Some(17))] {
+        let (lock, taking, since) = ("deploy".parse().unwrap(), "t1".parse().unwrap(), TIME.parse().unwrap());
+        check(&format!("lock-{name}"), &HeldLock { lock, holder, taking, since, token });
+    }
 }
 
 #[test]

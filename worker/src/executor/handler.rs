@@ -75,6 +75,7 @@ impl fmt::Debug for Handlers {
 pub struct Context {
     offer: Arc<Offer>,
     fence: u64,
+    lock_token: Option<u64>,
     cancel: CancellationToken,
     output: Writer,
 }
@@ -88,6 +89,12 @@ impl Context {
     /// A number that grows from attempt to attempt of a task. Hand it to whatever must refuse a stale attempt.
     pub const fn fence(&self) -> u64 {
         self.fence
+    }
+
+    /// The fencing token of the lock that the attempt holds, where its job has one. It grows with every holder of the lock: hand it to
+    /// whatever must refuse a holder that is too late.
+    pub const fn lock_token(&self) -> Option<u64> {
+        self.lock_token
     }
 
     /// The same for all attempts of a task, and no other task's: `<run>/<job>/<host or queue>/<task>`.
@@ -134,12 +141,12 @@ impl Executor for Handlers {
 }
 
 async fn run(handler: Handler, task: Assignment) -> Ended {
-    let Assignment { offer, fence, marker: _, grace, cancel, output } = task;
+    let Assignment { offer, fence, marker: _, grace, lock_token, cancel, hurry, output } = task;
     let started_at = clock::now();
     let limit = offer.timeout.map(Duration::from);
     let asked = CancellationToken::new();
     let (writer, account) = output.into_writer();
-    let context = Context { offer, fence, cancel: asked.clone(), output: writer };
+    let context = Context { offer, fence, lock_token, cancel: asked.clone(), output: writer };
     // Also the call itself may panic, before there is a future.
     let mut work = AssertUnwindSafe(async move { handler(context).await }).catch_unwind().boxed();
     let overdue = async {
@@ -161,7 +168,8 @@ async fn run(handler: Handler, task: Assignment) -> Ended {
         Ok(Err(panic)) => (Outcome::Failed, Some(cut_to_fit(&format!("handler panicked: {}", panic_text(&*panic))))),
         Err(outcome) => {
             asked.cancel();
-            let is_deaf = timeout(grace, &mut work).await.is_err();
+            let ended = timeout(grace, hurry.run_until_cancelled(&mut work)).await;
+            let is_deaf = !matches!(ended, Ok(Some(_)));
             (outcome, is_deaf.then(|| "did not end when asked to".to_owned()))
         }
     };

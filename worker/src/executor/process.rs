@@ -49,10 +49,11 @@ impl Processes {
         };
         Ok(Spec {
             program,
-            env: Environment { inherit, set: environment(offer, task.fence) },
+            env: Environment { inherit, set: environment(task) },
             cwd: self.cwd(offer.cwd.as_deref())?,
             timeout: offer.timeout.map(Duration::from),
             grace: task.grace,
+            hurry: task.hurry.clone(),
             marker: task.marker.clone(),
             capture: self.capture,
         })
@@ -127,7 +128,8 @@ fn outcome(end: &process::Ended) -> (Outcome, Option<String>) {
 }
 
 /// The variables of an attempt: what the flow sets, and ours.
-pub(super) fn environment(offer: &Offer, fence: u64) -> BTreeMap<String, String> {
+pub(super) fn environment(task: &Assignment) -> BTreeMap<String, String> {
+    let offer = &*task.offer;
     let mut env: BTreeMap<String, String> =
         offer.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
     for (name, value) in &offer.params {
@@ -140,8 +142,11 @@ pub(super) fn environment(offer: &Offer, fence: u64) -> BTreeMap<String, String>
         ("RR_TASK".to_owned(), offer.task.to_string()),
         ("RR_ATTEMPT".to_owned(), offer.attempt.to_string()),
         ("RR_IDEMPOTENCY_KEY".to_owned(), idempotency_key(offer)),
-        ("RR_FENCE".to_owned(), fence.to_string()),
+        ("RR_FENCE".to_owned(), task.fence.to_string()),
     ]);
+    if let (Some(lock), Some(token)) = (&offer.lock, task.lock_token) {
+        env.extend(process::lock_variables(lock, token));
+    }
     match &offer.target {
         Target::Host(host) => drop(env.insert("RR_HOST".to_owned(), host.to_string())),
         Target::Worker(worker) => drop(env.insert("RR_WORKER".to_owned(), worker.to_string())),

@@ -107,6 +107,7 @@ impl Ssh {
             cwd: Cwd::Given("/".into()),
             timeout: None,
             grace: LOCAL_GRACE,
+            hurry: CancellationToken::new(),
             marker: task.marker.clone(),
             capture: self.capture,
         }
@@ -133,6 +134,7 @@ impl Ssh {
             words,
             hang_up: hang_up.clone(),
             cancel: task.cancel.clone(),
+            hurry: task.hurry.clone(),
             limit: task.offer.timeout.map(Duration::from),
             grace: task.grace,
             begin_max: self.masters.options.connect_timeout.as_duration(),
@@ -177,7 +179,7 @@ fn wrapped(task: &Assignment, token: &Token, own: &OwnEnvironment) -> Result<(Ho
     if let Some(cwd) = offer.cwd.as_deref().filter(|cwd| !is_plain(cwd)) {
         return Err(format!("cwd must be an absolute path without \"..\" where commands run over ssh; got {cwd:?}"));
     }
-    let mut env = environment(offer, task.fence);
+    let mut env = environment(task);
     for name in &offer.inherit_env {
         if let Some(value) = own.get(std::ffi::OsStr::new(name.as_str())).and_then(|value| value.to_str()) {
             env.entry(name.to_string()).or_insert_with(|| value.to_owned());
@@ -254,6 +256,7 @@ struct Steering {
     /// Ends the call of `ssh`.
     hang_up: CancellationToken,
     cancel: CancellationToken,
+    hurry: CancellationToken,
     limit: Option<Duration>,
     grace: Duration,
     begin_max: Duration,
@@ -308,13 +311,15 @@ impl Steering {
 
     /// Ends the tree on the other machine. Returns whether it said so.
     async fn stop(&mut self) -> bool {
-        for (word, wait) in [(TERM, self.grace), (KILL, KILLED_MAX)] {
+        let (hurry, never) = (self.hurry.clone(), CancellationToken::new());
+        for (word, wait, early) in [(TERM, self.grace, hurry), (KILL, KILLED_MAX, never)] {
             self.say(word).await;
-            match timeout(wait, heard(&mut self.hear, is_last)).await {
-                Ok(Some(_)) => return true,
+            let end = timeout(wait, early.run_until_cancelled(heard(&mut self.hear, is_last)));
+            match end.await {
+                Ok(Some(Some(_))) => return true,
                 // The connection is gone; before KILL takes the wrapper along it says so.
-                Ok(None) => return false,
-                Err(_) => {}
+                Ok(Some(None)) => return false,
+                Ok(None) | Err(_) => {}
             }
         }
         false

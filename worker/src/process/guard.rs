@@ -125,6 +125,11 @@ impl Guard {
         }
     }
 
+    /// Registers something that is about to start, by the marker in its environment.
+    pub(super) fn enlist(&self, marker: &str) {
+        self.0.open(marker);
+    }
+
     /// Takes such a child off again.
     pub fn release(&self, name: &str) {
         self.0.shut(name);

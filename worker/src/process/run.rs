@@ -285,9 +285,15 @@ impl Process<'_> {
     }
 
     async fn end_tree(&mut self, spec: &Spec) {
-        let tree = Tree::new(vec![Leader::held(self.pid)], [spec.marker.clone()]);
+        let tree = || Tree::new(vec![Leader::held(self.pid)], [spec.marker.clone()]);
+        let end = async {
+            tokio::select! {
+                survivors = kill::end(tree(), spec.grace) => survivors,
+                () = spec.hurry.cancelled() => kill::kill(tree()).await,
+            }
+        };
         tokio::select! {
-            survivors = kill::end(tree, spec.grace) => {
+            survivors = end => {
                 if survivors > 0 {
                     tracing::error!(survivors, marker = spec.marker, "processes survive KILL");
                 }

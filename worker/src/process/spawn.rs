@@ -143,6 +143,18 @@ pub(crate) async fn helper(
     Ok((status?.success(), String::from_utf8_lossy(&said).into_owned()))
 }
 
+/// Starts `argv` with exactly `env` and all that is ours: directory, standard streams, process group.
+pub(super) fn foreground(argv: &[String], env: &OwnEnvironment) -> Result<Child, SpawnError> {
+    let Some((name, rest)) = argv.split_first() else {
+        return Err(SpawnError::Invalid("it names no program"));
+    };
+    let cwd = std::env::current_dir().map_err(|error| SpawnError::BadCwd(".".into(), error))?;
+    let path = env.get(OsStr::new("PATH")).map_or_else(|| OsStr::new(PATH_DEFAULT), |path| path.as_os_str());
+    let program = look_up(name, path, &cwd)?;
+    let spawned = Command::new(&program).arg0(name).args(rest).env_clear().envs(env).spawn();
+    spawned.map_err(|error| explain(program, cwd, error))
+}
+
 /// Where a program lies, as an attempt with this `PATH` would find it.
 ///
 /// # Errors

@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::capture::CaptureLimits;
 use super::spawn::SpawnError;
 
@@ -40,6 +42,8 @@ pub struct Spec {
     pub timeout: Option<Duration>,
     /// Time between TERM and KILL on timeout and cancel.
     pub grace: Duration,
+    /// Cancelled when the rest of the grace is not to be waited for.
+    pub hurry: CancellationToken,
     /// Text that no other attempt has; it becomes [`ATTEMPT_VARIABLE`]. Printable ASCII without spaces, at most 512 bytes.
     pub marker: String,
     /// How much of the output is kept.

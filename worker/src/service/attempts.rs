@@ -65,8 +65,12 @@ impl Engine {
         match (verdict(known, &offer, delivered), known) {
             (Verdict::Take, _) => {
                 let n = self.ledger.reserve(&key, offer.offer);
-                self.ready.insert((offer.priority.class(), n));
+                let (class, lock) = (offer.priority.class(), offer.lock.clone());
                 self.attempts.insert(n, Attempt::new(offer, ack, raw.seq));
+                match lock {
+                    Some(lock) => self.line_up(n, &lock, Instant::now()),
+                    None => drop(self.ready.insert((class, n))),
+                }
             }
             (Verdict::Hold, Some(known)) => {
                 self.words.push(Word::Alive(ack.clone()));
@@ -169,7 +173,9 @@ impl Engine {
             fence: attempt.fence,
             marker: marker(&key(&offer), &self.instance),
             grace: offer.grace.unwrap_or(self.options.times.grace).into(),
+            lock_token: attempt.grip.as_ref().map(|grip| grip.token),
             cancel: attempt.cancel.clone(),
+            hurry: attempt.grip.as_ref().map(|grip| grip.hurry.clone()).unwrap_or_default(),
             output: self.spool.attempt(&offer),
             offer,
         };
@@ -191,6 +197,10 @@ impl Engine {
         let Some(attempt) = self.attempts.get_mut(&n).filter(|attempt| attempt.phase.is_busy()) else { return };
         attempt.phase = Phase::Ended;
         self.busy -= 1;
+        let ended = match &attempt.grip {
+            Some(grip) => grip.judged(ended),
+            None => ended,
+        };
         self.report_end(n, ended);
     }
 
@@ -261,6 +271,7 @@ impl Engine {
         let Some(attempt) = self.attempts.get(&n) else { return };
         self.words.extend(attempt.acks.iter().cloned().map(Word::Alive));
         self.clocks.keep(n, now);
+        self.ask_whether_wanted(n);
     }
 
     /// A coordinator wants an attempt to end. What is not in hand is not touched: it is a hint.
@@ -269,13 +280,24 @@ impl Engine {
         let Some(known) = self.ledger.known(&key) else { return };
         let Some(held) = self.attempts.get_mut(&known.n) else { return };
         held.cancel.cancel();
-        if held.phase == Phase::Waiting {
-            let Some(offer) = held.offer.clone() else { return };
-            held.phase = Phase::Ended;
-            self.ready.retain(|(_, n)| *n != known.n);
-            self.record_start(known.n, &offer);
-            self.report_end(known.n, ended_because(Outcome::Cancelled, "cancelled before it started", clock::now()));
+        match held.phase {
+            Phase::Locking | Phase::Waiting => {
+                let ended = ended_because(Outcome::Cancelled, "cancelled before it started", clock::now());
+                self.end_unstarted(known.n, ended);
+            }
+            Phase::Returned | Phase::Claiming | Phase::Syncing | Phase::Running | Phase::Ended => {}
         }
+    }
+
+    /// Ends an attempt that waits for a lock or a slot.
+    pub(super) fn end_unstarted(&mut self, n: u64, ended: Ended) {
+        self.leave_line(n);
+        let Some(held) = self.attempts.get_mut(&n) else { return };
+        let Some(offer) = held.offer.clone() else { return };
+        held.phase = Phase::Ended;
+        self.ready.retain(|(_, ready)| *ready != n);
+        self.record_start(n, &offer);
+        self.report_end(n, ended);
     }
 }
 

@@ -109,10 +109,11 @@ impl Engine {
             match attempt.phase {
                 Phase::Ended | Phase::Returned | Phase::Running => {}
                 // Never started; whoever gets the offer next finds out what that means.
-                Phase::Waiting | Phase::Claiming => {
+                Phase::Locking | Phase::Waiting | Phase::Claiming => {
                     if attempt.phase.is_busy() {
                         self.busy -= 1;
                     }
+                    self.leave_line(n);
                     self.attempts.remove(&n);
                 }
                 Phase::Syncing => self.lost(n),
@@ -189,7 +190,8 @@ impl Engine {
             Mode::Working | Mode::Draining(_) => false,
             Mode::Leaving(until) | Mode::Killed(until) => {
                 let is_told = self.unwritten.to_report.is_empty() && self.outbox.is_empty();
-                let has_ended = self.running.is_empty() && self.chores.is_empty() && is_told;
+                let is_free = self.chores.is_empty() && self.locks.is_idle();
+                let has_ended = self.running.is_empty() && is_free && is_told;
                 has_ended || self.running.is_empty() && until <= Instant::now()
             }
         }

@@ -27,6 +27,7 @@ use super::attempts::Claimed;
 use super::clocks::{Clocks, Due};
 use super::ending::Mode;
 use super::joining::{Joined, Joining};
+use super::locking::{Locks, News};
 use super::writing::Unwritten;
 use crate::attempt::{Attempt, Phase};
 use crate::config::Options;
@@ -62,6 +63,7 @@ pub(super) struct Engine {
     pub(super) ready: BTreeSet<(u8, u64)>,
     pub(super) unwritten: Unwritten,
     pub(super) joining: Joining,
+    pub(super) locks: Locks,
     pub(super) running: JoinSet<(u64, Ended)>,
     pub(super) chores: FuturesUnordered<BoxFuture<'static, Chore>>,
     pub(super) clocks: Clocks,
@@ -95,6 +97,8 @@ pub(super) enum Chore {
     Synced(Vec<u64>, std::io::Result<()>),
     /// An unreadable offer was put aside, or it comes again.
     PutAside,
+    /// Whether an attempt that waits for its lock is still wanted.
+    Wanted(u64, bool),
     /// No process of these attempts is left.
     Swept(Vec<u64>),
 }
@@ -109,6 +113,7 @@ enum Happened {
     Reported(Parcel),
     Chore(Chore),
     Joined(Joined),
+    Lock(News),
     FromLanes(FromLanes),
     Asked(Control),
     LinkChanged,
@@ -149,6 +154,7 @@ impl Engine {
             ready: BTreeSet::new(),
             unwritten: Unwritten::default(),
             joining: Joining::new(verify),
+            locks: Locks::default(),
             running: JoinSet::new(),
             chores: FuturesUnordered::new(),
             busy: 0,
@@ -194,6 +200,7 @@ impl Engine {
                 parcel = self.outbox.stored() => Happened::Reported(parcel),
                 Some(chore) = self.chores.next(), if !self.chores.is_empty() => Happened::Chore(chore),
                 Some(joined) = self.joining.next(), if self.joining.is_under_way() => Happened::Joined(joined),
+                Some(news) = self.locks.next(), if !self.locks.is_idle() => Happened::Lock(news),
                 from = self.lanes.next() => Happened::FromLanes(from),
                 control = controls.next(), if hears => {
                     hears = control.is_some();
@@ -223,6 +230,7 @@ impl Engine {
             Happened::Reported(parcel) => self.reported(&parcel),
             Happened::Chore(chore) => self.done(chore),
             Happened::Joined(joined) => self.joined(joined),
+            Happened::Lock(news) => self.hear_of_lock(news),
             Happened::FromLanes(FromLanes::Offer(offer)) => self.delivered(*offer),
             Happened::FromLanes(FromLanes::Gone) => self.rejoin(),
             Happened::FromLanes(FromLanes::Closed) => return ControlFlow::Break(()),
@@ -331,7 +339,8 @@ impl Engine {
             Chore::Claimed(n, claimed) => self.claimed(n, claimed),
             Chore::Synced(numbers, result) => self.synced(numbers, result),
             Chore::Swept(numbers) => self.swept(&numbers),
-            Chore::PutAside => {}
+            Chore::Wanted(n, false) => self.not_wanted(n),
+            Chore::Wanted(_, true) | Chore::PutAside => {}
         }
     }
 

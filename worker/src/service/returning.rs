@@ -21,7 +21,10 @@ impl Engine {
     /// Gives back what waits for a slot, where none is to be expected soon: what runs has run for longer than a moment,
     /// or nothing starts any more. Whoever has just begun may end as soon: that is waited for, but not for long.
     pub(super) fn give_back(&mut self, now: Instant) {
-        let is_closed = !self.mode.is_working() || self.unwritten.is_stuck();
+        let is_closed = self.is_closed();
+        if is_closed {
+            self.clear_lines(now);
+        }
         let waits = !is_closed && self.clocks.has_young();
         let is_over = |n: &u64| self.attempts.get(n).is_none_or(|attempt| attempt.since + HELD_MAX <= now);
         let given: Vec<(u8, u64)> = self.ready.iter().filter(|(_, n)| !waits || is_over(n)).copied().collect();
@@ -31,16 +34,24 @@ impl Engine {
         }
     }
 
+    /// Whether nothing starts here any more, or not for now.
+    pub(super) fn is_closed(&self) -> bool {
+        !self.mode.is_working() || self.unwritten.is_stuck()
+    }
+
     /// When something has waited for long enough.
     pub(super) fn held_until(&self) -> Option<Instant> {
         let since = self.ready.iter().filter_map(|(_, n)| Some(self.attempts.get(n)?.since));
         Some(since.min()? + HELD_MAX)
     }
 
-    fn give_one_back(&mut self, n: u64, now: Instant) {
+    /// Gives an attempt back that waits for a lock or a slot.
+    pub(super) fn give_one_back(&mut self, n: u64, now: Instant) {
+        self.leave_line(n);
         let Some(attempt) = self.attempts.get_mut(&n) else { return };
         let Some(offer) = attempt.offer.clone() else { return };
         attempt.phase = Phase::Returned;
+        attempt.grip = None;
         let key = key(&offer);
         tracing::debug!(run.id = %key.run, task = key.task, attempt = key.attempt, offer.offer, "given back");
         self.ledger.give_back(&key);

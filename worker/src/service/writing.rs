@@ -87,6 +87,7 @@ impl Engine {
             self.start(n, now);
         }
         for (n, ended) in std::mem::take(&mut self.unwritten.to_report) {
+            self.unlock(n, &ended);
             self.report(n, What::Ended(ended));
         }
         self.sync();

@@ -61,6 +61,7 @@ fn spec(program: Program) -> Spec {
         cwd: Cwd::Given("/".into()),
         timeout: None,
         grace: Duration::from_secs(5),
+        hurry: CancellationToken::new(),
         marker: marker(),
         capture: CaptureLimits::default(),
     }

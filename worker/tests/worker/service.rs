@@ -4,6 +4,7 @@ mod closed;
 mod ending;
 mod full;
 mod links;
+mod locking;
 mod returning;
 mod running;
 mod sharing;
@@ -184,7 +185,7 @@ async fn let_join(mesh: Mesh) {
             }
             Err(error) => JoinAnswer::Refused { reason: error.to_string() },
         };
-        request.answer(&answer).await;
+        request.reply.answer(&answer).await;
     }
 }
 
@@ -245,6 +246,7 @@ fn offer(task: u32, command: Command) -> Offer {
         timeout: None,
         grace: None,
         claimed: false,
+        lock: None,
         token: String::new(),
     }
 }

@@ -221,7 +221,7 @@ impl Run {
 
     pub(super) fn is_claimed(&self, task: u32) -> bool {
         let index = self.plan.as_ref().and_then(|plan| plan.job_of(task));
-        index.and_then(|index| self.job(index)).is_some_and(|(planned, _)| planned.job.on_lost.claimed())
+        index.and_then(|index| self.job(index)).is_some_and(|(planned, _)| planned.job.is_claimed())
     }
 }
 

@@ -86,7 +86,7 @@ impl Run {
                     crate::plan::Targets::Queue(queue) => Some(Target::Queue(queue.clone())),
                 },
                 patient: key.patient,
-                claimed: planned.job.on_lost.claimed(),
+                claimed: planned.job.is_claimed(),
             })
         };
         tasks.chunks(LOOK_TASKS_MAX).filter_map(look).collect()

@@ -69,6 +69,7 @@ fn job(dice: &mut Dice, index: u64, needs: &str) -> String {
     match dice.roll(6) {
         0 => text.push_str(r#","on_lost":"fail""#),
         1 => text.push_str(r#","on_lost":"hold""#),
+        2 => text.push_str(r#","lock":"deploy""#),
         _ => {}
     }
     text + "}"

@@ -49,6 +49,26 @@ fn a_claimed_attempt_belongs_to_the_first_who_claims() {
 }
 
 #[test]
+fn an_attempt_under_a_lock_is_claimed_and_a_lost_one_follows_on_lost() {
+    let mut stage = Stage::new(&one_job(1, r#""lock":"deploy""#));
+    let plan = stage.run.plan().unwrap();
+    let offer = plan.offer(stage.run.id(), 0, 1, 1).unwrap();
+    assert_eq!((offer.claimed, offer.lock), (true, Some("deploy".parse().unwrap())));
+    assert_eq!(stage.start("w1", 0, 1), [], "a start is no claim");
+    assert_eq!(stage.claim("w1", 0, 1).len(), 1);
+    assert_eq!(stage.claim("w2", 0, 1), []);
+    stage.end_by("w1", 0, 1, Outcome::Lost, None);
+    assert_eq!(stage.claim("w2", 0, 2).len(), 1, "the next attempt has a claim of its own");
+    stage.end_by("w2", 0, 2, Outcome::Ok, Some(0));
+    assert_eq!(stage.run.status(), RunStatus::Succeeded);
+
+    let mut fail = Stage::new(&one_job(1, r#""lock":"deploy","on_lost":"fail""#));
+    fail.claim("w1", 0, 1);
+    fail.end_by("w1", 0, 1, Outcome::Lost, None);
+    assert_eq!(fail.run.status(), RunStatus::Failed);
+}
+
+#[test]
 fn late_and_repeated_reports_change_nothing() {
     let mut stage = Stage::new(&one_job(2, r#""retry":{"attempts":2}"#));
     stage.end(0, 1, Outcome::Failed, Some(1));

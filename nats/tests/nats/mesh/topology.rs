@@ -23,7 +23,16 @@ async fn a_mesh_is_made_once_and_its_partitions_stay() {
 #[tokio::test]
 async fn meshes_of_several_processes_at_once_are_one() {
     let world = world().await;
-    for name in ["RR_EVENTS", "RR_TIMERS", "RR_WORK", "RR_OUTPUT", "RR_QUARANTINE", "KV_rr-runs", "KV_rr-workers"] {
+    for name in [
+        "RR_EVENTS",
+        "RR_TIMERS",
+        "RR_WORK",
+        "RR_OUTPUT",
+        "RR_QUARANTINE",
+        "KV_rr-runs",
+        "KV_rr-workers",
+        "KV_rr-locks",
+    ] {
         world.stranger().await.delete_stream(name).await.unwrap();
     }
     let quick = quick();
@@ -109,10 +118,19 @@ async fn a_mesh_of_another_version_is_left_alone_and_it_is_told_what_to_do() {
 async fn powers_that_nobody_needs_are_off() {
     let world = world_of(&Topology::default()).await;
     let js = world.stranger().await;
-    for name in ["RR_EVENTS", "RR_TIMERS", "RR_WORK", "RR_OUTPUT", "RR_QUARANTINE", "KV_rr-runs", "KV_rr-workers"] {
+    for name in [
+        "RR_EVENTS",
+        "RR_TIMERS",
+        "RR_WORK",
+        "RR_OUTPUT",
+        "RR_QUARANTINE",
+        "KV_rr-runs",
+        "KV_rr-workers",
+        "KV_rr-locks",
+    ] {
         let config = js.get_stream(name).await.unwrap().cached_info().config.clone();
         assert!(!config.allow_atomic_publish, "{name}");
-        assert_eq!(config.allow_message_ttl, name == "KV_rr-workers");
+        assert_eq!(config.allow_message_ttl, ["KV_rr-workers", "KV_rr-locks"].contains(&name));
         // The server insists on it where there are schedules.
         assert_eq!(config.allow_rollup, name == "RR_TIMERS");
         assert!(!config.allow_message_counter && !config.allow_batch_publish, "{name}");

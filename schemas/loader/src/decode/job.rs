@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Keys of a job.
-pub(crate) const JOB_KEYS: [&str; 23] = [
+pub(crate) const JOB_KEYS: [&str; 24] = [
     "name",
     "run",
     "shell",
@@ -36,6 +36,7 @@ pub(crate) const JOB_KEYS: [&str; 23] = [
     "retry",
     "on_lost",
     "on_unreachable",
+    "lock",
     "priority",
     "env",
     "inherit_env",
@@ -73,7 +74,7 @@ fn job(decoder: &mut Decoder, field: &Field<'_>) -> Option<Job> {
     let (hosts, queue, select, all) = (get("hosts"), get("queue"), get("select"), get("all"));
     let (needs, inherit_env) = (get("needs"), get("inherit_env"));
     let (on_lost, on_unreachable, priority) = (get("on_lost"), get("on_unreachable"), get("priority"));
-    let (env, cwd) = (get("env"), get("cwd"));
+    let (lock, env, cwd) = (get("lock"), get("env"), get("cwd"));
     job.run = run.map(|field| argv(decoder, &field)).unwrap_or_default();
     job.shell = shell.and_then(|field| script(decoder, &field));
     job.handler = handler.and_then(|field| decoder.parsed(&field));
@@ -86,6 +87,7 @@ fn job(decoder: &mut Decoder, field: &Field<'_>) -> Option<Job> {
     job.inherit_env = inherit_env.map(|field| names::<EnvName>(decoder, &field)).unwrap_or_default();
     job.on_lost = on_lost.and_then(|field| decoder.word(&field, &ON_LOST)).unwrap_or_default();
     job.on_unreachable = on_unreachable.and_then(|field| decoder.parsed(&field));
+    job.lock = lock.and_then(|field| decoder.parsed(&field));
     job.priority = priority.and_then(|field| decoder.word(&field, &PRIORITIES)).unwrap_or_default();
     job.env = env.map(|field| decoder.env(&field)).unwrap_or_default();
     job.cwd = cwd.and_then(|field| decoder.string(&field).and_then(|_| decoder.template(&field)));
@@ -119,6 +121,7 @@ pub(crate) fn new_job(name: Name) -> Job {
         retry: Retry::default(),
         on_lost: OnLost::default(),
         on_unreachable: None,
+        lock: None,
         priority: Priority::default(),
         env: std::collections::BTreeMap::new(),
         inherit_env: Vec::new(),

@@ -149,6 +149,11 @@ fn fields_of_the_wrong_shape() {
         job("waves: yes", &["error 5:12 waves: expected true or false, found \"yes\""]),
         job("fail_fast: [1]", &["error 5:16 fail_fast: expected true or false, found list"]),
         job("env:", &["error 5:5 env: expected map, found nothing"]),
+        job("lock: no", &["error 5:11 lock: expected string, found boolean (quote it)"]),
+        job(
+            "lock: 'db {{ x }}'",
+            &["error 5:11 lock: name may hold A-Z a-z 0-9 _ -, 1 to 63 characters; got \"db {{ x }}\""],
+        ),
         job(
             "on_lost: retri",
             &["error 5:14 on_lost: expected retry or fail or hold, found \"retri\" [did you mean \"retry\"?]"],

@@ -67,6 +67,7 @@ fn every_field_of_a_job_arrives() {
     grace: 0s
     retry: { attempts: 5, delay: 1s, factor: 1.5, max: 10s, jitter: 20%, on: [3, 75] }
     on_lost: hold
+    lock: Deploy_1
     inherit_env: [HOME]
     cwd: work/{{ host }}",
     );
@@ -81,7 +82,7 @@ fn every_field_of_a_job_arrives() {
     assert_eq!((attempts, delay.as_millis(), factor.hundredths()), (5, 1_000, 150));
     assert_eq!((max.unwrap().as_millis(), jitter.unwrap().to_string().as_str(), on), (10_000, "20%", vec![3, 75]));
     assert_eq!((job.on_lost, job.inherit_env[0].as_str()), (OnLost::Hold, "HOME"));
-    assert_eq!(job.cwd.unwrap().as_str(), "work/{{ host }}");
+    assert_eq!((job.lock.unwrap().as_str(), job.cwd.unwrap().as_str()), ("Deploy_1", "work/{{ host }}"));
 }
 
 #[test]

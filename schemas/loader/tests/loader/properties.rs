@@ -119,7 +119,7 @@ fn job() -> impl Strategy<Value = Value> {
     );
     let rest = (share(), share(), any::<bool>(), any::<bool>(), option::of(retry), select(vec!["retry", "fail", "hold"]))
         .prop_map(|(success, parallelism, waves, fail_fast, retry, on_lost)| {
-            let mut rest = json!({ "success": success, "parallelism": parallelism, "waves": waves, "fail_fast": fail_fast, "on_lost": on_lost, "timeout": "90s", "grace": "0s", "cwd": "a/b" });
+            let mut rest = json!({ "success": success, "parallelism": parallelism, "waves": waves, "fail_fast": fail_fast, "on_lost": on_lost, "timeout": "90s", "grace": "0s", "cwd": "a/b", "lock": "l" });
             if let Some(retry) = retry {
                 rest["retry"] = retry;
             }

@@ -9,7 +9,7 @@ const USERS: [&str; 4] = ["w9", "p", "v", "c1"];
 
 /// A subject, and `x` for each of worker, publisher, watcher and coordinator that may publish to it. What is sent there
 /// is nothing that anybody understands, so whoever may does no harm.
-const PUBLISH: [(&str, &str); 61] = [
+const PUBLISH: [(&str, &str); 64] = [
     ("rr.in.0.r9.api", "-x-x"),
     ("rr.in.0.r9.w.w9", "x---"),
     ("rr.in.0.r9.w.w1", "----"),
@@ -43,6 +43,9 @@ const PUBLISH: [(&str, &str); 61] = [
     ("$KV.rr-workers.worker.w1", "----"),
     ("$KV.rr-workers.coordinator.c9", "---x"),
     ("$KV.rr-runs.r9", "---x"),
+    ("$KV.rr-locks.r9", "xx--"),
+    ("$JS.API.STREAM.MSG.GET.KV_rr-locks", "xxx-"),
+    ("$JS.API.CONSUMER.CREATE.KV_rr-locks.r-1", "----"),
     ("$JS.API.CONSUMER.MSG.NEXT.RR_WORK.w-w9", "x---"),
     ("$JS.API.CONSUMER.MSG.NEXT.RR_WORK.q2-default", "x---"),
     ("$JS.API.CONSUMER.MSG.NEXT.RR_WORK.w-w1", "----"),
@@ -74,7 +77,7 @@ const PUBLISH: [(&str, &str); 61] = [
 ];
 
 /// The same for subscribing; `%` stands for the user's own name.
-const SUBSCRIBE: [(&str, &str); 14] = [
+const SUBSCRIBE: [(&str, &str); 15] = [
     ("_INBOX_%.>", "xxxx"),
     ("_INBOX.>", "----"),
     ("_INBOX_w1.>", "----"),
@@ -87,6 +90,7 @@ const SUBSCRIBE: [(&str, &str); 14] = [
     ("rr.ctl.w9", "x---"),
     ("rr.ctl.w1", "----"),
     ("rr.api.join.*", "---x"),
+    ("$KV.rr-locks.*", "xx--"),
     ("$KV.>", "----"),
     ("$JS.>", "----"),
 ];

@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 
 use super::{Guarded, Raw, SOON};
 
-const STREAMS: [&str; 7] =
-    ["RR_EVENTS", "RR_TIMERS", "RR_WORK", "RR_OUTPUT", "RR_QUARANTINE", "KV_rr-runs", "KV_rr-workers"];
+const STREAMS: [&str; 8] =
+    ["RR_EVENTS", "RR_TIMERS", "RR_WORK", "RR_OUTPUT", "RR_QUARANTINE", "KV_rr-runs", "KV_rr-workers", "KV_rr-locks"];
 
 /// What somebody who wanted to do harm would change: first sequence and consumers of every stream.
 async fn state(admin: &Raw) -> BTreeMap<&'static str, Value> {
@@ -78,6 +78,7 @@ fn planted(file: &str) -> Vec<u8> {
         timeout: None,
         grace: None,
         claimed: false,
+        lock: None,
         token: String::new(),
     };
     encode(Format::Json, &Envelope::new("coordinator:c1", "r1".parse().unwrap(), offer)).unwrap()
@@ -137,7 +138,7 @@ async fn attack(thief: &Raw, p: u16, file: &str) {
     }
     assert!(thief.ask(&own_claim, &[], claim(&run, "w1", 2)).await.unwrap().contains("\"seq\""));
     // What it has stored is an offer to the letter; nothing that it may ask for brings it to anybody.
-    let stores = [own.as_str(), "rr.out.w9.r1.0", "rr.bad.worker.w9", "$KV.rr-workers.worker.w9"];
+    let stores = [own.as_str(), "rr.out.w9.r1.0", "rr.bad.worker.w9", "$KV.rr-workers.worker.w9", "$KV.rr-locks.x"];
     for subject in stores {
         let _stored = thief.ask(subject, &[], planted(file)).await;
         for headers in powers(p, "rr.work.h.h1.r1.9.1") {
@@ -155,6 +156,8 @@ async fn attack(thief: &Raw, p: u16, file: &str) {
         thief.send("rr.api.join.w9", &reply, join.clone()).await;
         let last = json!({ "last_by_subj": "$KV.rr-workers.worker.w9" }).to_string();
         thief.send("$JS.API.STREAM.MSG.GET.KV_rr-workers", &reply, last).await;
+        let last = json!({ "last_by_subj": "$KV.rr-locks.x" }).to_string();
+        thief.send("$JS.API.STREAM.MSG.GET.KV_rr-locks", &reply, last).await;
         thief.send("$JS.API.STREAM.INFO.RR_EVENTS", &reply, "").await;
         thief.send("$JS.API.INFO", &reply, "").await;
         for subject in stores {

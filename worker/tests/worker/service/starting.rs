@@ -105,7 +105,7 @@ async fn a_worker_that_may_not_join_again_ends_and_says_why() {
     stage.coordinator.spawn(async move {
         let mut joins = mesh.serve_joins().await.unwrap();
         while let Some(request) = joins.next().await {
-            request.answer(&JoinAnswer::Refused { reason: "served by w2".to_owned() }).await;
+            request.reply.answer(&JoinAnswer::Refused { reason: "served by w2".to_owned() }).await;
         }
     });
     stage.mesh.forget_worker(&"w1".parse().unwrap()).await.unwrap();
