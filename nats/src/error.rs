@@ -214,7 +214,9 @@ impl Error {
                 Self::NotFound { what: what.to_owned() }
             }
             code::JETSTREAM_OFF | code::JETSTREAM_OFF_ACCOUNT => Self::JetStreamOff,
-            code if code::NOT_READY.contains(&code) => Self::Unreachable(text.to_owned()),
+            code if code::NOT_READY.contains(&code) => {
+                Self::Unreachable(format!("{text}; a cluster needs the majority of its servers"))
+            }
             _ => Self::Refused { code, text: text.to_owned() },
         }
     }
