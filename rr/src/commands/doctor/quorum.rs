@@ -22,8 +22,8 @@ struct Ailing {
     silent: Duration,
     /// What it keeps a copy of while it is away.
     away: Vec<String>,
-    /// What it has to catch up with.
-    behind: Vec<String>,
+    /// What it has to catch up with, each with how many changes.
+    behind: Vec<(String, u64)>,
 }
 
 /// Leaders and copies of all streams, and of the consumers that the mesh rests on.
@@ -62,6 +62,10 @@ pub(super) fn quorum(patient: &Patient) -> Vec<Finding> {
     for (server, Ailing { silent, away, behind }) in ailing {
         let server = escape(server.as_bytes());
         if !away.is_empty() {
+            // It is one server: where a new leader has not noticed yet, it is away all the same.
+            let mut away: Vec<String> = away.into_iter().chain(behind.into_iter().map(|(name, _)| name)).collect();
+            away.sort();
+            away.sort_by_key(|name| name.starts_with("consumer"));
             let what = format!(
                 "server {server} is away, not heard of for {}, and keeps copies of {}",
                 duration_words(silent),
@@ -69,9 +73,9 @@ pub(super) fn quorum(patient: &Patient) -> Vec<Finding> {
             );
             let cure = format!("start {server}: until it is back, less may be lost than is meant to");
             findings.push(Finding::warn(CHECK, what, cure));
-        }
-        if !behind.is_empty() {
-            let what = format!("server {server} is behind with {}", first_few(behind));
+        } else if !behind.is_empty() {
+            let lag = |(name, lag)| if lag > 0 { format!("{name} ({lag} changes)") } else { name };
+            let what = format!("server {server} is behind with {}", first_few(behind.into_iter().map(lag).collect()));
             findings.push(Finding::warn(CHECK, what, format!("wait; if it stays behind, look at the log of {server}")));
         }
     }
@@ -120,8 +124,7 @@ fn note(name: &str, cluster: &Cluster, leaderless: &mut Vec<String>, ailing: &mu
             ailing.silent = ailing.silent.max(peer.silent);
             ailing.away.push(name.to_owned());
         } else if !peer.current {
-            let lag = if peer.lag > 0 { format!("{name} ({} changes)", peer.lag) } else { name.to_owned() };
-            ailing.entry(peer.name.clone()).or_default().behind.push(lag);
+            ailing.entry(peer.name.clone()).or_default().behind.push((name.to_owned(), peer.lag));
         }
     }
 }
