@@ -68,6 +68,8 @@ impl Debts {
     /// A fired timer voids every arming before it.
     pub(crate) const fn fired(&mut self) {
         self.timer = self.timer.fired();
+        // Perhaps it was told because the bucket is empty; the writer knows better.
+        self.shown = 0;
         self.urgent = true;
         self.awaits_note = false;
         self.put_off = None;

@@ -171,10 +171,8 @@ async fn is_present(shell: &Shell, worker: &WorkerName) -> Result<bool, Error> {
 
 fn refused(error: LaneError) -> Result<JoinAnswer, Error> {
     match error {
-        // A stream that is not there is made again: the worker asks once more.
-        LaneError::Request(error) if error.is_retryable() || matches!(error, Error::NotFound { .. }) => Err(error),
-        LaneError::Taken { .. } | LaneError::TooMany { .. } | LaneError::Request(_) => {
-            Ok(JoinAnswer::Refused { reason: error.to_string() })
-        }
+        // A worker that is refused ends, so only what it asked for itself is a reason: the server's trouble passes.
+        LaneError::Request(error) => Err(error),
+        LaneError::Taken { .. } | LaneError::TooMany { .. } => Ok(JoinAnswer::Refused { reason: error.to_string() }),
     }
 }

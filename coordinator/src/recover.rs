@@ -35,11 +35,11 @@ pub(crate) async fn wake(shell: &Shell) -> Result<usize, Error> {
     let runs = unfinished(&shell.mesh).await?;
     let told = runs.into_iter().map(|entity| async move {
         let told = persist(|| shell.mesh.tell_fired(&entity, &shell.instance)).await;
-        if let Err(error) = told {
-            tracing::error!(run.id = %entity, %error, "a run is not woken");
-        }
+        told.map_err(|error| Error::Unreachable(format!("run {entity} is not woken: {error}")))
     });
-    Ok(stream::iter(told).buffer_unordered(AT_ONCE).count().await)
+    let told: Vec<Result<(), Error>> = stream::iter(told).buffer_unordered(AT_ONCE).collect().await;
+    let n = told.len();
+    told.into_iter().collect::<Result<(), Error>>().map(|()| n)
 }
 
 /// Notes for every run that is not over which of its offers are gone, so that they are made again. Says how many runs

@@ -77,6 +77,11 @@ impl Shell {
         self.status.put(&entry).await.map(|_| ())
     }
 
+    /// Forgets what is known of all statuses: the bucket was made anew.
+    pub(crate) fn forget_statuses(&self) {
+        self.status.forget_all();
+    }
+
     /// Forgets what is known of the status of an entity that leaves the memory.
     pub(crate) fn forget(&self, entity: &Entity) {
         self.status.forget(&entity.run_id);

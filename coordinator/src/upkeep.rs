@@ -15,7 +15,7 @@ use rr_nats::{
 };
 use rr_schemas::{flow::Priority, name::Name};
 use tokio::{
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
 
 /// What is to be done after something was made anew.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Recovery {
     /// Armed timers and states are gone: every run that is not over arms its own and shows its own again.
     Wake,
@@ -43,6 +43,7 @@ enum Recovery {
 pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
     let mut keeper = Keeper {
         upkeep: Upkeep::new(&shell.mesh),
+        owed: BTreeSet::new(),
         recoveries: JoinSet::new(),
         has_looked: false,
         is_denied: false,
@@ -57,13 +58,10 @@ pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
             () = shell.known_lanes.lost() => {
-                keeper.begin(Recovery::Offers);
-                continue;
+                keeper.owe(Recovery::Offers);
             }
             Some(ended) = keeper.recoveries.join_next(), if !keeper.recoveries.is_empty() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a recovery failed");
-                }
+                keeper.ended(ended);
                 continue;
             }
         }
@@ -79,7 +77,10 @@ pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
 struct Keeper {
     shell: Arc<Shell>,
     upkeep: Upkeep,
-    recoveries: JoinSet<()>,
+    /// What is still to be made again, until it is.
+    owed: BTreeSet<Recovery>,
+    /// One at most.
+    recoveries: JoinSet<Option<Recovery>>,
     has_looked: bool,
     /// Whether it was told that the rights do not suffice.
     is_denied: bool,
@@ -89,14 +90,16 @@ struct Keeper {
 
 impl Keeper {
     async fn look(&mut self) {
-        match self.upkeep.look().await {
-            Ok(findings) => {
+        let (findings, looked) = self.upkeep.look().await;
+        for finding in findings {
+            self.take(finding);
+        }
+        match looked {
+            Ok(()) => {
                 if !std::mem::replace(&mut self.has_looked, true) {
                     tracing::info!("the mesh is looked after");
                 }
-                for finding in findings {
-                    self.take(finding);
-                }
+                self.recover();
             }
             Err(error @ Error::Denied { .. }) if !self.is_denied => {
                 self.is_denied = true;
@@ -155,15 +158,31 @@ impl Keeper {
             }
             Finding::Anew(store) => {
                 tracing::warn!(stream = store.stream(), "a stream was removed, with what was in it; it is made again");
-                match store {
-                    Store::Timers | Store::Runs => self.begin(Recovery::Wake),
-                    Store::Work => self.begin(Recovery::Offers),
-                    // Everybody must first show up again.
-                    Store::Workers => self.shell.presence.doubt(),
-                    Store::Output | Store::Quarantine | Store::Locks => {}
+                self.replace(store);
+                // Everybody must first show up again.
+                if store == Store::Workers {
+                    self.shell.presence.doubt();
                 }
             }
+            Finding::Younger(store) => self.replace(store),
         }
+    }
+
+    /// What a stream held when it was removed follows from the histories.
+    fn replace(&mut self, store: Store) {
+        match store {
+            Store::Timers => self.owe(Recovery::Wake),
+            Store::Runs => {
+                self.shell.forget_statuses();
+                self.owe(Recovery::Wake);
+            }
+            Store::Work => self.owe(Recovery::Offers),
+            Store::Workers | Store::Output | Store::Quarantine | Store::Locks => {}
+        }
+    }
+
+    fn owe(&mut self, recovery: Recovery) {
+        self.owed.insert(recovery);
     }
 
     fn complain(&mut self, complain: impl FnOnce()) {
@@ -173,7 +192,12 @@ impl Keeper {
         }
     }
 
-    fn begin(&mut self, recovery: Recovery) {
+    /// Begins what is owed, one after the other. What does not succeed is owed further on: the next look tries again.
+    fn recover(&mut self) {
+        if !self.recoveries.is_empty() {
+            return;
+        }
+        let Some(recovery) = self.owed.pop_first() else { return };
         let shell = Arc::clone(&self.shell);
         self.recoveries.spawn(async move {
             let recovered: Result<usize, Error> = match recovery {
@@ -181,9 +205,22 @@ impl Keeper {
                 Recovery::Offers => offer_again(&shell).await,
             };
             match recovered {
-                Ok(runs) => tracing::info!(?recovery, runs, "what was lost with a part of the mesh is made again"),
-                Err(error) => tracing::error!(?recovery, %error, "what was lost with a part of the mesh stays lost"),
+                Ok(runs) => {
+                    tracing::info!(?recovery, runs, "what was lost with a part of the mesh is made again");
+                    None
+                }
+                Err(error) => {
+                    tracing::warn!(?recovery, %error, "what was lost with a part of the mesh is not made again yet");
+                    Some(recovery)
+                }
             }
         });
+    }
+
+    fn ended(&mut self, ended: Result<Option<Recovery>, JoinError>) {
+        match ended {
+            Ok(left) => self.owed.extend(left),
+            Err(error) => tracing::error!(%error, "a recovery failed"),
+        }
     }
 }

@@ -60,7 +60,8 @@ impl LockError {
         match self {
             Self::Held(_) | Self::Publish(PublishError::Conflict) => true,
             Self::Publish(error) => error.is_retryable(),
-            Self::Read(error) => error.is_retryable(),
+            // A bucket that is not there is made again.
+            Self::Read(error) => error.is_retryable() || matches!(error, Error::NotFound { .. }),
         }
     }
 }

@@ -132,6 +132,11 @@ impl StatusWriter {
         }
     }
 
+    /// Forgets all of them: the bucket was made anew.
+    pub fn forget_all(&self) {
+        self.known().clear();
+    }
+
     /// Forgets a run that somebody else works on now.
     pub fn forget(&self, run: &RunId) {
         self.known().remove(run);

@@ -12,6 +12,7 @@ use async_nats::jetstream::{
     consumer::{AckPolicy, DeliverPolicy, PriorityPolicy, ReplayPolicy},
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
 };
+use jiff::Timestamp;
 use rr_schemas::id::Partition;
 use serde::{Deserialize, Serialize};
 
@@ -115,17 +116,21 @@ pub async fn init(link: &Link, topology: &Topology) -> Result<(Mesh, Vec<Part>),
     let topology = Topology { replicas: Some(topology.replicas.unwrap_or(fitting)), ..topology.clone() };
     let wanted = Settings { partitions: topology.partitions.max(1), work_ack_wait: topology.work_ack_wait };
     // A mesh that another version has made is left alone as a whole.
-    match find_stream(link, subject::EVENTS).await? {
-        Some(found) => drift::refuse(&topology.events(&wanted), &found)?,
+    let log = find_stream(link, subject::EVENTS).await?;
+    match &log {
+        Some(found) => drift::refuse(&topology.events(&wanted), found)?,
         None => log_was_never_there(link).await?,
     }
+    // What is missing beside a log was removed. Fencing tokens rest on its numbers, so these go on behind the old ones:
+    // milliseconds pass faster than messages come.
+    let first = log.map(|_| u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default());
     let mut parts = Vec::new();
     // The small ones first, for the server reserves their room; the event stream last, for it says that there is a mesh.
     let small = [topology.workers(), topology.locks(), topology.quarantine(), topology.runs()];
     for config in small.into_iter().chain([topology.work(), topology.output()]) {
-        parts.push(ensure_stream(link, config).await?.1);
+        parts.push(ensure_stream(link, Config { first_sequence: first, ..config }).await?.1);
     }
-    parts.push(ensure_stream(link, topology.timers()).await?.1);
+    parts.push(ensure_stream(link, Config { first_sequence: first, ..topology.timers() }).await?.1);
     let made = consumer_names(link, subject::TIMERS).await?.is_empty();
     if made {
         create_consumer(link, subject::TIMERS, topology.fired()).await?;

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -72,6 +73,8 @@ pub enum Finding {
     LogGone,
     /// A stream was gone, and is there again, without what was in it. Others may have made it.
     Anew(Store),
+    /// A stream is younger than the log, as the first look shows: what it held when it was removed may still be missing.
+    Younger(Store),
     /// A durable was gone, and is there again.
     Durable {
         /// Its name.
@@ -126,26 +129,31 @@ impl Upkeep {
         Self { mesh: mesh.clone(), log: None, streams: BTreeMap::new(), durables }
     }
 
-    /// Looks at everything once, and makes again what is missing.
+    /// Looks at everything once, and makes again what is missing. What is found counts also where the look then fails.
     ///
     /// # Errors
     /// [`Error`] where it cannot be looked; what cannot be made again is a finding.
-    pub async fn look(&mut self) -> Result<Vec<Finding>, Error> {
+    pub async fn look(&mut self) -> (Vec<Finding>, Result<(), Error>) {
+        let mut findings = Vec::new();
+        let looked = self.look_into(&mut findings).await;
+        (findings, looked)
+    }
+
+    async fn look_into(&mut self, findings: &mut Vec<Finding>) -> Result<(), Error> {
         let Some(log) = seen(self.mesh.link(), EVENTS).await? else {
             self.forget_floors();
-            return Ok(vec![Finding::LogGone]);
+            findings.push(Finding::LogGone);
+            return Ok(());
         };
         // Sequences of another log, or of an older copy of this one, mean other inputs.
         if self.log.as_ref().is_some_and(|before| before.created != log.created || before.last_seq > log.last_seq) {
             self.forget_floors();
         }
-        self.log = Some(log);
-        let mut findings = Vec::new();
+        let log = self.log.insert(log).created.clone();
         for store in Store::ALL {
-            findings.extend(self.look_at_stream(store).await?);
+            findings.extend(self.look_at_stream(store, &log).await?);
         }
-        findings.extend(self.look_at_durables().await?);
-        Ok(findings)
+        self.look_at_durables(findings).await
     }
 
     fn forget_floors(&mut self) {
@@ -155,7 +163,7 @@ impl Upkeep {
         }
     }
 
-    async fn look_at_stream(&mut self, store: Store) -> Result<Option<Finding>, Error> {
+    async fn look_at_stream(&mut self, store: Store, log: &str) -> Result<Option<Finding>, Error> {
         let name = store.stream();
         let missing = |error| Some(Finding::Missing { what: format!("stream {name}"), error });
         let mut found = seen(self.mesh.link(), name).await?;
@@ -170,24 +178,30 @@ impl Upkeep {
         }
         let Some(now) = found else { return Ok(None) };
         let created = now.created.clone();
-        let before = self.streams.insert(store, now);
-        Ok(before.is_some_and(|before| before.created != created).then_some(Finding::Anew(store)))
+        Ok(match self.streams.insert(store, now) {
+            Some(before) => (before.created != created).then_some(Finding::Anew(store)),
+            None => is_younger(&created, log).then_some(Finding::Younger(store)),
+        })
     }
 
-    async fn look_at_durables(&mut self) -> Result<Vec<Finding>, Error> {
+    async fn look_at_durables(&mut self, findings: &mut Vec<Finding>) -> Result<(), Error> {
         let mut asked = Vec::with_capacity(self.durables.len());
         for (key, remembered) in self.durables.clone() {
             let link = self.mesh.link().clone();
             asked.push(async move { (durable(&link, &key, remembered).await, key) });
         }
         let looked: Vec<_> = stream::iter(asked).buffer_unordered(ASKED_AT_ONCE).collect().await;
-        let mut findings = Vec::new();
+        let mut all = Ok(());
         for (found, key) in looked {
-            let (remembered, finding) = found?;
-            self.durables.insert(key, remembered);
-            findings.extend(finding);
+            match found {
+                Ok((remembered, finding)) => {
+                    self.durables.insert(key, remembered);
+                    findings.extend(finding);
+                }
+                Err(error) => all = Err(error),
+            }
         }
-        Ok(findings)
+        all
     }
 }
 
@@ -217,6 +231,12 @@ async fn durable(
             Ok((before, Some(Finding::Missing { what: format!("durable {name} of {stream}"), error })))
         }
     }
+}
+
+/// Whether what was created then is younger. What cannot be read is not.
+fn is_younger(created: &str, than: &str) -> bool {
+    let at = |text: &str| text.parse::<Timestamp>().ok();
+    at(created).zip(at(than)).is_some_and(|(created, than)| created > than)
 }
 
 async fn seen(link: &Link, stream: &str) -> Result<Option<Seen>, Error> {

@@ -143,6 +143,9 @@ impl Executor for Handlers {
 async fn run(handler: Handler, task: Assignment) -> Ended {
     let Assignment { offer, fence, marker: _, grace, lock_token, cancel, hurry, output } = task;
     let started_at = clock::now();
+    if cancel.is_cancelled() {
+        return ended_because(Outcome::Cancelled, "it was to end before it began", started_at);
+    }
     let limit = offer.timeout.map(Duration::from);
     let asked = CancellationToken::new();
     let (writer, account) = output.into_writer();

@@ -281,7 +281,8 @@ impl Engine {
         if self.mode.is_draining() {
             self.close_lanes().await;
         }
-        if self.mode.is_working() && !self.unwritten.is_stuck() && self.outbox.len() < UNREPORTED_MAX {
+        let has_room = !self.unwritten.is_stuck() && self.outbox.len() < UNREPORTED_MAX && !self.locks.are_full();
+        if self.mode.is_working() && has_room {
             let capacity = self.capacity();
             let free = capacity.saturating_sub(self.busy + self.ready.len());
             self.lanes.ask(free, capacity, now).await;

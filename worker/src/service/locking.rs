@@ -75,6 +75,11 @@ impl Locks {
         self.tasks.is_empty()
     }
 
+    /// Whether so many wait that no more may come.
+    pub(super) fn are_full(&self) -> bool {
+        self.lines.values().map(|line| line.waiting.len() + 1).sum::<usize>() >= WAITING_MAX
+    }
+
     /// Takes an attempt out of its line.
     fn leave(&mut self, lock: &Name, n: u64) {
         let Some(line) = self.lines.get_mut(&lock.folded()) else { return };

@@ -10,7 +10,7 @@ use rr_schemas::{
     span::Span,
 };
 
-use super::{Phase, Run, TaskState, answer::RETURNS_MAX, decide::Draft, fold::later};
+use super::{Phase, Run, TaskState, decide::Draft, fold::later};
 use crate::plan::PlannedJob;
 
 /// Offers of one attempt that vanish without a report, before the attempt counts as lost.
@@ -106,10 +106,10 @@ impl Run {
     }
 }
 
-/// Whether no other offer of its attempt follows when this one vanishes. Those that were given back do not count, as far
-/// as they were handed out again at once.
-pub(super) fn is_last_offer(state: &TaskState) -> bool {
-    state.offer.saturating_sub(state.returns.min(RETURNS_MAX)) >= OFFERS_MAX
+/// Whether no other offer of its attempt follows when this one vanishes. Those that were given back did not vanish,
+/// however many they were: a worker may give back for hours what waits for a lock.
+pub(super) const fn is_last_offer(state: &TaskState) -> bool {
+    state.offer.saturating_sub(state.returns) >= OFFERS_MAX
 }
 
 /// Tasks that live on, by their new deadline: one event for many.
