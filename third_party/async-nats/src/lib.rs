@@ -22,9 +22,6 @@
 //! system designed for cloud-native applications, IoT messaging, and microservices
 //! architectures.
 //!
-//! **Note**: The synchronous NATS API is deprecated and no longer actively maintained. If you need to use the deprecated synchronous API, you can refer to:
-//! <https://crates.io/crates/nats>
-//!
 //! For more information on NATS.io visit: <https://nats.io>
 //!
 //! ## Examples
