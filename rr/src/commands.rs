@@ -1,5 +1,6 @@
 //! One function for each verb.
 
+mod ask;
 mod bench;
 mod cancel;
 mod check;

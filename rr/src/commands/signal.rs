@@ -12,37 +12,26 @@ use rr_schemas::{
     view::StatusEntry,
 };
 
-use super::cancel::store;
+use super::ask::{Living, living, store};
 use crate::cli::SignalArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::lookup::{self, Found};
 use crate::mesh;
 
 /// Gives a run a signal. One that is over stays as it is.
 pub(crate) async fn signal(ctx: &Context, args: &SignalArgs) -> Result<Exit, CliError> {
     let signal: Name =
         args.signal.parse().map_err(|error| CliError::new(Exit::BadInput, format!("signal: {error}")))?;
-    let (run, given) = match lookup::find(ctx, &args.run).await? {
-        Found::Live { mesh, run } => {
-            let entry = mesh.status(&run).await.map_err(|error| mesh::told(&error))?;
-            if let Some(status) = entry.as_ref().map(|entry| entry.view.status).filter(|status| status.is_final()) {
-                ctx.printer.note(format_args!("run {run} is over: {}", status.word()));
-                (run, false)
-            } else {
-                check(&mesh, &run, entry.as_ref(), &signal).await?;
-                let input = Signal { signal: signal.clone(), by: ctx.who(), reason: args.reason.clone() };
-                store(ctx, &mesh, &run, &Input::Signal(input)).await?;
-                ctx.printer.note(format_args!("gave run {run} the signal {signal}; follow with: rr watch {run}"));
-                (run, true)
-            }
+    let (run, given) = match living(ctx, &args.run).await? {
+        Living::Yes { mesh, run, entry } => {
+            check(&mesh, &run, entry.as_deref(), &signal).await?;
+            let input = Signal { signal: signal.clone(), by: ctx.who(), reason: args.reason.clone() };
+            store(ctx, &mesh, &run, &Input::Signal(input)).await?;
+            ctx.printer.note(format_args!("gave run {run} the signal {signal}; follow with: rr watch {run}"));
+            (run, true)
         }
-        Found::Kept(kept) => {
-            let view = kept.header.view;
-            ctx.printer.note(format_args!("run {} is over: nobody works on it", view.run));
-            (view.run, false)
-        }
+        Living::Over(run) => (run, false),
     };
     if ctx.printer.is_json() {
         ctx.printer.json_line(&Signalled { run, signal, given })?;
