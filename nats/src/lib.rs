@@ -53,7 +53,7 @@ pub use control::{ControlFeed, JoinReply, JoinRequest, JoinServer};
 pub use error::{Error, PublishError};
 pub use events::{EncodedDecision, First, StoredDecision, encode_decision, hash};
 pub use input::{Delivery, EncodeError, Finder, InputMsg};
-pub use lane::{HostFilter, KnownWorker, LANE_HOSTS_MAX, Lane, LaneError};
+pub use lane::{HostFilter, KnownWorker, LANE_HOSTS_MAX, Lane, LaneError, LostLane};
 pub use link::Link;
 pub use locks::{LOCK_TTL_MIN, Lock, LockEntry, LockError, LockLost, LockRequest, LockWait, Taking};
 pub use mesh::Mesh;
