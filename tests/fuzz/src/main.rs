@@ -28,13 +28,15 @@ struct Args {
     /// Begins another search
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Adds inputs to the corpus that are answered in a new way, up to 4 KiB long
+    /// Adds inputs to the corpus that are answered in a new way, up to 1 KiB long, 100 of them
     #[arg(long)]
     keep: bool,
 }
 
 /// Inputs that are worth being kept: whoever looks at one must see what it is about.
-const KEPT_BYTES_MAX: usize = 4 * 1024;
+const KEPT_BYTES_MAX: usize = 1024;
+/// Inputs that one search adds at most: a corpus is read by people and gone through by every run of the tests.
+const KEPT_MAX: usize = 100;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -80,13 +82,17 @@ fn search(fuzz: &mut Fuzz, target: Target, args: &Args) -> Result<(), Failure> {
         Err(error) => say(&format!("{}: the corpus is not read: {error}", target.name())),
     }
     let until = Instant::now() + Duration::from_secs(args.seconds);
+    let mut kept = 0;
     while Instant::now() < until {
         if let Some(input) = fuzz.step()?
             && args.keep
             && input.len() <= KEPT_BYTES_MAX
-            && let Err(error) = corpus::add(target, "found", &input)
+            && kept < KEPT_MAX
         {
-            say(&format!("{}: an input is not kept: {error}", target.name()));
+            kept += 1;
+            if let Err(error) = corpus::add(target, "found", &input) {
+                say(&format!("{}: an input is not kept: {error}", target.name()));
+            }
         }
     }
     Ok(())

@@ -8,6 +8,9 @@ mod words;
 
 use std::fmt;
 
+/// Words of a refusal that make its kind; what follows is often of the input.
+const KIND_WORDS: usize = 8;
+
 /// A reader of what comes from outside.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Target {
@@ -33,17 +36,16 @@ impl Answer {
         Self(format!("read {what}"))
     }
 
-    /// Of one that was refused with these words. What they repeat of the input (numbers, quotations) is no kind.
+    /// Of one that was refused with these words. What they repeat of the input, between quotation marks, is no kind.
     pub(crate) fn refused(what: &str, words: &str) -> Self {
-        let mut kind = format!("refused {what} ");
-        let mut quoted = false;
-        for char in words.chars().take(300) {
-            match char {
-                '"' | '\'' | '`' => quoted = !quoted,
-                '0'..='9' => {}
-                _ if quoted => {}
-                char => kind.push(char),
-            }
+        let is_quote = |char: char| matches!(char, '"' | '\'' | '`');
+        let (before, quoted) = words.split_at(words.find(is_quote).unwrap_or(words.len()));
+        let behind = quoted.rsplit(is_quote).next().filter(|_| !quoted.is_empty()).unwrap_or_default();
+        let mut kind = format!("refused {what}:");
+        for word in before.split_whitespace().chain(behind.split_whitespace()).take(KIND_WORDS) {
+            let is_word = word.trim_end_matches([',', ':', ';']).bytes().all(|byte| byte.is_ascii_alphabetic());
+            kind.push_str(if is_word { " " } else { " ?" });
+            kind.push_str(if is_word { word } else { "" });
         }
         Self(kind)
     }
