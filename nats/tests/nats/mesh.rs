@@ -15,6 +15,7 @@ mod purge;
 mod reconnect;
 mod timer;
 mod topology;
+mod upkeep;
 mod work;
 
 use std::{collections::BTreeMap, time::Duration};
