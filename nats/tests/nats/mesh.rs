@@ -13,6 +13,7 @@ mod partition;
 mod presence;
 mod purge;
 mod reconnect;
+mod status;
 mod timer;
 mod topology;
 mod upkeep;
