@@ -1,6 +1,6 @@
 //! Decisions by themselves: numbers, hashes, cursors; and what the run waits for after each.
 
-use rr_core::Run;
+use rr_core::{Run, run::wait::Wait};
 
 use super::Whole;
 use crate::{Findings, Rule};
@@ -11,6 +11,7 @@ const EVERY: u64 = 64;
 /// Tasks of a run whose waits are looked at after each decision.
 const FEW_TASKS: u32 = 1_000;
 
+/// Ends at the first broken link: of what stands behind it nothing can be said.
 pub(super) fn check(whole: &Whole<'_>, findings: &mut Findings) {
     let (mut upto, mut hash) = (0, "");
     for (n, stored) in (1..).zip(whole.decisions) {
@@ -22,6 +23,9 @@ pub(super) fn check(whole: &Whole<'_>, findings: &mut Findings) {
         findings.demand(causes, Rule::Time, stored.seq, || "an event is caused by what is not answered yet".into());
         let past = decision.upto < stored.seq;
         findings.demand(past, Rule::Time, stored.seq, || "the cursor is ahead of the decision".into());
+        if !findings.0.is_empty() {
+            return;
+        }
         (upto, hash) = (decision.upto, &stored.hash);
     }
 }
@@ -40,7 +44,21 @@ pub(super) fn check_waits(whole: &Whole<'_>, findings: &mut Findings) {
         if !is_small && n % EVERY != 0 && usize::try_from(n).ok() != Some(last) {
             continue;
         }
-        let waits = state.is_final() || state.more() || !state.waits().is_empty();
-        findings.demand(waits, Rule::Waits, stored.seq, || "the run waits for nothing that can be named".into());
+        findings.demand(goes_on(&state), Rule::Waits, stored.seq, || "the run waits for nothing that can come".into());
     }
+}
+
+/// Whether a run is over, or waits for something that can come by itself or from somebody, or its coordinator goes on.
+fn goes_on(state: &Run) -> bool {
+    let can_come = |wait: &Wait| match wait {
+        Wait::Coordinator
+        | Wait::Worker { .. }
+        | Wait::Report { .. }
+        | Wait::Retry { .. }
+        | Wait::Person { .. }
+        | Wait::Signal { .. } => true,
+        // Others must move first.
+        Wait::Window { .. } | Wait::Needs { .. } => false,
+    };
+    state.is_final() || state.waits().iter().any(can_come) || !state.clone().decide(&[]).records.is_empty()
 }
