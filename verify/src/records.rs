@@ -66,7 +66,7 @@ pub fn judge_extent(run: &RunId, log: &[Record], policy: &Policy, extent: Extent
         signals: Signals::taken_over(carried.map(|carried| carried.signals.clone()).unwrap_or_default()),
         began: log.first().map(|record| record.at),
         ended_jobs: BTreeMap::new(),
-        stopped: false,
+        stopped: None,
         findings,
     };
     for (number, carried) in tasks {
@@ -99,7 +99,8 @@ struct Judge<'p> {
     /// When the run was submitted.
     began: Option<Timestamp>,
     ended_jobs: BTreeMap<usize, JobStatus>,
-    stopped: bool,
+    /// What the run must end as, once it is being stopped.
+    stopped: Option<RunStatus>,
     findings: Findings,
 }
 
@@ -140,10 +141,8 @@ impl<'p> Judge<'p> {
                 }
             }
             Event::Signalled { signal, .. } => self.check_signal(at, signal),
-            Event::CancelRequested { .. } | Event::DeadlinePassed {} => {
-                let first = !std::mem::replace(&mut self.stopped, true);
-                self.findings.demand(first, Rule::Stop, at, || "the run is stopped a second time".into());
-            }
+            Event::CancelRequested { .. } => self.stop(at, RunStatus::Cancelled),
+            Event::DeadlinePassed {} => self.stop(at, RunStatus::TimedOut),
             Event::Submitted { .. } | Event::Rejected { .. } => {
                 self.findings.demand(false, Rule::Chain, at, || "the run comes into being a second time".into());
             }
@@ -151,8 +150,14 @@ impl<'p> Judge<'p> {
         }
     }
 
+    fn stop(&mut self, at: u64, status: RunStatus) {
+        let first = self.stopped.is_none();
+        self.findings.demand(first, Rule::Stop, at, || "the run is stopped a second time".into());
+        self.stopped.get_or_insert(status);
+    }
+
     fn check_may_start(&mut self, at: u64, index: usize, planned: &PlannedJob) {
-        let stopped = self.stopped;
+        let stopped = self.stopped.is_some();
         self.findings.demand(!stopped, Rule::Stop, at, || format!("{} is offered in a stopped run", planned.name));
         let over = self.ended_jobs.contains_key(&index);
         self.findings.demand(!over, Rule::Order, at, || format!("{} is offered after its end", planned.name));
@@ -242,7 +247,7 @@ impl<'p> Judge<'p> {
         });
         self.change(number, |task| task.ended(end));
         let task = self.tasks.get(&number).copied().unwrap_or_default();
-        if let Some(wrong) = task.wrong_retry(end, &planned.job, self.policy, self.stopped) {
+        if let Some(wrong) = task.wrong_retry(end, &planned.job, self.policy, self.stopped.is_some()) {
             self.findings.demand(false, Rule::Retry, at, || format!("task {number}: {wrong}"));
         }
     }
@@ -263,7 +268,7 @@ impl<'p> Judge<'p> {
                 self.findings.demand(!enough, Rule::Threshold, at, || format!("{name} is called bad with {ok}"));
             }
             JobStatus::Cancelled => {
-                let stopped = self.stopped;
+                let stopped = self.stopped.is_some();
                 self.findings.demand(stopped, Rule::Stop, at, || format!("{name} is cancelled and nobody asked"));
             }
             JobStatus::Waiting | JobStatus::Running | JobStatus::Skipped => {
@@ -311,9 +316,9 @@ impl<'p> Judge<'p> {
         }
         let all_good = view.jobs.iter().all(|job| job.status == JobStatus::Succeeded);
         let right = match view.status {
-            RunStatus::Succeeded => all_good,
-            RunStatus::Failed => !all_good && !self.stopped,
-            RunStatus::Cancelled | RunStatus::TimedOut => self.stopped,
+            RunStatus::Succeeded => all_good && self.stopped.is_none(),
+            RunStatus::Failed => !all_good && self.stopped.is_none(),
+            status @ (RunStatus::Cancelled | RunStatus::TimedOut) => self.stopped == Some(status),
             RunStatus::Queued | RunStatus::Running | RunStatus::Rejected => false,
         };
         self.findings.demand(right, Rule::End, 0, || format!("the run ends as {}", view.status.word()));

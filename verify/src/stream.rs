@@ -178,6 +178,8 @@ pub struct Verifier {
     /// Of ids that are over; two ids with one hash cost a second reading and nothing else.
     over: HashSet<u64>,
     again: BTreeSet<RunId>,
+    /// Of those that are over, the ones that something is wrong with.
+    broken: HashSet<u64>,
     findings: Vec<Finding>,
     sum: Sum,
     held: u64,
@@ -193,6 +195,7 @@ impl Verifier {
             runs: BTreeMap::new(),
             over: HashSet::new(),
             again: BTreeSet::new(),
+            broken: HashSet::new(),
             findings: Vec::new(),
             sum: Sum::default(),
             held: 0,
@@ -206,8 +209,9 @@ impl Verifier {
         self.last = self.last.max(Some(message.at));
         let key = key(&message.run);
         if self.over.contains(&key) {
-            if may_matter(&message.content) {
-                self.again.insert(message.run);
+            // It is judged once more, and counts then. What was found broken is known.
+            if may_matter(&message.content) && !self.broken.contains(&key) && self.again.insert(message.run) {
+                self.sum.over = self.sum.over.saturating_sub(1);
             }
             return;
         }
@@ -245,9 +249,12 @@ impl Verifier {
         // Its last inputs have no answer yet.
         if open.has_unanswered_reports() {
             self.again.insert(run.clone());
+            return;
         }
-        if !self.again.contains(run) {
-            self.judge(run, &open);
+        let n_found = self.findings.len();
+        self.judge(run, &open);
+        if self.findings.len() > n_found {
+            self.broken.insert(key);
         }
     }
 

@@ -82,9 +82,9 @@ pub(crate) async fn gather(mesh: &Mesh, run: Option<&RunId>, keeps: bool) -> Res
         };
         mesh.each_status(take).await.map_err(told)?;
     }
-    let (bad, _) = mesh.quarantined(usize::MAX).await.map_err(told)?;
+    let bad = mesh.all_quarantined().await.map_err(told)?;
     let is_wanted = |bad: &&Quarantined| copies::run_of(&bad.subject).is_some_and(|of| wanted(&of));
-    lines.extend(bad.iter().rev().filter(is_wanted).map(|bad| Line { kind: Kind::Bad, copied: of_quarantined(bad) }));
+    lines.extend(bad.iter().filter(is_wanted).map(|bad| Line { kind: Kind::Bad, copied: of_quarantined(bad) }));
     if keeps {
         let offers = mesh.offer_subjects(run).await.map_err(told)?;
         lines.extend(offers.into_iter().map(|subject| Line { kind: Kind::Offer, copied: bare(subject) }));

@@ -104,7 +104,7 @@ impl Heard<'_> {
             }
             Event::Ended { task, attempt, by, end, .. } => {
                 if let Some(seen) = seen(cause) {
-                    self.check_seen(record, (*task, *attempt, by.as_ref(), end), seen, findings);
+                    check_seen(record, (*task, *attempt, by.as_ref(), end), seen, findings);
                 } else {
                     self.check_reported(at, (*task, *attempt, by.as_ref(), end), cause, findings);
                 }
@@ -154,32 +154,31 @@ impl Heard<'_> {
             .demand(counted, Rule::Output, at, || format!("{who} has another account of the output of task {task}"));
     }
 
-    /// An attempt that ends because of what was seen ends as that says.
-    fn check_seen(
-        &self,
-        record: &Record,
-        (task, attempt, by, end): (u32, u32, Option<&Holder>, &Ended),
-        seen: &Seen,
-        findings: &mut Findings,
-    ) {
-        let found = found(seen, task, attempt);
-        let fits = found.is_some_and(|found| match end.outcome {
-            Outcome::Lost => is_absence(found, Outcome::Lost) && (found == Found::WorkerGone || by.is_none()),
-            outcome @ Outcome::Unreachable => is_absence(found, outcome) && by.is_none(),
-            Outcome::Cancelled => true,
-            Outcome::Ok | Outcome::Failed | Outcome::Timeout | Outcome::Refused => false,
-        });
-        findings.demand(fits, Rule::Presence, record.cause, || {
-            let seen = found.map_or_else(|| "nothing".to_owned(), |found| format!("{found:?}"));
-            format!("attempt {attempt} of task {task} ends {}, and what was seen of it is {seen}", end.outcome.word())
-        });
-    }
-
     fn check_place(&self, at: u64, task: u32, by: &Holder, findings: &mut Findings) {
         let fits = self.may_run(task, by);
         findings
             .demand(fits, Rule::Presence, at, || format!("{} runs task {task}, which is another worker's", by.worker));
     }
+}
+
+/// An attempt that ends because of what was seen ends as that says.
+fn check_seen(
+    record: &Record,
+    (task, attempt, by, end): (u32, u32, Option<&Holder>, &Ended),
+    seen: &Seen,
+    findings: &mut Findings,
+) {
+    let found = found(seen, task, attempt);
+    let fits = found.is_some_and(|found| match end.outcome {
+        Outcome::Lost => is_absence(found, Outcome::Lost) && (found == Found::WorkerGone || by.is_none()),
+        outcome @ Outcome::Unreachable => is_absence(found, outcome) && by.is_none(),
+        Outcome::Cancelled => true,
+        Outcome::Ok | Outcome::Failed | Outcome::Timeout | Outcome::Refused => false,
+    });
+    findings.demand(fits, Rule::Presence, record.cause, || {
+        let seen = found.map_or_else(|| "nothing".to_owned(), |found| format!("{found:?}"));
+        format!("attempt {attempt} of task {task} ends {}, and what was seen of it is {seen}", end.outcome.word())
+    });
 }
 
 const fn seen(said: &Said) -> Option<&Seen> {

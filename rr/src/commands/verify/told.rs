@@ -1,5 +1,6 @@
 //! What `rr verify` says, and how it ends.
 
+use rr_schemas::id::RunId;
 use rr_verify::stream::{Finding, Sum};
 use serde::Serialize;
 
@@ -71,7 +72,7 @@ impl Told {
                     because: &violation.text,
                 },
                 Finding::Incomplete { run, reason } => {
-                    Printed::Incomplete { run: run.as_ref().map(|run| run.as_str()), because: reason }
+                    Printed::Incomplete { run: run.as_ref().map(RunId::as_str), because: reason }
                 }
             })?;
         }
