@@ -3,7 +3,7 @@
 //! Reading order: [`subject`] (names), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
 //! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`], [`roster`] and [`locks`] (buckets), [`control`], [`service`] (what
-//! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`], [`copies`] (messages whole, for readers of history), [`checkup`], [`upkeep`]; [`server`] (nats-server itself:
+//! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`], [`copies`] (messages whole, for readers of history), [`checkup`], [`upkeep`], [`snapshot`]; [`server`] (nats-server itself:
 //! found, fetched, run as a child).
 //!
 //! Invariants: every wait for the network has a deadline; nothing read from the server is believed before its subject,
@@ -39,6 +39,7 @@ pub mod rights;
 pub mod roster;
 pub mod server;
 pub mod service;
+pub mod snapshot;
 pub mod status;
 pub mod subject;
 pub mod timer;
