@@ -8,7 +8,7 @@ use rr_schemas::id::RunId;
 use rr_tests::{TestMesh, Timing, eventually, verdict::Verdict};
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 fn run(id: &str) -> RunId {
     id.parse().unwrap()
