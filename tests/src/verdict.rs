@@ -1,11 +1,12 @@
 //! A run's stored history, read whole and judged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rr_judge::history::{Said, Stored, judge};
 use rr_nats::Mesh;
 use rr_schemas::decision::{Event, Record};
 use rr_schemas::id::{EntityId, RunId};
+use rr_verify::history::{Judgement, Said, Stored, Whole, judge_whole};
+use rr_verify::records::Extent;
 
 use crate::mesh::Timing;
 
@@ -40,13 +41,33 @@ impl Verdict {
             Some(Stored { seq: stored.seq, hash: stored.hash, decision })
         });
         let inputs = mesh.inputs_after(&entity, 0, 0).await.expect("inputs");
-        let inputs = inputs.into_iter().filter(|said| !aside.contains(&said.seq())).filter_map(|said| {
-            let (seq, source) = (said.seq(), said.source);
-            Some(Said { seq, source, input: said.input.ok()? })
+        let (mut times, mut bad) = (BTreeMap::new(), BTreeMap::new());
+        let inputs = inputs.into_iter().filter_map(|said| {
+            let (seq, at, source) = (said.seq(), said.at(), said.source);
+            match said.input {
+                Ok(input) => {
+                    times.insert(seq, at);
+                    Some(Said { seq, source, input })
+                }
+                Err(reason) => {
+                    bad.insert(seq, reason);
+                    None
+                }
+            }
         });
         let verdict = Self { decisions: decisions.collect(), inputs: inputs.collect() };
-        let violations = judge(run, &verdict.decisions, &verdict.inputs, &timing.policy());
-        let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        let Judgement { violations, truncated } = judge_whole(&Whole {
+            run,
+            decisions: &verdict.decisions,
+            inputs: &verdict.inputs,
+            times: &times,
+            bad: &bad,
+            aside,
+            policy: &timing.policy(),
+            extent: Extent::Over,
+            now: None,
+        });
+        let list: Vec<String> = violations.iter().map(ToString::to_string).chain(truncated).collect();
         assert!(list.is_empty(), "run {run}:\n{}\n{:#?}", list.join("\n"), verdict.records().collect::<Vec<_>>());
         verdict
     }
