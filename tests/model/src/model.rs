@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use rr_nats::{Error, Link, transport::Observer};
 use tokio::{
     sync::Notify,
-    task::JoinHandle,
+    task::JoinSet,
     time::{Instant, sleep_until},
 };
 
@@ -34,15 +34,8 @@ pub(crate) struct Shared {
     start: Timestamp,
     /// Told when something is due earlier than the driver knows.
     news: Arc<Notify>,
-    driver: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Some(driver) = self.driver.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            driver.abort();
-        }
-    }
+    /// Dropped with the model, which ends its driver.
+    driver: Mutex<JoinSet<()>>,
 }
 
 impl Shared {
@@ -103,10 +96,10 @@ impl Model {
             begun: Instant::now(),
             start,
             news: Arc::default(),
-            driver: Mutex::new(None),
+            driver: Mutex::default(),
         });
-        let driver = tokio::spawn(drive(Arc::downgrade(&shared), Arc::clone(&shared.news)));
-        *shared.driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(driver);
+        let driver = drive(Arc::downgrade(&shared), Arc::clone(&shared.news));
+        shared.driver.lock().unwrap_or_else(PoisonError::into_inner).spawn(driver);
         Self { shared }
     }
 

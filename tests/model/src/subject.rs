@@ -34,8 +34,7 @@ pub(crate) fn overlap(one: &str, other: &str) -> bool {
     let (mut one, mut other) = (one.split('.'), other.split('.'));
     loop {
         match (one.next(), other.next()) {
-            (None, None) => return true,
-            (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+            (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
             (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
             _ => return false,
         }

@@ -126,7 +126,7 @@ impl World {
             Due::Down(client, generation, arrival) => self.arrive_down(client, generation, arrival),
             Due::Reconnect(client) => self.reconnect(client),
             Due::Start => self.start(),
-            Due::Said(said) => self.say(said, None),
+            Due::Said(said) => self.say(&said, None),
             Due::Stream(name) => self.jet(|jet, turn| jet.stream_due(&name, turn)),
             Due::Led(name) => self.jet(|jet, turn| jet.led(&name, turn)),
             Due::Consumer(stream, name) => self.jet(|jet, turn| jet.consumer_due(&stream, &name, turn)),
@@ -142,7 +142,7 @@ impl World {
             self.at(due, event);
         }
         for said in said {
-            self.say(said, None);
+            self.say(&said, None);
         }
         done
     }
@@ -192,9 +192,10 @@ impl World {
                 Sent::Yes
             }
             State::Connected => {
-                match packet {
-                    Packet::Flush(done) => done.send(()).unwrap_or_default(),
-                    packet => self.travel_up(client, packet),
+                if let Packet::Flush(done) = packet {
+                    done.send(()).unwrap_or_default();
+                } else {
+                    self.travel_up(client, packet);
                 }
                 Sent::Yes
             }
@@ -366,13 +367,13 @@ impl World {
             Packet::Publish(message, reply) => {
                 let Outgoing { subject, headers, payload } = message;
                 let said = Said { reply, headers, ..Said::plain(subject.into_string(), payload) };
-                self.say(said, Some(client));
+                self.say(&said, Some(client));
             }
         }
     }
 
     /// Hands a message to everybody who listens: clients, streams, and the server itself.
-    pub(crate) fn say(&mut self, said: Said, from: Option<ClientId>) {
+    pub(crate) fn say(&mut self, said: &Said, from: Option<ClientId>) {
         if !is_routable(&said.to) {
             return;
         }
@@ -385,13 +386,13 @@ impl World {
         // The hole: an answer to a subject of a stream is stored there.
         if said.status.is_none() && self.jet.listens(&said.to) {
             is_heard = true;
-            self.heard_by_jet(&said, &chances);
+            self.heard_by_jet(said, &chances);
         }
         if let (false, Some(reply), Some(_)) = (is_heard, &said.reply, from) {
             let mut headers = HeaderMap::new();
             headers.insert("Nats-Subject", said.subject.as_str());
             let nobody = Said::status(reply.as_str(), StatusCode::NO_RESPONDERS, "", headers);
-            self.say(nobody, None);
+            self.say(&nobody, None);
         }
     }
 

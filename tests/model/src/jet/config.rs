@@ -39,6 +39,7 @@ const fn one() -> u64 {
 
 /// What the model needs of a stream's configuration.
 #[derive(Clone, Debug, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the server's own switches, by the server's names")]
 pub(crate) struct StreamConfig {
     pub(crate) name: String,
     #[serde(default)]

@@ -88,18 +88,18 @@ impl Consumer {
             Deliver::New => store.last() + 1,
             Deliver::Last => {
                 let last = filters.iter().filter_map(|filter| store.last_on(filter)).map(|last| last.seq).max();
-                if filters.is_empty() { store.last() } else { last.unwrap_or(store.last() + 1) }
+                if filters.is_empty() { store.last() } else { last.unwrap_or_else(|| store.last() + 1) }
             }
             Deliver::LastPerSubject => {
                 let found = store.newest(&filters);
-                let begins = found.first().copied().unwrap_or(store.last() + 1);
+                let begins = found.first().copied().unwrap_or_else(|| store.last() + 1);
                 newest = Some(found).filter(|found| !found.is_empty());
                 begins
             }
             Deliver::ByStartSequence => config.opt_start_seq.clamp(store.first(), store.last() + 1),
             Deliver::ByStartTime => {
                 let from = config.opt_start_time.map_or(0, |at| u64::try_from(at.as_nanosecond()).unwrap_or_default());
-                store.all().find(|message| message.at >= from).map_or(store.last() + 1, |message| message.seq)
+                store.all().find(|message| message.at >= from).map_or_else(|| store.last() + 1, |message| message.seq)
             }
         };
         let begins = begins.max(1);
@@ -274,7 +274,7 @@ impl Consumer {
             self.newest = None;
         }
         let found = store.next(self.looked.max(self.seq), &self.filters);
-        self.looked = found.map_or(store.last() + 1, |message| message.seq);
+        self.looked = found.map_or_else(|| store.last() + 1, |message| message.seq);
         found.cloned()
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rr_nats::transport::{HeaderMap, Message, StatusCode, Subject};
+use rr_nats::transport::{HeaderMap, HeaderValue, Message, StatusCode, Subject};
 use serde_json::Value;
 
 use super::nanos;
@@ -65,7 +65,7 @@ impl Said {
 
     /// The first value of a header.
     pub(crate) fn header(&self, name: &'static str) -> Option<&str> {
-        self.headers.as_ref()?.get(name).map(|value| value.as_str())
+        self.headers.as_ref()?.get(name).map(HeaderValue::as_str)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rr_nats::transport::HeaderMap;
+use rr_nats::transport::{HeaderMap, HeaderValue};
 
 use crate::subject::{is_literal, matches};
 
@@ -58,7 +58,7 @@ impl Stored {
     }
 
     pub(crate) fn header(&self, name: &'static str) -> Option<&str> {
-        self.headers.as_ref()?.get(name).map(|value| value.as_str())
+        self.headers.as_ref()?.get(name).map(HeaderValue::as_str)
     }
 }
 

@@ -9,9 +9,9 @@ impl World {
     /// Lets something go wrong. What cannot go wrong, for there is no such client, stream or cluster, is not counted.
     pub(crate) fn inject(&mut self, fault: &Fault) {
         let happened = match fault {
-            Fault::Cut { client } => self.with(client, |world, id| world.cut(id)),
+            Fault::Cut { client } => self.with(client, Self::cut),
             Fault::Break { client } => self.with(client, Self::break_off),
-            Fault::Heal { client } => self.with(client, |world, id| world.heal(id)),
+            Fault::Heal { client } => self.with(client, Self::heal),
             Fault::Silence { client } => self.with(client, |world, id| {
                 if let Some(found) = world.clients.get_mut(&id).filter(|found| found.state == State::Connected) {
                     found.is_silent = true;

@@ -73,9 +73,10 @@ impl Jet {
         if asked.batch == 0 && asked.multi_last.is_empty() {
             return turn.answer_with(shown(name, first, reply));
         }
-        let mut left = match asked.multi_last.is_empty() {
-            true => stream.store.count_from(first.seq, std::slice::from_ref(&asked.next_by_subj)),
-            false => u64::try_from(found.len()).unwrap_or(u64::MAX),
+        let mut left = if asked.multi_last.is_empty() {
+            stream.store.count_from(first.seq, std::slice::from_ref(&asked.next_by_subj))
+        } else {
+            u64::try_from(found.len()).unwrap_or(u64::MAX)
         };
         let (mut before, mut bytes) = (0, 0);
         for message in found {

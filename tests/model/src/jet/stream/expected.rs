@@ -71,7 +71,7 @@ impl Stream {
     }
 
     pub(super) fn note_id(&mut self, message: &Stored, turn: &Turn<'_>) {
-        self.last_id = message.header(ID).unwrap_or_default().to_owned();
+        message.header(ID).unwrap_or_default().clone_into(&mut self.last_id);
         if self.last_id.is_empty() || self.config.duplicate_window == 0 {
             return;
         }

@@ -129,7 +129,9 @@ impl Stream {
         for (name, values) in timer.headers.iter().flat_map(HeaderMap::iter) {
             let text: &str = name.as_ref();
             if !DROPPED.contains(&text) && !DROPPED_TOO.contains(&text) {
-                values.iter().for_each(|value| headers.append(name.clone(), value.clone()));
+                for value in values {
+                    headers.append(name.clone(), value.clone());
+                }
             }
         }
         headers.insert("Nats-Scheduler", subject);
