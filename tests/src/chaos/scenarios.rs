@@ -1,0 +1,35 @@
+//! All scenarios, by what goes wrong.
+
+mod coordinators;
+mod workers;
+
+use super::scenario::Scenario;
+
+/// Every scenario, in the order of the matrix.
+pub fn all() -> Vec<Scenario> {
+    [coordinators::SCENARIOS, workers::SCENARIOS].concat()
+}
+
+/// The scenario of this name.
+pub fn named(name: &str) -> Option<Scenario> {
+    all().into_iter().find(|scenario| scenario.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_words_and_nobody_elses() {
+        let all = all();
+        let names: BTreeSet<_> = all.iter().map(|scenario| scenario.name).collect();
+        assert_eq!(names.len(), all.len());
+        for scenario in all {
+            let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(scenario.name.chars().all(is_word), "{}", scenario.name);
+            assert!(!scenario.what.is_empty() && !scenario.why.is_empty(), "{}", scenario.name);
+        }
+    }
+}
