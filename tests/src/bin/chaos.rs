@@ -16,6 +16,9 @@ use rr_tests::chaos::scenario::{Report, Scenario};
 use rr_tests::chaos::{scenarios, table};
 use tokio::time::Instant;
 
+/// Violations of a scenario that are told; more are counted.
+const TOLD_MAX: usize = 10;
+
 /// What was asked for.
 #[derive(Debug, Default)]
 struct Args {
@@ -105,7 +108,7 @@ async fn campaign(chosen: Vec<Scenario>, seed: u64, minutes: f64) -> Vec<(Scenar
             stall.took,
             stall.what,
         ));
-        for violation in violations {
+        for violation in violations.iter().take(TOLD_MAX) {
             say(format_args!("VIOLATION {}: {violation}", scenario.name));
         }
         played.push((scenario, report));

@@ -1,13 +1,31 @@
 //! All scenarios, by what goes wrong.
 
+mod attempts;
+mod clusters;
 mod coordinators;
+mod histories;
+mod messages;
+mod network;
+mod servers;
+mod stores;
 mod workers;
 
 use super::scenario::Scenario;
 
 /// Every scenario, in the order of the matrix.
 pub fn all() -> Vec<Scenario> {
-    [coordinators::SCENARIOS, workers::SCENARIOS].concat()
+    [
+        coordinators::SCENARIOS,
+        workers::SCENARIOS,
+        servers::SCENARIOS,
+        clusters::SCENARIOS,
+        network::SCENARIOS,
+        stores::SCENARIOS,
+        attempts::SCENARIOS,
+        messages::SCENARIOS,
+        histories::SCENARIOS,
+    ]
+    .concat()
 }
 
 /// The scenario of this name.

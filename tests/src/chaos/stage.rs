@@ -59,14 +59,13 @@ pub struct Part {
 
 impl Part {
     fn start<S>(mesh: &TestMesh<S>, role: Role, proxy: Option<Proxy>) -> Self {
-        let process = start(mesh, role, proxy.as_ref());
+        let process = start(mesh, role, proxy.as_ref().map(|proxy| mesh.url_via(proxy)));
         Self { role, process, proxy }
     }
 }
 
-fn start<S>(mesh: &TestMesh<S>, role: Role, proxy: Option<&Proxy>) -> Running {
-    let url = proxy.map(|proxy| mesh.url_via(proxy));
-    let server = url.iter().flat_map(|url| ["--server", url]);
+fn start<S>(mesh: &TestMesh<S>, role: Role, url: Option<String>) -> Running {
+    let server = url.iter().flat_map(|url| ["--server", url.as_str()]);
     match role {
         Role::Coordinator => mesh.rr(["coordinator"].into_iter().chain(server)).start(),
         Role::Worker(name, hosts) => {
@@ -213,7 +212,28 @@ impl<S> Stage<S> {
     pub fn revive(&mut self, place: usize) {
         let Self { mesh, parts, .. } = self;
         let part = parts.get_mut(place).expect("a part");
-        part.process = start(mesh, part.role, part.proxy.as_ref());
+        part.process = start(mesh, part.role, part.proxy.as_ref().map(|proxy| mesh.url_via(proxy)));
+    }
+
+    /// Starts a process anew that knows only this server.
+    ///
+    /// # Panics
+    /// It does not stop, or cannot be started.
+    pub async fn move_to(&mut self, place: usize, url: &str) {
+        let Self { mesh, parts, .. } = self;
+        let part = parts.get_mut(place).expect("a part");
+        part.process.kill().await;
+        part.process = start(mesh, part.role, Some(url.to_owned()));
+    }
+
+    /// A run that was asked for beside the load, to be judged like all of them.
+    pub fn also(&mut self, run: RunId, kind: &'static Kind, wanted: Timestamp) {
+        self.own.push(Asked { run, kind, wanted });
+    }
+
+    /// A run that is not judged, because it cannot end.
+    pub fn forget(&mut self, run: &RunId) {
+        self.own.retain(|asked| asked.run != *run);
     }
 
     /// Since then nobody could have decided anything, until now.
@@ -240,8 +260,14 @@ impl<S> Stage<S> {
         let dir = format!("dir={}", self.mesh.path("").display());
         let _id = self.mesh.rr(["publish", &file, "--id", id, "--set", &dir]).run().await.exits(0);
         let run: RunId = id.parse().expect("an id");
-        self.own.push(Asked { run: run.clone(), kind, wanted });
+        self.also(run.clone(), kind, wanted);
         run
+    }
+
+    /// A flow file, for whoever expects to be refused.
+    pub fn flow(&self) -> String {
+        let path = self.mesh.write("refused.yaml", "name: refused\njobs: [{ name: a, run: ['true'] }]\n");
+        path.to_string_lossy().into_owned()
     }
 
     /// Ends the load, waits for the end of every run, judges all of them, and stops the processes.
