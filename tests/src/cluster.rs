@@ -73,7 +73,8 @@ impl TestMesh<Servers> {
     async fn of(server: Servers, timing: Timing) -> Self {
         let sandbox = Sandbox::new().await;
         let Servers { nodes, .. } = &server;
-        let urls: Vec<String> = nodes.iter().map(|node| format!("nats://rr:secret@127.0.0.1:{}", node.client)).collect();
+        let urls: Vec<String> =
+            nodes.iter().map(|node| format!("nats://rr:secret@127.0.0.1:{}", node.client)).collect();
         let url = urls.join(",");
         sandbox.configure(&timing.configured(&url));
         let mut mesh = Self { sandbox, server, url };

@@ -5,6 +5,7 @@ mod clusters;
 mod coordinators;
 mod histories;
 mod messages;
+mod mixes;
 mod network;
 mod servers;
 mod stores;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Scenario> {
         attempts::SCENARIOS,
         messages::SCENARIOS,
         histories::SCENARIOS,
+        mixes::SCENARIOS,
     ]
     .concat()
 }
@@ -38,6 +40,24 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    /// What the suite has promised to play.
+    const ROWS: [&[u8]; 8] = [
+        &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+        &[21, 22, 23, 24, 25, 26, 27, 28, 29],
+        &[31],
+        &[34, 35, 36],
+        &[39, 40, 41],
+        &[43],
+        &[44],
+        &[50],
+    ];
+
+    #[test]
+    fn every_row_that_was_promised_has_a_scenario() {
+        let played: BTreeSet<u8> = all().iter().flat_map(|scenario| scenario.rows).copied().collect();
+        assert_eq!(played, ROWS.concat().into_iter().collect());
+    }
 
     #[test]
     fn names_are_words_and_nobody_elses() {

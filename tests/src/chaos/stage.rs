@@ -1,11 +1,13 @@
 //! The stage: a mesh with its processes, under load, until everything is over and judged.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rr_nats::Mesh;
 use rr_nats::server::Embedded;
 use rr_schemas::id::RunId;
+use rustix::process::Signal;
 
 use super::flows::{self, Kind, WORKER};
 use super::load::{Asked, Load};
@@ -213,6 +215,22 @@ impl<S> Stage<S> {
         let Self { mesh, parts, .. } = self;
         let part = parts.get_mut(place).expect("a part");
         part.process = start(mesh, part.role, part.proxy.as_ref().map(|proxy| mesh.url_via(proxy)));
+    }
+
+    /// Asks a process to stop, and starts it again.
+    ///
+    /// # Panics
+    /// It does not stop, or cannot be started.
+    pub async fn restart(&mut self, place: usize) {
+        self.lives(place);
+        let part = self.parts.remove(place);
+        part.process.terminate();
+        let Part { role, process, proxy } = part;
+        let stopped = process.ended(STOP).await;
+        // One that was asked before it began to listen ends at once.
+        let is_good = stopped.status.success() || stopped.status.signal() == Some(Signal::TERM.as_raw());
+        self.report.demand(is_good, || format!("{role:?} does not stop cleanly: {stopped}"));
+        self.parts.insert(place, Part::start(&self.mesh, role, proxy));
     }
 
     /// Starts a process anew that knows only this server.

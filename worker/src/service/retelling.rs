@@ -39,9 +39,8 @@ impl Told {
     }
 
     fn of(&self, key: &Key) -> Option<Parcel> {
-        let is_its = |told: &&Parcel| {
-            told.run == key.run && told.report.task == key.task && told.report.attempt == key.attempt
-        };
+        let is_its =
+            |told: &&Parcel| told.run == key.run && told.report.task == key.task && told.report.attempt == key.attempt;
         self.0.iter().rev().find(is_its).cloned()
     }
 }

@@ -147,7 +147,8 @@ async fn stubborn(mut cue: Cue, kinds: &'static [Kind; 2]) -> Report {
         for kind in kinds {
             let id = format!("{}{}", kind.name, stage.report.faults);
             let run = stage.publish(&id, kind).await;
-            eventually(&id, END, async || if stage.mesh.read(&id).is_empty() { Err("not there") } else { Ok(()) }).await;
+            eventually(&id, END, async || if stage.mesh.read(&id).is_empty() { Err("not there") } else { Ok(()) })
+                .await;
             if kind.ends == [RunStatus::Cancelled] {
                 let _cancelled = stage.mesh.rr(["cancel", &id]).run().await;
             }

@@ -174,7 +174,8 @@ async fn minority(mut cue: Cue) -> Report {
     let alone = stage.mesh.url_of(SERVERS - 1);
     stage.move_to(0, &alone).await;
     // Whoever asks for runs is on the other side: who is connected to a server that is cut off waits with it.
-    let options = ConnectOptions { server: stage.mesh.url_of(0), name: "chaos".to_owned(), ..ConnectOptions::default() };
+    let options =
+        ConnectOptions { server: stage.mesh.url_of(0), name: "chaos".to_owned(), ..ConnectOptions::default() };
     let link = connect(&options).await.expect("a connection");
     stage.handle = link.mesh().await.expect("a mesh");
     stage.load(&mut cue);
@@ -217,11 +218,8 @@ async fn storm(mut cue: Cue) -> Report {
         let mut writers = JoinSet::new();
         for n in 0..WRITERS {
             let (mesh, entity) = (stage.handle.clone(), EntityId::from(&id));
-            let signal = Input::Signal(Signal {
-                signal: "go".parse().expect("a name"),
-                by: format!("storm{n}"),
-                reason: None,
-            });
+            let signal =
+                Input::Signal(Signal { signal: "go".parse().expect("a name"), by: format!("storm{n}"), reason: None });
             writers.spawn(async move { mesh.request(&entity, "storm", &signal).await });
         }
         let told = writers.join_all().await;

@@ -44,8 +44,7 @@ const LASTS: Kind = kind(
 /// Longer than the time between two looks at the log, and than a lease.
 const LOOKED: Duration = Duration::from_secs(3);
 
-const SHORT: Kind =
-    kind("short", "jobs: [{ name: a, shell: 'NOTE true', hosts: 'h[1-4]' }]", &[RunStatus::Succeeded]);
+const SHORT: Kind = kind("short", "jobs: [{ name: a, shell: 'NOTE true', hosts: 'h[1-4]' }]", &[RunStatus::Succeeded]);
 
 /// What the server keeps of the log, below the directory of its store.
 const LOG: &str = "jetstream/$G/streams/RR_EVENTS";

@@ -67,7 +67,7 @@ fn corpus(run: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
         plain(&good[..good.len() / 2]),
         plain(&[good.as_slice(), b"more"].concat()),
         plain(&envelope(999, "rr.input", cancel.clone())),
-        plain(&envelope(1, "rr.decision", cancel)),
+        plain(&envelope(1, "rr.elsewhere", cancel)),
         plain(&envelope(1, "rr.input", json!({ "shutdown": {} }))),
         plain(&envelope(1, "rr.input", json!({ "report": { "task": -1 } }))),
         cbor(&good),
@@ -132,7 +132,11 @@ async fn poison(mut cue: Cue) -> Report {
             found.iter().any(|one| one.was == *seq && one.subject.split('.').nth(1) == subject.split('.').nth(1))
         };
         let missing: Vec<_> = aside.iter().filter(|one| !is_there(one)).collect();
-        if missing.is_empty() { Ok(()) } else { Err(format!("{} of {} missing: {missing:?}", missing.len(), aside.len())) }
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} of {} missing: {missing:?}", missing.len(), aside.len()))
+        }
     })
     .await;
     stage.finish().await
@@ -149,7 +153,8 @@ async fn newer(mut cue: Cue) -> Report {
         stage.forget(&run);
         let entity = EntityId::from(&run);
         let p = partition_of(&entity, stage.handle.partitions()).0;
-        eventually("decision", END, async || stage.handle.last_decision(&entity).await.ok().flatten().ok_or("none")).await;
+        eventually("decision", END, async || stage.handle.last_decision(&entity).await.ok().flatten().ok_or("none"))
+            .await;
         let later = json!({ "v": 999, "kind": "rr.decision", "from": "coordinator:later", "to": id, "body": {} });
         let subject = format!("rr.ev.{p}.{id}");
         let _seq = by_hand
@@ -177,7 +182,8 @@ async fn too_large(mut cue: Cue) -> Report {
         // What is small as a file, and large as a message: each of these takes two bytes there.
         let quoted = format!("name: big\njobs: [{{ name: a, run: ['true', '{}'] }}]\n", "\"".repeat(100_000));
         let words = ", \"{{ p }}\"".repeat(40);
-        let filled = format!("name: big\nparams: {{ p: {{ type: string }} }}\njobs: [{{ name: a, run: ['true'{words}] }}]\n");
+        let filled =
+            format!("name: big\nparams: {{ p: {{ type: string }} }}\njobs: [{{ name: a, run: ['true'{words}] }}]\n");
         let value = format!("p={}", "y".repeat(100_000));
         let calls: [(&str, String, Vec<&str>, i32); 3] = [
             ("file", big, vec![], 65),
@@ -196,7 +202,8 @@ async fn too_large(mut cue: Cue) -> Report {
         let mut by_hand = stage.operator().by_hand().await;
         let told = by_hand.ask(b"rr.api.publish", b"NATS/1.0\r\n\r\n", &vec![b'x'; 2 << 20]).await;
         stage.report.demand(told.is_err(), || format!("2 MiB are taken: {told:?}"));
-        let told = stage.operator().by_hand().await.ask(b"rr.api.publish", b"NATS/1.0\r\n\r\n", &vec![b'['; 900_000]).await;
+        let told =
+            stage.operator().by_hand().await.ask(b"rr.api.publish", b"NATS/1.0\r\n\r\n", &vec![b'['; 900_000]).await;
         let is_told = told.as_ref().is_ok_and(|told| told.contains("Nats-Service-Error"));
         stage.report.demand(is_told, || format!("900 KB of brackets: {told:?}"));
     }

@@ -28,7 +28,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         what: "nothing comes through in one direction, for 4 to 8 s, between a worker or a coordinator and the server",
         bound: Duration::from_secs(15),
         why: "as for one that is cut off in silence",
-        play: |cue| Box::pin(broken(cue, &[|proxy| proxy.silence(Way::ToServer), |proxy| proxy.silence(Way::FromServer)])),
+        play: |cue| {
+            Box::pin(broken(cue, &[|proxy| proxy.silence(Way::ToServer), |proxy| proxy.silence(Way::FromServer)]))
+        },
     },
     Scenario {
         name: "link-slow",
@@ -131,8 +133,12 @@ async fn hint_lost(mut cue: Cue) -> Report {
         assert_eq!(view.status, RunStatus::Cancelled, "{id}");
         stage.network(1).heal();
         let soon = Duration::from_secs(30);
-        eventually("end of what was cancelled", soon, async || if procfs::is_alive(pid) { Err("it runs") } else { Ok(()) })
-            .await;
+        eventually(
+            "end of what was cancelled",
+            soon,
+            async || if procfs::is_alive(pid) { Err("it runs") } else { Ok(()) },
+        )
+        .await;
         stage.report.faults += 1;
     }
     stage.finish().await

@@ -97,10 +97,9 @@ async fn streams_deleted(mut cue: Cue) -> Report {
     is_looked_after(&mut stage).await;
     stage.load(&mut cue);
     let operator = stage.operator();
-    let mut all =
-        ["RR_TIMERS", "RR_WORK", "KV_rr-runs", "KV_rr-workers", "KV_rr-locks", "RR_OUTPUT", "RR_QUARANTINE"]
-            .into_iter()
-            .cycle();
+    let mut all = ["RR_TIMERS", "RR_WORK", "KV_rr-runs", "KV_rr-workers", "KV_rr-locks", "RR_OUTPUT", "RR_QUARANTINE"]
+        .into_iter()
+        .cycle();
     while cue.again(7) {
         stage.has_asked(2).await;
         let Some(name) = all.next() else { break };

@@ -1,12 +1,17 @@
 //! Workers that die in the middle, come back at once or later, and sleep.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rr_schemas::decision::{Event, RunStatus};
+use rr_schemas::report::Outcome;
 use tokio::time::sleep;
 
+use crate::chaos::flows::{Kind, kind};
 use crate::chaos::scenario::{Cue, Report, Scenario};
-use crate::chaos::stage::{EVERYBODY, Stage};
+use crate::chaos::stage::{END, EVERYBODY, Stage};
 use crate::mesh::Timing;
+use crate::verdict::Verdict;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -35,18 +40,40 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// An attempt that lasts, and notes when the one before it still runs.
+const LASTS: Kind = kind(
+    "lasts",
+    "jobs: [{ name: a, shell: 'NOTE own=\"$RR_PARAM_DIR/$RR_RUN.$RR_TASK\"; \
+     kill -0 $(cat \"$own\") && echo \"$RR_RUN $RR_TASK $RR_ATTEMPT\" >> \"$RR_PARAM_DIR/overlaps\"; \
+     echo $$ > \"$own\"; sleep 2', hosts: 'h[1-9]' }]",
+    &[RunStatus::Succeeded],
+);
+
 async fn killed(mut cue: Cue, away: std::ops::Range<u64>) -> Report {
+    const KIND: &Kind = &LASTS;
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
     stage.load(&mut cue);
+    let mut struck = Vec::new();
     while cue.again(2) {
-        stage.has_asked(3).await;
+        stage.has_asked(2).await;
+        let run = stage.publish(&format!("lasts{}", stage.report.faults), KIND).await;
         let victim = *cue.dice.one_of(&stage.workers());
-        sleep(cue.dice.pause(0..500)).await;
+        // In the middle of what lasts.
+        sleep(cue.dice.pause(500..1_500)).await;
         stage.kill(victim).await;
         sleep(cue.dice.pause(away.clone())).await;
         stage.revive(victim);
+        struck.push(run);
     }
     stage.has_asked(3).await;
+    for run in struck {
+        let _view = stage.mesh.ended(&run, END).await;
+        let verdict = Verdict::read(&stage.handle, &run, &BTreeSet::new()).await.expect("a history");
+        let is_lost = |event: &Event| matches!(event, Event::Ended { end, .. } if end.outcome == Outcome::Lost);
+        stage.report.demand(verdict.events().any(is_lost), || format!("{run}: nobody was lost"));
+    }
+    let overlaps = stage.mesh.read("overlaps");
+    stage.report.demand(overlaps.is_empty(), || format!("what was lost still ran when it was run again: {overlaps}"));
     stage.finish().await
 }
 
