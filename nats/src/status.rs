@@ -26,6 +26,7 @@ use crate::{
     mesh::Mesh,
     ordered::{Content, Step},
     pull::Pulled,
+    raw::RawMessage,
     subject::{self, InputSubject},
     work::subjects,
 };
@@ -178,6 +179,30 @@ impl Mesh {
         let mut entries: Vec<StatusEntry> = messages.iter().filter_map(|message| value(message).ok()).collect();
         entries.sort_by_key(|entry| Reverse(entry.view.started_at));
         Ok(entries)
+    }
+
+    /// Hands every state over, one by one, with the message that it stands in. What cannot be read is left out.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn each_status(&self, mut take: impl FnMut(StatusEntry, RawMessage) + Send) -> Result<(), Error> {
+        let mut reader = RUNS.reader(self.link(), ">", Content::Whole);
+        loop {
+            let pending = match reader.next().await? {
+                Step::Begin { pending } => pending,
+                Step::Message(Pulled { raw, pending, .. }) => {
+                    let entry = (!raw.is_removed()).then(|| value::<StatusEntry>(&raw).ok()).flatten();
+                    if let Some(entry) = entry {
+                        take(entry, raw);
+                    }
+                    pending
+                }
+            };
+            if pending == 0 {
+                reader.close().await;
+                return Ok(());
+            }
+        }
     }
 
     /// Every entity with decisions whose state does not say that it is over, whether or not there is a state.

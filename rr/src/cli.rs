@@ -4,6 +4,7 @@ mod completions;
 mod connect;
 mod doctor;
 mod flow;
+mod histories;
 mod init;
 mod lock;
 mod quarantine;
@@ -19,6 +20,7 @@ pub(crate) use completions::{CompletionsArgs, Shell};
 pub(crate) use connect::MeshArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
+pub(crate) use histories::{ExportArgs, ReplayArgs, VerifyArgs};
 pub(crate) use init::InitArgs;
 pub(crate) use lock::LockArgs;
 pub(crate) use quarantine::{QuarantineArgs, QuarantineVerb};
@@ -131,6 +133,9 @@ pub(crate) enum Verb {
     Signal(SignalArgs),
     Retry(RetryArgs),
     Why(WhyArgs),
+    Verify(VerifyArgs),
+    Export(ExportArgs),
+    Replay(ReplayArgs),
     Doctor(DoctorArgs),
     Check(CheckArgs),
     Plan(PlanArgs),

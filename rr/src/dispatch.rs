@@ -89,6 +89,9 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Signal(_)
         | Verb::Retry(_)
         | Verb::Why(_)
+        | Verb::Verify(_)
+        | Verb::Export(_)
+        | Verb::Replay(_)
         | Verb::Doctor(_)
         | Verb::Check(_)
         | Verb::Plan(_)
@@ -119,6 +122,9 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Signal(_)
         | Verb::Retry(_)
         | Verb::Why(_)
+        | Verb::Verify(_)
+        | Verb::Export(_)
+        | Verb::Replay(_)
         | Verb::Doctor(_)
         | Verb::Check(_)
         | Verb::Plan(_)
@@ -144,6 +150,9 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Signal(args) => on_one_thread(commands::signal(ctx, &args)),
         Verb::Retry(args) => on_one_thread(commands::retry(ctx, &args)),
         Verb::Why(args) => on_one_thread(commands::why(ctx, &args)),
+        Verb::Verify(args) => on_one_thread(commands::verify(ctx, &args)),
+        Verb::Export(args) => on_one_thread(commands::export(ctx, &args)),
+        Verb::Replay(args) => on_one_thread(commands::replay(ctx, &args)),
         Verb::Doctor(args) => on_one_thread(commands::doctor(ctx, &args)),
         Verb::Check(args) => commands::check(ctx, &args),
         Verb::Plan(args) => commands::plan(ctx, &args),

@@ -1,12 +1,13 @@
 //! A run's stored history, read whole and judged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use rr_judge::history::{Said, Stored, judge};
 use rr_nats::{Error, Mesh};
 use rr_schemas::decision::{Event, Record};
 use rr_schemas::id::{EntityId, RunId};
+use rr_verify::history::{Judgement, Said, Stored, Whole, judge_whole};
+use rr_verify::records::Extent;
 
 use crate::mesh::Timing;
 
@@ -19,6 +20,12 @@ pub struct Verdict {
     pub decisions: Vec<Stored>,
     /// The inputs that can be believed.
     pub inputs: Vec<Said>,
+    /// When each of them was stored.
+    times: BTreeMap<u64, Timestamp>,
+    /// What stands where inputs belong and is none, and why.
+    bad: BTreeMap<u64, String>,
+    /// Inputs that were not believed.
+    aside: BTreeSet<u64>,
 }
 
 impl Verdict {
@@ -55,17 +62,32 @@ impl Verdict {
         });
         let (at, decisions) = decisions.unzip();
         let inputs = mesh.inputs_after(&entity, 0, 0).await?;
-        let inputs = inputs.into_iter().filter(|said| !aside.contains(&said.seq())).filter_map(|said| {
-            let (seq, source) = (said.seq(), said.source);
-            Some(Said { seq, source, input: said.input.ok()? })
+        let (mut times, mut bad) = (BTreeMap::new(), BTreeMap::new());
+        let inputs = inputs.into_iter().filter_map(|said| {
+            let (seq, at, source) = (said.seq(), said.at(), said.source);
+            match said.input {
+                Ok(input) => {
+                    times.insert(seq, at);
+                    Some(Said { seq, source, input })
+                }
+                Err(reason) => {
+                    bad.insert(seq, reason);
+                    None
+                }
+            }
         });
-        Ok(Self { at, decisions, inputs: inputs.collect() })
+        let inputs = inputs.collect();
+        Ok(Self { at, decisions, inputs, times, bad, aside: aside.clone() })
     }
 
     /// What is wrong with it.
     pub fn violations(&self, run: &RunId, timing: Timing) -> Vec<String> {
-        let violations = judge(run, &self.decisions, &self.inputs, &timing.policy());
-        violations.iter().map(ToString::to_string).collect()
+        let Self { decisions, inputs, times, bad, aside, .. } = self;
+        let policy = &timing.policy();
+        let (extent, now) = (Extent::Over, None);
+        let whole = Whole { run, decisions, inputs, times, bad, aside, policy, extent, now };
+        let Judgement { violations, truncated } = judge_whole(&whole);
+        violations.iter().map(ToString::to_string).chain(truncated).collect()
     }
 
     /// Every event in order.

@@ -22,6 +22,7 @@ mod examples;
 mod faults;
 mod full;
 mod gates;
+mod histories;
 mod hostile;
 mod interrupt;
 mod links;

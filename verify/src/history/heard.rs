@@ -1,129 +1,97 @@
-//! Decisions against the inputs that they answer.
+//! What was said to a run, and what became of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rr_core::{Policy, Run};
+use rr_core::Plan;
 use rr_schemas::{
-    decision::{Decision, Event, Record},
+    decision::{Event, Record},
     flow::{Flow, Job},
-    id::RunId,
     input::{Holder, Input, Source},
     name::Name,
+    offer::Target,
     report::{Ended, Outcome, Report, What},
 };
 
-use crate::{Findings, Rule, Violation, records};
-
-/// A decision as it is stored.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    /// Its sequence in the stream.
-    pub seq: u64,
-    /// The hash of its bytes.
-    pub hash: String,
-    /// The decision.
-    pub decision: Decision,
-}
-
-/// An input as it is stored.
-#[derive(Clone, Debug)]
-pub struct Said {
-    /// Its sequence in the stream.
-    pub seq: u64,
-    /// Who may have sent it.
-    pub source: Source,
-    /// The input.
-    pub input: Input,
-}
-
-/// Everything that is wrong with the whole history of a run that has ended.
-pub fn judge(run: &RunId, decisions: &[Stored], inputs: &[Said], policy: &Policy) -> Vec<Violation> {
-    let mut findings = Findings::default();
-    check_chain(decisions, &mut findings);
-    check_waits(run, decisions, *policy, &mut findings);
-    let log: Vec<Record> = decisions.iter().flat_map(|stored| stored.decision.events.iter().cloned()).collect();
-    let heard = Heard::new(&log, inputs, decisions.last().map_or(0, |last| last.decision.upto));
-    heard.check_causes(&mut findings);
-    heard.check_reports(&mut findings);
-    heard.check_returns(&mut findings);
-    heard.check_signals(&mut findings);
-    findings.0.extend(records::judge(run, &log, policy));
-    findings.0
-}
-
-fn check_chain(decisions: &[Stored], findings: &mut Findings) {
-    let (mut upto, mut hash) = (0, "");
-    for (n, stored) in (1..).zip(decisions) {
-        let decision = &stored.decision;
-        findings.demand(decision.n == n, Rule::Chain, stored.seq, || format!("decision {n} has number {}", decision.n));
-        findings.demand(decision.prev == hash, Rule::Chain, stored.seq, || format!("decision {n} follows another one"));
-        findings.demand(decision.upto >= upto, Rule::Chain, stored.seq, || "the cursor goes back".into());
-        let causes = decision.events.iter().all(|record| record.cause <= decision.upto);
-        findings.demand(causes, Rule::Time, stored.seq, || "an event is caused by what is not answered yet".into());
-        let past = decision.upto < stored.seq;
-        findings.demand(past, Rule::Time, stored.seq, || "the cursor is ahead of the decision".into());
-        (upto, hash) = (decision.upto, &stored.hash);
-    }
-}
-
-/// After each decision the run is over, or waits for something that can be named.
-fn check_waits(run: &RunId, decisions: &[Stored], policy: Policy, findings: &mut Findings) {
-    let mut state = Run::new(run.clone(), policy);
-    for stored in decisions {
-        for record in &stored.decision.events {
-            if let Err(error) = state.apply(record) {
-                return findings.demand(false, Rule::Chain, stored.seq, || error.to_string());
-            }
-        }
-        let waits = state.is_final() || state.more() || !state.waits().is_empty();
-        findings.demand(waits, Rule::Waits, stored.seq, || "the run waits for nothing that can be named".into());
-    }
-}
+use super::{Said, Whole};
+use crate::{Findings, Rule, token};
 
 /// The events of a run beside what was said to it.
-struct Heard<'a> {
-    flow: Option<&'a Flow>,
-    log: &'a [Record],
-    inputs: BTreeMap<u64, &'a Said>,
+pub(super) struct Heard<'a> {
+    pub(super) whole: &'a Whole<'a>,
+    pub(super) flow: Option<&'a Flow>,
+    pub(super) plan: Option<Plan>,
+    /// Every event.
+    pub(super) log: Vec<&'a Record>,
+    /// Every input that can be believed: that bears its token, and was not put aside unless an event cites it.
+    pub(super) inputs: BTreeMap<u64, &'a Said>,
+    /// Attempts by task and number: the decision that offered them first.
+    offered: BTreeMap<(u32, u32), u64>,
     /// Up to which input everything is answered.
     upto: u64,
+    /// What the tokens of the run are made with.
+    secret: &'a str,
 }
 
 impl<'a> Heard<'a> {
-    fn new(log: &'a [Record], inputs: &'a [Said], upto: u64) -> Self {
-        let flow = log.iter().find_map(|record| {
-            if let Event::Submitted { flow, .. } = &record.event { Some(flow.as_ref()) } else { None }
-        });
-        let inputs = inputs.iter().map(|said| (said.seq, said)).collect();
-        Self { flow, log, inputs, upto }
-    }
-
-    /// Each event cites an input that is there; the end of an attempt cites the report of who is said to have ended it.
-    fn check_causes(&self, findings: &mut Findings) {
-        for record in self.log {
-            let cause = self.inputs.get(&record.cause);
-            let text = || format!("{:?} cites an input that is not there", record.event);
-            let aside = matches!(record.event, Event::PutAside { .. });
-            findings.demand(cause.is_some() || aside, Rule::Cause, record.cause, text);
-            let Event::Ended { task, attempt, by: Some(by), end, .. } = &record.event else { continue };
-            let said = cause.and_then(|said| report_of(said));
-            let same = said.is_some_and(|(report, who, said)| {
-                report.task == *task && report.attempt == *attempt && who == *by && said.outcome == end.outcome
-            });
-            // What a coordinator has seen of a worker may end an attempt in that worker's name.
-            let seen = cause.is_some_and(|said| matches!(said.input, Input::Seen(_) | Input::Timer {}));
-            let fits = same || (seen && end.outcome != Outcome::Ok);
-            findings.demand(fits, Rule::Cause, record.cause, || {
-                format!("task {task}, attempt {attempt} ends by a report that {} did not make", by.worker)
-            });
+    pub(super) fn new(whole: &'a Whole<'a>) -> Self {
+        let log: Vec<&Record> = whole.decisions.iter().flat_map(|stored| &stored.decision.events).collect();
+        let submitted = log.iter().find_map(|record| record.event.submitted());
+        let plan = submitted.and_then(|run| Plan::of_accepted(run.flow, run.params, run.found).ok());
+        let secret = whole.decisions.first().map_or("", |stored| stored.decision.secret.as_str());
+        let cited: BTreeSet<u64> =
+            log.iter().filter(|record| !leaves_behind(record)).map(|record| record.cause).collect();
+        let believed = |said: &&Said| {
+            token::is_borne(secret, whole.run, &said.source, &said.input)
+                && (!whole.aside.contains(&said.seq) || cited.contains(&said.seq))
+        };
+        let mut offered = BTreeMap::new();
+        for stored in whole.decisions {
+            for record in &stored.decision.events {
+                if let Event::Offered { tasks, attempt, .. } = &record.event {
+                    for task in tasks.iter() {
+                        offered.entry((task, *attempt)).or_insert(stored.seq);
+                    }
+                }
+            }
+        }
+        Self {
+            whole,
+            flow: submitted.map(|run| run.flow),
+            plan,
+            inputs: whole.inputs.iter().filter(believed).map(|said| (said.seq, said)).collect(),
+            log,
+            offered,
+            upto: whole.decisions.last().map_or(0, |last| last.decision.upto),
+            secret,
         }
     }
 
+    /// Whether an attempt had been offered when something was said of it. Nobody is believed who speaks of another one.
+    fn was_offered(&self, report: &Report, seq: u64) -> bool {
+        self.offered.get(&(report.task, report.attempt)).is_some_and(|decision| *decision < seq)
+    }
+
+    /// A worker that bears the token of an attempt was offered it. If no decision says so, one is missing.
+    pub(super) fn truncated(&self) -> Option<String> {
+        let is_of_task = |report: &Report| self.plan.as_ref().is_some_and(|plan| report.task < plan.n_tasks());
+        let unknown = self.inputs.values().find_map(|said| {
+            let (report, who) = any_report_of(said)?;
+            let is_odd = is_of_task(report) && !self.was_offered(report, said.seq);
+            (is_odd && !self.secret.is_empty()).then_some((said.seq, report, who))
+        });
+        unknown.map(|(seq, report, who)| {
+            format!(
+                "{} was offered attempt {} of task {} (its report seq={seq} bears the token), and no decision before says so",
+                who.worker, report.attempt, report.task
+            )
+        })
+    }
+
     /// The first report of an end decides its attempt, later ones are noted as late.
-    fn check_reports(&self, findings: &mut Findings) {
+    pub(super) fn check_reports(&self, findings: &mut Findings) {
         let mut ends: BTreeMap<(u32, u32), (u64, Option<&Holder>)> = BTreeMap::new();
         let mut noted: BTreeSet<u64> = BTreeSet::new();
-        for record in self.log {
+        for record in &self.log {
             if let Event::Ended { task, attempt, by, .. } = &record.event {
                 ends.insert((*task, *attempt), (record.cause, by.as_ref()));
             } else if let Event::Late { .. } = record.event {
@@ -134,7 +102,7 @@ impl<'a> Heard<'a> {
         }
         for said in self.inputs.values().filter(|said| said.seq <= self.upto) {
             let Some((report, who, end)) = report_of(said) else { continue };
-            if end.outcome == Outcome::Lost || self.is_claimed(report.task) {
+            if end.outcome == Outcome::Lost || self.is_claimed(report.task) || !self.was_offered(report, said.seq) {
                 continue;
             }
             let Some((cause, by)) = ends.get(&(report.task, report.attempt)) else {
@@ -155,7 +123,7 @@ impl<'a> Heard<'a> {
     }
 
     /// Who has given an offer back has not started it, and nobody else has given it back in his name.
-    fn check_returns(&self, findings: &mut Findings) {
+    pub(super) fn check_returns(&self, findings: &mut Findings) {
         let reports = || self.inputs.values().filter_map(|said| Some((said, any_report_of(said)?)));
         let begun: BTreeSet<_> = reports()
             .filter(|(_, (report, _))| has_begun(&report.what))
@@ -170,7 +138,7 @@ impl<'a> Heard<'a> {
             });
             returned.insert(said.seq, key);
         }
-        for record in self.log {
+        for record in &self.log {
             let Event::Returned { task, attempt, offer, by } = &record.event else { continue };
             let said = returned.get(&record.cause).is_some_and(|key| *key == (*task, *attempt, *offer, by.clone()));
             findings.demand(said, Rule::Returned, record.cause, || {
@@ -180,10 +148,10 @@ impl<'a> Heard<'a> {
     }
 
     /// A signal counts when somebody has given it, and from then on, unless the run was being stopped.
-    fn check_signals(&self, findings: &mut Findings) {
+    pub(super) fn check_signals(&self, findings: &mut Findings) {
         let mut counted: BTreeMap<&Name, u64> = BTreeMap::new();
         let mut stopped = u64::MAX;
-        for record in self.log {
+        for record in &self.log {
             match &record.event {
                 Event::Signalled { signal, .. } => {
                     let said = self.inputs.get(&record.cause).is_some_and(|said| gives(said, signal));
@@ -210,7 +178,9 @@ impl<'a> Heard<'a> {
             }
         }
         let signals = self.flow.map(Flow::signals).unwrap_or_default();
-        let answered = self.inputs.values().filter(|said| said.seq <= self.upto.min(stopped));
+        // What was said before the run came into being was said to nobody.
+        let begun = self.log.iter().find(|record| record.event.submitted().is_some()).map_or(u64::MAX, |it| it.cause);
+        let answered = self.inputs.values().filter(|said| said.seq > begun && said.seq <= self.upto.min(stopped));
         for said in answered {
             let Input::Signal(given) = &said.input else { continue };
             let counts = counted.get(&given.signal).is_some_and(|cause| *cause <= said.seq);
@@ -219,15 +189,28 @@ impl<'a> Heard<'a> {
         }
     }
 
-    /// Of a claimed job only the holder is believed, which the records show by themselves.
-    fn is_claimed(&self, task: u32) -> bool {
-        let mut first = 0;
-        let job = self.flow.into_iter().flat_map(Flow::all_jobs).map(|(_, job)| job).find(|job| {
-            first += job.targets();
-            task < first
-        });
-        job.is_some_and(Job::is_claimed)
+    /// Of a claimed job only the holder is believed.
+    pub(super) fn is_claimed(&self, task: u32) -> bool {
+        self.job_of(task).is_some_and(Job::is_claimed)
     }
+
+    fn job_of(&self, task: u32) -> Option<&Job> {
+        let plan = self.plan.as_ref()?;
+        plan.jobs().get(plan.job_of(task)?).map(|planned| &planned.job)
+    }
+
+    /// Whether a worker may run a task at all, as far as the flow says.
+    pub(super) fn may_run(&self, task: u32, holder: &Holder) -> bool {
+        match self.plan.as_ref().and_then(|plan| plan.target(task)) {
+            Some(Target::Worker(only)) => only == holder.worker,
+            Some(Target::Host(_) | Target::Queue(_)) | None => true,
+        }
+    }
+}
+
+/// Whether an event says of an input only that it was left behind.
+pub(super) const fn leaves_behind(record: &Record) -> bool {
+    matches!(record.event, Event::PutAside { .. } | Event::Rejected { .. })
 }
 
 fn gives(said: &Said, signal: &Name) -> bool {
@@ -242,7 +225,8 @@ fn report_of(said: &Said) -> Option<(&Report, Holder, &Ended)> {
     }
 }
 
-fn any_report_of(said: &Said) -> Option<(&Report, Holder)> {
+/// A report, and who makes it.
+pub(super) fn any_report_of(said: &Said) -> Option<(&Report, Holder)> {
     match (&said.input, &said.source) {
         (Input::Report(report), Source::Worker(worker)) => {
             Some((report, Holder { worker: worker.clone(), instance: report.instance.clone() }))
@@ -252,7 +236,7 @@ fn any_report_of(said: &Said) -> Option<(&Report, Holder)> {
 }
 
 /// Whether a report says that its worker has started the attempt, or rather does not say that it has not.
-const fn has_begun(what: &What) -> bool {
+pub(super) const fn has_begun(what: &What) -> bool {
     match what {
         What::Started { .. } => true,
         What::Ended(end) => matches!(end.outcome, Outcome::Ok | Outcome::Failed | Outcome::Timeout),

@@ -1,14 +1,4 @@
-//! Judges the history of a run by the invariants of `docs/invariants.md`, from what is stored alone.
-//!
-//! Reading order: [`records`] (the events of a run by themselves), [`history`] (decisions against the inputs that they
-//! answer). Both compute thresholds, windows and waits anew from the flow and believe nothing that an event says of
-//! itself. A judge that never finds anything proves nothing: the tests of this crate break clean histories, one rule
-//! at a time, and demand the right violation.
-
-pub mod history;
-pub mod records;
-
-use std::fmt;
+//! The invariants by their names and numbers: whoever adds one adds it here, and the compiler says where else.
 
 /// The invariants that can be judged from a history.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -44,9 +34,52 @@ pub enum Rule {
     Conservation,
     /// I35: events stand in the order of their causes, and their times come from the stream.
     Time,
+    /// I17: no deadline and no input is left without an answer for long.
+    Liveness,
+    /// I25: what is concluded from somebody's absence was seen, and a worker's own task runs on that worker.
+    Presence,
+    /// I27: an outcome says what exit code and signal say, as the worker has reported them.
+    Outcome,
+    /// I30: what is stored of an attempt's output and what was dropped add up to what it wrote.
+    Output,
+    /// I32: nothing follows from what cannot be read or believed.
+    Readable,
+    /// I33: what waits in the work queue was offered by a decision.
+    Offered,
+    /// I37: the state that people see of a run is one that its history has had.
+    Projection,
+    /// I38: a claimed attempt starts at most once, and only by who has won its claim.
+    Claim,
 }
 
 impl Rule {
+    /// Every one.
+    pub const ALL: [Self; 23] = [
+        Self::Chain,
+        Self::DecidedOnce,
+        Self::Cause,
+        Self::Order,
+        Self::Threshold,
+        Self::Window,
+        Self::Count,
+        Self::Retry,
+        Self::Heard,
+        Self::End,
+        Self::Stop,
+        Self::Waits,
+        Self::Liveness,
+        Self::Presence,
+        Self::Outcome,
+        Self::Output,
+        Self::Readable,
+        Self::Offered,
+        Self::Conservation,
+        Self::Time,
+        Self::Returned,
+        Self::Projection,
+        Self::Claim,
+    ];
+
     /// Its number in `docs/invariants.md`.
     pub const fn id(self) -> &'static str {
         match self {
@@ -65,35 +98,14 @@ impl Rule {
             Self::Waits => "I16",
             Self::Conservation => "I34",
             Self::Time => "I35",
-        }
-    }
-}
-
-/// Something that must not be.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Violation {
-    /// The invariant that is broken.
-    pub rule: Rule,
-    /// The input that the offending event cites, or the sequence of the offending decision; 0 for the whole run.
-    pub at: u64,
-    /// What is wrong.
-    pub text: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "violation {} at seq={}: {}", self.rule.id(), self.at, self.text)
-    }
-}
-
-/// The list under construction.
-#[derive(Debug, Default)]
-struct Findings(Vec<Violation>);
-
-impl Findings {
-    fn demand(&mut self, holds: bool, rule: Rule, at: u64, text: impl FnOnce() -> String) {
-        if !holds {
-            self.0.push(Violation { rule, at, text: text() });
+            Self::Liveness => "I17",
+            Self::Presence => "I25",
+            Self::Outcome => "I27",
+            Self::Output => "I30",
+            Self::Readable => "I32",
+            Self::Offered => "I33",
+            Self::Projection => "I37",
+            Self::Claim => "I38",
         }
     }
 }

@@ -1,12 +1,7 @@
-//! The judge is judged: a clean history passes, and each way of breaking one is found and named.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking, and read better short")]
+//! One history, made with the core by hand, and ways of breaking it.
 
 use jiff::{Timestamp, ToSpan as _};
 use rr_core::{Effect, Heard, Policy, Run, run::wait::Wait};
-use rr_judge::{
-    Rule,
-    history::{Said, Stored, judge},
-};
 use rr_schemas::{
     decision::{Decision, Event, JobStatus, Record, RunStatus},
     flow::params::ParamValues,
@@ -14,6 +9,10 @@ use rr_schemas::{
     input::{Cancel, Input, Signal, Source, Submit},
     report::{Ended, Outcome, Output, Report, What},
     retry::Carried,
+};
+use rr_verify::{
+    Rule,
+    history::{Said, Stored, judge},
 };
 
 const FLOW: &str = r#"{"name": "f", "slots": [
