@@ -91,6 +91,8 @@ pub struct Stage<S = Embedded> {
     pub report: Report,
     timing: Timing,
     load: Option<Load>,
+    /// Exit codes of `rr verify --all` of which one must come out in the end.
+    pub verdicts: &'static [i32],
     /// Runs beside the load.
     own: Vec<Asked>,
     outages: Vec<Outage>,
@@ -150,6 +152,7 @@ impl<S> Stage<S> {
             report: Report::default(),
             timing,
             load: None,
+            verdicts: &[0],
             own: Vec::new(),
             outages: Vec::new(),
         }
@@ -305,6 +308,10 @@ impl<S> Stage<S> {
         let trial = Trial { mesh: &self.handle, timing: self.timing, outages: &self.outages };
         let asked = trial.settle(&asked, END, &mut self.report).await;
         trial.judge(&asked, &self.mesh.read(flows::STARTS), &mut self.report).await;
+        // What users have says the same.
+        let verified = self.mesh.rr(["verify", "--all"]).within(END).run().await;
+        let is_expected = verified.status.code().is_some_and(|code| self.verdicts.contains(&code));
+        self.report.demand(is_expected, || format!("not one of {:?}: {verified}", self.verdicts));
     }
 
     /// Stops the processes, which are all alive.

@@ -111,7 +111,8 @@ impl Trial<'_> {
             report.violations.extend(found.into_iter().map(|found| format!("run {run}: {found}")));
             self.ends_right(one, &verdict, report);
             let view = self.folded(run, &verdict).view();
-            self.is_shown(&view, report).await;
+            let n = verdict.decisions.last().map_or(0, |last| last.decision.n);
+            self.is_shown(n, &view, report).await;
             let started = starts.get(run.as_str()).map(Vec::as_slice).unwrap_or_default();
             was_started_as_decided(one, &verdict, started, report);
             let stall = stall::longest(run, one.wanted, &verdict, self.timing.policy(), self.outages);
@@ -138,15 +139,16 @@ impl Trial<'_> {
     }
 
     /// What the bucket shows is what follows from the history.
-    async fn is_shown(&self, view: &RunView, report: &mut Report) {
+    async fn is_shown(&self, n: u64, view: &RunView, report: &mut Report) {
         let until = Instant::now() + SHOWN;
         loop {
-            let shown = self.mesh.status(&view.run).await.map(|entry| entry.map(|entry| entry.view));
-            match shown {
-                Ok(Some(shown)) if shown == *view => return,
+            match self.mesh.status(&view.run).await {
+                // What came late may not be shown.
+                Ok(Some(shown)) if shown.view == *view && shown.n <= n => return,
                 _ if Instant::now() < until => sleep(LOOK).await,
                 other => {
-                    let text = format!("rr-runs differs from the history of {}: {other:#?}, not {view:#?}", view.run);
+                    let text =
+                        format!("rr-runs differs from the history of {}: {other:#?}, not {n}: {view:#?}", view.run);
                     return report.violations.push(text);
                 }
             }

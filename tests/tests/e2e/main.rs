@@ -11,6 +11,7 @@
 mod api;
 mod bad_input;
 mod cbor;
+mod chaos;
 mod cli;
 mod cluster;
 mod compat;

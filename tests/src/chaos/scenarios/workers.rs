@@ -44,7 +44,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 const LASTS: Kind = kind(
     "lasts",
     "jobs: [{ name: a, shell: 'NOTE own=\"$RR_PARAM_DIR/$RR_RUN.$RR_TASK\"; \
-     kill -0 $(cat \"$own\") && echo \"$RR_RUN $RR_TASK $RR_ATTEMPT\" >> \"$RR_PARAM_DIR/overlaps\"; \
+     [ -e \"$own\" ] && grep -qa sleep /proc/$(cat \"$own\")/cmdline && echo \"$RR_RUN $RR_TASK $RR_ATTEMPT\" >> \"$RR_PARAM_DIR/overlaps\"; \
      echo $$ > \"$own\"; sleep 2', hosts: 'h[1-9]' }]",
     &[RunStatus::Succeeded],
 );
