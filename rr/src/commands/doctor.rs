@@ -5,6 +5,7 @@
 
 mod clock;
 mod finding;
+mod history;
 mod looking;
 mod offers;
 mod patient;
@@ -78,8 +79,9 @@ pub(crate) async fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Exit, Cli
 
 async fn examine(patient: &Patient) -> Vec<Finding> {
     // These look again. They share the time that is left, so that none of them takes it from another.
-    let (partitions, runs, offers, quarantine) = tokio::join!(
+    let (partitions, history, runs, offers, quarantine) = tokio::join!(
         Box::pin(present::partitions(patient)),
+        Box::pin(history::history(patient)),
         Box::pin(runs::runs(patient)),
         Box::pin(offers::offers(patient)),
         Box::pin(quarantine::quarantine(patient)),
@@ -93,6 +95,7 @@ async fn examine(patient: &Patient) -> Vec<Finding> {
     findings.extend(partitions);
     findings.extend(present::workers(patient));
     findings.extend(clock::clocks(patient));
+    findings.extend(history);
     findings.extend(runs);
     findings.extend(offers);
     findings.extend(quarantine);

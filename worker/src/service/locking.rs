@@ -90,7 +90,7 @@ impl Locks {
 
     /// Whether so many wait that no more may come.
     pub(super) fn are_full(&self) -> bool {
-        self.lines.values().map(|line| line.waiting.len() + 1).sum::<usize>() >= WAITING_MAX
+        self.lines.values().map(|line| line.waiting.len()).sum::<usize>() >= WAITING_MAX
     }
 
     /// Takes an attempt out of its line.

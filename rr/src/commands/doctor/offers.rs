@@ -77,7 +77,7 @@ fn waiting(patient: &Patient, target: &Target, n: u64, oldest: &OldestOffer, cla
     let what =
         format!("{} wait and nobody present serves that, the oldest for {age}, of run {run}", counted(n, target));
     if let Some(worker) = claims {
-        let what = format!("{what}; worker {worker} says so, and its consumer on RR_WORK has not that");
+        let what = format!("{what}; worker {worker} says that it does, but its consumer on RR_WORK does not have it");
         let cure = format!(
             "wait 2 minutes, for it asks again whether it has what it serves; else read its log, and restart it; or end the \
              run: rr cancel {run}"

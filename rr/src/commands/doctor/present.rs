@@ -82,16 +82,10 @@ pub(super) async fn partitions(patient: &Patient) -> Vec<Finding> {
             Err(error) => findings.push(Finding::unseen(PARTITIONS, &format!("the backlog of p{partition}"), &error)),
         }
     }
-    if !unread.is_empty() {
-        let n = unread.len();
-        let names = first_few(unread.into_iter().map(|partition| format!("p{partition}")).collect());
-        let what = format!("{n} partitions, or how long their inputs wait, were not looked at: {names}");
-        findings.push(Finding::unread(PARTITIONS, what, NO_TIME));
-    }
     // Where no coordinator is up, that is what is wrong.
     if patient.coordinators.as_ref().is_ok_and(|present| !present.is_empty()) {
         let unasked = served.iter().filter(|(_, state)| is_unasked(state)).map(|(partition, _)| *partition).collect();
-        let unasked = still_unasked(patient, mesh, unasked).await;
+        let unasked = still_unasked(patient, mesh, unasked, &mut unread).await;
         if !unasked.is_empty() {
             let names = first_few(unasked.iter().map(|partition| format!("p{partition}")).collect());
             let what = format!("no coordinator asks for the inputs of {names}: they are not answered");
@@ -99,6 +93,14 @@ pub(super) async fn partitions(patient: &Patient) -> Vec<Finding> {
                 must be restarted";
             findings.push(Finding::bad(PARTITIONS, what, cure));
         }
+    }
+    unread.sort_unstable();
+    unread.dedup();
+    if !unread.is_empty() {
+        let n = unread.len();
+        let names = first_few(unread.into_iter().map(|partition| format!("p{partition}")).collect());
+        let what = format!("{n} partitions, or whether their inputs wait, were not looked at: {names}");
+        findings.push(Finding::unread(PARTITIONS, what, NO_TIME));
     }
     if served.is_empty() {
         if let Some((_, Err(error))) = seen.first() {
@@ -118,8 +120,14 @@ const fn is_unasked(state: &ConsumerState) -> bool {
     !state.is_pinned && state.asking == 0
 }
 
-/// Those of the partitions for which nobody asks at any of several looks.
-async fn still_unasked(patient: &Patient, mesh: &rr_nats::Mesh, mut unasked: Vec<Partition>) -> Vec<Partition> {
+/// Those of the partitions for which nobody asks at any of several looks. For those that there was no time for, that is not
+/// known.
+async fn still_unasked(
+    patient: &Patient,
+    mesh: &rr_nats::Mesh,
+    mut unasked: Vec<Partition>,
+    unread: &mut Vec<Partition>,
+) -> Vec<Partition> {
     for _ in 1..LOOKS {
         if unasked.is_empty() {
             break;
@@ -131,11 +139,14 @@ async fn still_unasked(patient: &Patient, mesh: &rr_nats::Mesh, mut unasked: Vec
         });
         let looks: Vec<(Partition, Result<ConsumerState, Unseen>)> =
             stream::iter(looks).buffered(AT_ONCE).collect().await;
-        unasked = looks
-            .into_iter()
-            .filter(|(_, state)| state.as_ref().is_ok_and(is_unasked))
-            .map(|(partition, _)| partition)
-            .collect();
+        unasked.clear();
+        for (partition, state) in looks {
+            match state {
+                Ok(state) if is_unasked(&state) => unasked.push(partition),
+                Err(Unseen::NoTime) => unread.push(partition),
+                Ok(_) | Err(Unseen::Asked(_)) => {}
+            }
+        }
     }
     unasked
 }

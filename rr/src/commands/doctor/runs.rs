@@ -87,7 +87,8 @@ pub(super) async fn runs(patient: &Patient) -> Vec<Finding> {
         let what = "there are more states of runs than are read, or time to read them: some runs may be missing here";
         findings.push(Finding::unread(CHECK, what, "let old runs go sooner, or look from nearer to the server"));
     }
-    or_well(CHECK, findings, || format!("{n} under way, none of them stuck"))
+    let which = if unread == 0 && is_whole { "them" } else { "those that were looked at" };
+    or_well(CHECK, findings, || format!("{n} under way, none of {which} stuck"))
 }
 
 /// What a run is found to be, and when its last decision was taken.

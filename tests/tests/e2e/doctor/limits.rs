@@ -59,7 +59,7 @@ async fn runs_that_wait_for_people_hide_none_that_is_stuck_and_what_is_unread_is
     shown(102).await;
     eventually("a run that was not looked at", SOON, async || {
         let found = Found::on(&mesh, &["--waiting", "1s"]).await;
-        found.says("runs", "ok", &["102 under way, none of them stuck"])?;
+        found.says("runs", "ok", &["102 under way, none of those that were looked at stuck"])?;
         found.says("runs", "unknown", &["1 has not changed for long and", "not looked at"])
     })
     .await;

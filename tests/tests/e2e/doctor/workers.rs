@@ -73,7 +73,11 @@ async fn a_host_is_served_only_when_its_workers_consumer_has_it() {
     let _run = mesh.rr(["publish", "flow.yaml", "--id", "r1"]).run().await.exits(0);
     eventually("an offer that waits", SOON, async || {
         let found = Found::on(&mesh, &["--waiting", "1s"]).await;
-        found.says("offers", "bad", &["1 offer for host h1", "of run r1", "worker w1 says so", "and its consumer"])
+        found.says(
+            "offers",
+            "bad",
+            &["1 offer for host h1", "of run r1", "worker w1 says that it does, but its consumer"],
+        )
     })
     .await;
 }
