@@ -24,7 +24,7 @@ const FILES: [(&str, &str); 7] = [
     ("timers", include_str!("scripts/timers.txt")),
 ];
 /// Scripts by chance, and steps of each.
-const RANDOM: (u64, usize) = (6, 60);
+const RANDOM: (u64, usize) = (8, 60);
 
 fn all() -> Vec<Script> {
     let written = FILES.iter().flat_map(|(file, text)| script::read(file, text));

@@ -14,6 +14,8 @@ use crate::script::{Act, Script};
 
 /// How long anything may take that must come.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a request waits for what is there: where too much is under way the server says nothing.
+const HELD: Duration = Duration::from_secs(2);
 /// How long nothing must come, to say that nothing comes.
 const MOMENT: Duration = Duration::from_millis(250);
 /// How long a cluster may say that nobody listens: a leader is found, and its servers tell each other.
@@ -21,7 +23,7 @@ const SETTLING: Duration = Duration::from_millis(1_500);
 /// How long servers of a cluster may take until all of them know what one has done.
 const SPREADING: Duration = Duration::from_millis(120);
 /// The same for the parts of one server.
-const TELLING: Duration = Duration::from_millis(10);
+const TELLING: Duration = Duration::from_millis(30);
 /// What differs each time, or is about who keeps a stream.
 const UNTOLD: [&str; 12] = [
     "type",
@@ -151,6 +153,20 @@ impl Play<'_> {
         sleep(if self.player.is_clustered { SPREADING } else { TELLING }).await;
     }
 
+    /// What is told of a consumer or a stream; by a cluster when it says the same twice.
+    async fn settled(&mut self, operation: &str) -> Result<Value, String> {
+        let until = Instant::now() + SETTLING;
+        let mut before = None;
+        loop {
+            self.spread().await;
+            let told = self.api(operation, "").await.map(|info| self.plain(info));
+            if !self.player.is_clustered || before.as_ref() == Some(&told) || Instant::now() > until {
+                return told;
+            }
+            before = Some(told);
+        }
+    }
+
     async fn act(&mut self, act: &Act) -> String {
         match act {
             Act::Stream(stream, more) => {
@@ -209,13 +225,20 @@ impl Play<'_> {
                 }
             }
             Act::Direct(stream, body) => self.direct(stream, body).await,
-            Act::Info(stream, consumer) => match self.api(&format!("CONSUMER.INFO.@{stream}.{consumer}"), "").await {
+            Act::Info(stream, consumer) => match self.settled(&format!("CONSUMER.INFO.@{stream}.{consumer}")).await {
                 Err(error) => error,
-                Ok(info) => self.numbers(&info),
+                Ok(info) => numbers(&info),
             },
-            Act::State(stream) => match self.api(&format!("STREAM.INFO.@{stream}"), "").await {
+            Act::Counts(stream, consumer) => match self.settled(&format!("CONSUMER.INFO.@{stream}.{consumer}")).await {
                 Err(error) => error,
-                Ok(info) => self.plain(info.get("state").cloned().unwrap_or_default()).to_string(),
+                Ok(info) => {
+                    let counted = ["num_ack_pending", "num_redelivered", "num_waiting", "num_pending"];
+                    format!("delivered {} {:?}", info["delivered"]["consumer_seq"], counted.map(|name| &info[name]))
+                }
+            },
+            Act::State(stream) => match self.settled(&format!("STREAM.INFO.@{stream}")).await {
+                Err(error) => error,
+                Ok(info) => info["state"].to_string(),
             },
             Act::Wait(ms) => {
                 sleep(Duration::from_millis(*ms)).await;
@@ -280,7 +303,7 @@ impl Play<'_> {
         self.pull(stream, consumer, &json!({"batch": n, "no_wait": true}).to_string()).await;
         let mut lines = Vec::new();
         while lines.len() < n {
-            let Some(message) = self.next(PATIENCE).await else {
+            let Some(message) = self.next(HELD).await else {
                 lines.push("nothing".to_owned());
                 break;
             };
@@ -348,21 +371,6 @@ impl Play<'_> {
         format!("P{}", n + 1)
     }
 
-    fn numbers(&mut self, info: &Value) -> String {
-        let at = |place: &str| format!("{}/{}", info[place]["consumer_seq"], info[place]["stream_seq"]);
-        let pin = info["priority_groups"][0]["pinned_client_id"].as_str().map(str::to_owned);
-        let pin = pin.map_or_else(String::new, |pin| format!(" pinned {}", self.pin(&pin)));
-        format!(
-            "delivered {} floor {} unacked {} again {} waiting {} left {}{pin}",
-            at("delivered"),
-            at("ack_floor"),
-            info["num_ack_pending"],
-            info["num_redelivered"],
-            info["num_waiting"],
-            info["num_pending"]
-        )
-    }
-
     /// An answer without what differs each time.
     fn plain(&mut self, value: Value) -> Value {
         match value {
@@ -392,6 +400,22 @@ impl Play<'_> {
             other => other,
         }
     }
+}
+
+/// The numbers of a consumer.
+fn numbers(info: &Value) -> String {
+    let at = |place: &str| format!("{}/{}", info[place]["consumer_seq"], info[place]["stream_seq"]);
+    let pin = info["priority_groups"][0]["pinned_client_id"].as_str();
+    let pin = pin.map_or_else(String::new, |pin| format!(" pinned {pin}"));
+    format!(
+        "delivered {} floor {} unacked {} again {} waiting {} left {}{pin}",
+        at("delivered"),
+        at("ack_floor"),
+        info["num_ack_pending"],
+        info["num_redelivered"],
+        info["num_waiting"],
+        info["num_pending"]
+    )
 }
 
 fn refusal(error: &Value) -> String {

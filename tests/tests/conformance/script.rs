@@ -49,6 +49,8 @@ pub(crate) enum Act {
     Direct(String, String),
     /// `info S a`: the numbers of a consumer.
     Info(String, String),
+    /// `counts S a`: the same without sequences, which are not the same in a cluster.
+    Counts(String, String),
     /// `state S`: the numbers of a stream.
     State(String),
     /// `wait ms`.
@@ -131,6 +133,10 @@ pub(crate) fn step(line: &str) -> Option<Step> {
         "info" => {
             let (stream, consumer) = two(rest);
             Act::Info(stream, consumer)
+        }
+        "counts" => {
+            let (stream, consumer) = two(rest);
+            Act::Counts(stream, consumer)
         }
         "state" => Act::State(rest.to_owned()),
         "wait" => Act::Wait(rest.parse().ok()?),

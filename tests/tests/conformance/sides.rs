@@ -11,7 +11,7 @@ use rr_tests::{TestMesh, Timing};
 use crate::{player::Player, script::Script};
 
 /// Scripts that are played at once to a real server.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// Plays every script, several at once.
 async fn play_all(player: &Player, scripts: &[Script], at_once: usize) -> Vec<Vec<String>> {
