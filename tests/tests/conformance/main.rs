@@ -9,7 +9,7 @@ mod sides;
 
 use crate::{
     script::{Script, Step},
-    sides::{on_cluster, on_model, on_server},
+    sides::{on_cluster, on_model, on_mortal_server, on_server},
 };
 use rr_model::Servers;
 
@@ -65,6 +65,16 @@ async fn the_model_answers_as_one_server_does_and_as_three_do() {
     found.extend(differences(&scripts, ("model of three", &model_three), ("three servers", &three), |_| false));
     // A script says where the two differ, and they do.
     found.extend(differences(&scripts, ("one server", &one), ("three servers", &three), |step| step.differs));
+    assert!(found.is_empty(), "{} differences\n{}", found.len(), found.join("\n"));
+}
+
+/// What a server knows after it was killed, and what it has forgotten.
+#[tokio::test]
+async fn the_model_comes_back_as_the_server_does() {
+    let scripts = script::read("restart", include_str!("scripts/restart.txt"));
+    let model = on_model(scripts.clone(), Servers::One);
+    let real = on_mortal_server(&scripts).await;
+    let found = differences(&scripts, ("model", &model.join().unwrap()), ("server", &real), |_| false);
     assert!(found.is_empty(), "{} differences\n{}", found.len(), found.join("\n"));
 }
 

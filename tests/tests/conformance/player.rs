@@ -6,9 +6,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use rr_model::{Fault, Model};
 use rr_nats::transport::{HeaderMap, Message, Messages, Outgoing, Transport};
+use rr_tests::{TestMesh, eventually};
 use serde_json::{Map, Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::script::{Act, Script};
 
@@ -46,6 +51,30 @@ pub(crate) struct Player {
     pub(crate) is_clustered: bool,
     /// What the servers' clock says.
     pub(crate) clock: Arc<dyn Fn() -> Timestamp>,
+    /// Who can be killed, and started again.
+    pub(crate) mortal: Option<Mortal>,
+}
+
+/// A server that can be killed.
+pub(crate) enum Mortal {
+    Real(Mutex<TestMesh>),
+    Model(Model),
+}
+
+impl Mortal {
+    /// Kills it, and starts it again.
+    async fn restart(&self) {
+        match self {
+            Self::Real(mesh) => {
+                let mut mesh = mesh.lock().await;
+                mesh.server().kill().await.unwrap();
+                mesh.server().restart().await.unwrap();
+            }
+            Self::Model(model) => {
+                model.inject(&Fault::Restart { down: Duration::from_millis(100), loses_unsynced: false });
+            }
+        }
+    }
 }
 
 /// A script that is being played.
@@ -240,6 +269,16 @@ impl Play<'_> {
                 Err(error) => error,
                 Ok(info) => info["state"].to_string(),
             },
+            Act::Restart => {
+                let before = self.player.transport.generation();
+                self.player.mortal.as_ref().unwrap_or_else(|| panic!("nobody can be killed here")).restart().await;
+                eventually("connection", PATIENCE, async || match self.player.transport.generation() {
+                    generation if generation > before => Ok(()),
+                    generation => Err(generation),
+                })
+                .await;
+                String::new()
+            }
             Act::Wait(ms) => {
                 sleep(Duration::from_millis(*ms)).await;
                 String::new()

@@ -55,6 +55,8 @@ pub(crate) enum Act {
     State(String),
     /// `wait ms`.
     Wait(u64),
+    /// `restart`: the server is killed, and started again.
+    Restart,
 }
 
 /// Reads the scripts of a file.
@@ -139,6 +141,7 @@ pub(crate) fn step(line: &str) -> Option<Step> {
             Act::Counts(stream, consumer)
         }
         "state" => Act::State(rest.to_owned()),
+        "restart" => Act::Restart,
         "wait" => Act::Wait(rest.parse().ok()?),
         _ => return None,
     };

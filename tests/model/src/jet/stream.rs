@@ -301,6 +301,7 @@ impl Stream {
         for consumer in self.consumers.values_mut() {
             consumer.unpin();
             consumer.end_all(None, turn);
+            consumer.noted_in_seconds();
             consumer.look(&self.store, turn);
         }
         self.fires_at = None;

@@ -1,4 +1,5 @@
 //! The model on its own: what it promises to whoever drives it. Whether it answers as the server does is another question,
 //! which `tests/e2e/conformance.rs` asks.
 
+mod faults;
 mod mesh;
