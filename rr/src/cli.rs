@@ -1,9 +1,11 @@
 //! What can be typed: types for clap and their help, nothing else.
 
+mod backup;
 mod completions;
 mod connect;
 mod doctor;
 mod flow;
+mod histories;
 mod init;
 mod lock;
 mod quarantine;
@@ -15,10 +17,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use completions::{CompletionsArgs, Shell};
 pub(crate) use connect::MeshArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
+pub(crate) use histories::{ExportArgs, ReplayArgs, VerifyArgs};
 pub(crate) use init::InitArgs;
 pub(crate) use lock::LockArgs;
 pub(crate) use quarantine::{QuarantineArgs, QuarantineVerb};
@@ -131,6 +135,9 @@ pub(crate) enum Verb {
     Signal(SignalArgs),
     Retry(RetryArgs),
     Why(WhyArgs),
+    Verify(VerifyArgs),
+    Export(ExportArgs),
+    Replay(ReplayArgs),
     Doctor(DoctorArgs),
     Check(CheckArgs),
     Plan(PlanArgs),
@@ -140,6 +147,8 @@ pub(crate) enum Verb {
     Worker(WorkerArgs),
     Coordinator(CoordinatorArgs),
     Init(InitArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     Bench(BenchArgs),
     Completions(CompletionsArgs),
     /// End what a killed rr left behind; rr starts this itself

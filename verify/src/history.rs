@@ -1,0 +1,116 @@
+//! Decisions against the inputs that they answer.
+//!
+//! Reading order: [`Whole`] (what is judged), `chain` (decisions by themselves), `heard` (what was said and what became of it),
+//! `causes` (what each event rests on), `claims`, `live` (what should have been answered by now).
+
+mod causes;
+mod chain;
+mod claims;
+mod heard;
+mod live;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use rr_core::Policy;
+use rr_schemas::{
+    decision::{Decision, Record},
+    id::RunId,
+    input::{Input, Source},
+};
+
+use self::heard::Heard;
+pub use self::live::GRACE;
+use crate::{Findings, Violation, records, records::Extent};
+
+/// A decision as it is stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Its sequence in the stream.
+    pub seq: u64,
+    /// The hash of its bytes.
+    pub hash: String,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// An input as it is stored.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// Its sequence in the stream.
+    pub seq: u64,
+    /// Who may have sent it.
+    pub source: Source,
+    /// The input.
+    pub input: Input,
+}
+
+/// Everything that is stored of one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole<'a> {
+    /// The run.
+    pub run: &'a RunId,
+    /// Its decisions, in order.
+    pub decisions: &'a [Stored],
+    /// Its inputs that can be read, in order.
+    pub inputs: &'a [Said],
+    /// When inputs were stored, by their sequences; what is not there is not compared.
+    pub times: &'a BTreeMap<u64, Timestamp>,
+    /// Messages on subjects of inputs that nobody can believe, with the reason.
+    pub bad: &'a BTreeMap<u64, String>,
+    /// Inputs that a coordinator put into the quarantine, and so did not believe unless a decision cites them.
+    pub aside: &'a BTreeSet<u64>,
+    /// The coordinators' policy, for what flows do not say.
+    pub policy: &'a Policy,
+    /// Whether the run is to have ended.
+    pub extent: Extent,
+    /// The time by the server's clock, where it is asked whether something should have been answered by now.
+    pub now: Option<Timestamp>,
+}
+
+/// What is to be said of one run.
+#[derive(Clone, Debug, Default)]
+pub struct Judgement {
+    /// What must not be, the likeliest root of it first.
+    pub violations: Vec<Violation>,
+    /// Why the history is not whole: something outside of it shows that more was decided.
+    pub truncated: Option<String>,
+}
+
+/// Everything that is wrong with the whole history of a run that has ended; every input is one that can be believed.
+pub fn judge(run: &RunId, decisions: &[Stored], inputs: &[Said], policy: &Policy) -> Vec<Violation> {
+    let (times, bad, aside, extent) = (&BTreeMap::new(), &BTreeMap::new(), &BTreeSet::new(), Extent::Over);
+    judge_whole(&Whole { run, decisions, inputs, times, bad, aside, policy, extent, now: None }).violations
+}
+
+/// The same of whatever is stored of a run.
+pub fn judge_whole(whole: &Whole<'_>) -> Judgement {
+    let mut findings = Findings::default();
+    chain::check(whole, &mut findings);
+    if !findings.0.is_empty() {
+        // What stands behind a broken link says nothing for sure.
+        return Judgement { violations: findings.0, truncated: None };
+    }
+    let mut truncated = None;
+    if !whole.decisions.is_empty() || whole.extent == Extent::Over {
+        let heard = Heard::new(whole);
+        heard.check_causes(&mut findings);
+        heard.check_reports(&mut findings);
+        heard.check_returns(&mut findings);
+        heard.check_signals(&mut findings);
+        heard.check_claims(&mut findings);
+        truncated = heard.truncated();
+        findings.0.extend(records::judge_extent(whole.run, &records_of(whole), whole.policy, whole.extent));
+    }
+    // The first one in the order of the log is the likeliest root; what is of the whole run comes last.
+    findings.0.sort_by_key(|found| if found.at == 0 { u64::MAX } else { found.at });
+    if findings.0.is_empty() {
+        chain::check_waits(whole, &mut findings);
+        live::check(whole, &mut findings);
+    }
+    Judgement { violations: findings.0, truncated }
+}
+
+fn records_of(whole: &Whole<'_>) -> Vec<Record> {
+    whole.decisions.iter().flat_map(|stored| stored.decision.events.iter().cloned()).collect()
+}

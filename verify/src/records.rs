@@ -1,0 +1,419 @@
+//! The events of a run by themselves.
+
+mod gate;
+mod tally;
+mod task;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use rr_core::{History, Plan, Policy, plan::PlannedJob};
+use rr_schemas::{
+    decision::{Event, JobStatus, Record, RunStatus},
+    flow::{parallelism::Parallelism, unreachable::OnUnreachable},
+    id::RunId,
+    name::Name,
+    quota::Quota,
+    report::{Ended, Outcome},
+    view::{JobView, TaskStatus},
+};
+
+use crate::{Findings, Rule, Violation};
+use gate::Signals;
+use tally::Tally;
+use task::{Task, TaskEnd};
+
+/// Whether a run is to have ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Extent {
+    /// It is over: its end is judged, too.
+    Over,
+    /// It goes on, or nobody knows.
+    SoFar,
+}
+
+/// Everything that is wrong with the events of a run that has ended, judged one by one and in the end as a whole.
+/// `policy` is the coordinators' own, for what flows do not say.
+pub fn judge(run: &RunId, log: &[Record], policy: &Policy) -> Vec<Violation> {
+    judge_extent(run, log, policy, Extent::Over)
+}
+
+/// The same for a run that need not have ended.
+pub fn judge_extent(run: &RunId, log: &[Record], policy: &Policy, extent: Extent) -> Vec<Violation> {
+    let mut findings = Findings::default();
+    let is_aside = |record: &&Record| matches!(record.event, Event::PutAside { .. });
+    let log = log.get(log.iter().take_while(is_aside).count()..).unwrap_or_default();
+    let (plan, carried) = match log.first().map(|record| &record.event) {
+        Some(Event::Submitted { flow, params, found, retry_of, .. }) => {
+            (Plan::of_accepted(flow, params, found).ok(), retry_of.as_deref())
+        }
+        Some(Event::Rejected { .. }) => return rejected(log),
+        Some(_) | None => (None, None),
+    };
+    let Some(plan) = plan else {
+        findings.demand(false, Rule::Chain, 0, || "the history does not begin with a run that can be planned".into());
+        return findings.0;
+    };
+    // What was taken over is over, and must never be handed out.
+    let tasks = carried.into_iter().flat_map(|carried| &carried.tasks);
+    let tasks = tasks.flat_map(|(outcome, tasks)| tasks.iter().map(|task| (task, Task::carried(*outcome))));
+    let mut judge = Judge {
+        plan: &plan,
+        policy,
+        tallies: vec![Tally::default(); plan.jobs().len()],
+        tasks: BTreeMap::new(),
+        begun: BTreeSet::new(),
+        signals: Signals::taken_over(carried.map(|carried| carried.signals.clone()).unwrap_or_default()),
+        began: log.first().map(|record| record.at),
+        ended_jobs: BTreeMap::new(),
+        stopped: None,
+        findings,
+    };
+    for (number, carried) in tasks {
+        judge.change(number, |task| *task = carried);
+    }
+    for record in log.iter().skip(1) {
+        judge.check(record);
+    }
+    judge.check_time(log);
+    judge.check_end(run, log, extent);
+    judge.findings.0
+}
+
+fn rejected(log: &[Record]) -> Vec<Violation> {
+    let mut findings = Findings::default();
+    let only = log.iter().skip(1).all(|record| matches!(record.event, Event::Late { .. } | Event::PutAside { .. }));
+    findings.demand(only, Rule::End, 0, || "something happens to a run that was rejected".into());
+    findings.0
+}
+
+struct Judge<'p> {
+    plan: &'p Plan,
+    policy: &'p Policy,
+    tasks: BTreeMap<u32, Task>,
+    /// Per job, its tasks counted, so that an event costs no look at each of them.
+    tallies: Vec<Tally>,
+    /// Jobs whose needs were looked at.
+    begun: BTreeSet<usize>,
+    signals: Signals,
+    /// When the run was submitted.
+    began: Option<Timestamp>,
+    ended_jobs: BTreeMap<usize, JobStatus>,
+    /// What the run must end as, once it is being stopped.
+    stopped: Option<RunStatus>,
+    findings: Findings,
+}
+
+impl<'p> Judge<'p> {
+    fn check(&mut self, record: &Record) {
+        let at = record.cause;
+        match &record.event {
+            Event::Offered { job, tasks, attempt, offer } => {
+                let Some((index, planned)) = self.job(job) else { return self.no_such_job(at, job) };
+                self.check_may_start(at, index, planned);
+                for task in tasks.iter() {
+                    self.check_offer(record, index, task, *attempt, *offer);
+                }
+                self.check_window(at, index, planned);
+            }
+            Event::Started { task, attempt, .. } | Event::Held { task, attempt } => {
+                let is_open = self.tasks.get(task).is_some_and(|task| task.is_open(*attempt));
+                self.findings
+                    .demand(is_open, Rule::Count, at, || format!("task {task} runs an attempt that is not open"));
+            }
+            Event::Returned { task, attempt, offer, .. } => {
+                let is_open = self.tasks.get(task).is_some_and(|task| task.is_offered(*attempt, *offer));
+                self.findings
+                    .demand(is_open, Rule::Returned, at, || format!("offer {offer} of task {task} is not there"));
+            }
+            Event::Ended { task, attempt, end, again, .. } => {
+                self.check_outcome(at, *task, end);
+                let end = TaskEnd { at: record.at, attempt: *attempt, outcome: end.outcome, again: *again };
+                self.check_ended(at, *task, end);
+            }
+            Event::JobEnded { job, status } => {
+                let Some((index, planned)) = self.job(job) else { return self.no_such_job(at, job) };
+                let first = self.ended_jobs.insert(index, *status).is_none();
+                self.findings.demand(first, Rule::DecidedOnce, at, || format!("job {job} ends a second time"));
+                match &planned.job.signal {
+                    Some(signal) => self.check_gate(record, index, signal, *status),
+                    None => self.check_job(at, index, planned, *status),
+                }
+            }
+            Event::Signalled { signal, .. } => self.check_signal(at, signal),
+            Event::CancelRequested { .. } => self.stop(at, RunStatus::Cancelled),
+            Event::DeadlinePassed {} => self.stop(at, RunStatus::TimedOut),
+            Event::Submitted { .. } | Event::Rejected { .. } => {
+                self.findings.demand(false, Rule::Chain, at, || "the run comes into being a second time".into());
+            }
+            Event::Extended { .. } | Event::Late { .. } | Event::RunEnded { .. } | Event::PutAside { .. } => {}
+        }
+    }
+
+    fn stop(&mut self, at: u64, status: RunStatus) {
+        let first = self.stopped.is_none();
+        self.findings.demand(first, Rule::Stop, at, || "the run is stopped a second time".into());
+        self.stopped.get_or_insert(status);
+    }
+
+    fn check_may_start(&mut self, at: u64, index: usize, planned: &PlannedJob) {
+        let stopped = self.stopped.is_some();
+        self.findings.demand(!stopped, Rule::Stop, at, || format!("{} is offered in a stopped run", planned.name));
+        let over = self.ended_jobs.contains_key(&index);
+        self.findings.demand(!over, Rule::Order, at, || format!("{} is offered after its end", planned.name));
+        // What has succeeded stays so, or a job ends twice.
+        if self.begun.insert(index) {
+            self.check_needs(at, planned);
+        }
+    }
+
+    /// Whatever the job needs has succeeded.
+    fn check_needs(&mut self, at: u64, planned: &PlannedJob) {
+        for (other, needed) in self.plan.jobs().iter().enumerate() {
+            let by_slot = matches!((planned.slot, needed.slot), (Some(slot), Some(before)) if before < slot);
+            if by_slot || planned.job.needs.contains(&needed.name) {
+                let met = self.ended_jobs.get(&other) == Some(&JobStatus::Succeeded);
+                let text = || format!("{} starts before {} has succeeded", planned.name, needed.name);
+                self.findings.demand(met, Rule::Order, at, text);
+            }
+        }
+    }
+
+    fn check_offer(&mut self, record: &Record, index: usize, number: u32, attempt: u32, offer: u32) {
+        let at = record.cause;
+        let belongs = self.plan.job_of(number) == Some(index);
+        self.findings.demand(belongs, Rule::Count, at, || format!("task {number} is offered for a foreign job"));
+        let Some(planned) = self.plan.jobs().get(index) else { return };
+        let tally = self.tally(index);
+        let left = planned.n.saturating_sub(tally.skipped + tally.bad);
+        let hopeless = planned.job.fail_fast && left < needed(planned, tally);
+        let task = self.tasks.get(&number).copied().unwrap_or_default();
+        let again = offer > 1;
+        self.findings.demand(again || !hopeless, Rule::Threshold, at, || format!("task {number} starts in vain"));
+        let counts = task.may_be_offered(attempt, offer);
+        self.findings.demand(counts, Rule::Count, at, || {
+            format!("task {number} is offered as attempt {attempt}, offer {offer}, after {task:?}")
+        });
+        let waited = again || task.due.is_none_or(|due| due <= record.at);
+        self.findings.demand(waited, Rule::Retry, at, || format!("task {number} is offered before its wait is over"));
+        self.change(number, |task| task.offered(attempt, offer));
+    }
+
+    /// Tasks that are open or between attempts never outnumber the window; waves do not overlap.
+    fn check_window(&mut self, at: u64, index: usize, planned: &PlannedJob) {
+        if !(planned.job.waves || matches!(planned.job.parallelism, Parallelism::Waves(_))) {
+            let (busy, window) = (self.tally(index).busy, size(planned, planned.job.parallelism.quotas().first()));
+            let text = || format!("{} has {busy} tasks under way, its window is {window}", planned.name);
+            return self.findings.demand(busy <= window, Rule::Window, at, text);
+        }
+        // Waves are made of what runs; what was taken over has no place in them.
+        let mut n_carried = 0;
+        let mut busy: Vec<u32> = Vec::new();
+        for (number, task) in self.of(planned) {
+            n_carried += u32::from(task.is_carried());
+            if task.is_busy() {
+                busy.push(*number - planned.first - n_carried);
+            }
+        }
+        let waves: BTreeMap<u32, u32> = busy.iter().map(|offset| wave(planned, *offset)).collect();
+        let window = waves.values().copied().max().unwrap_or(0);
+        let fits = u32::try_from(busy.len()).is_ok_and(|n| n <= window);
+        let text = || format!("{} has {} tasks under way, its wave has {window}", planned.name, busy.len());
+        self.findings.demand(fits, Rule::Window, at, text);
+        self.findings.demand(waves.len() <= 1, Rule::Window, at, || format!("waves of {} overlap", planned.name));
+    }
+
+    /// What an exit code and a signal say, the outcome says too.
+    fn check_outcome(&mut self, at: u64, number: u32, end: &Ended) {
+        let fits = match end.outcome {
+            Outcome::Ok => end.signal.is_none() && end.exit_code.is_none_or(|code| code == 0),
+            Outcome::Failed => end.exit_code != Some(0),
+            Outcome::Unreachable | Outcome::Refused => end.exit_code.is_none() && end.signal.is_none(),
+            Outcome::Timeout | Outcome::Lost | Outcome::Cancelled => true,
+        };
+        self.findings.demand(fits, Rule::Outcome, at, || {
+            let (code, signal) = (end.exit_code, end.signal);
+            format!("task {number} ends {} with exit code {code:?} and signal {signal:?}", end.outcome.word())
+        });
+    }
+
+    fn check_ended(&mut self, at: u64, number: u32, end: TaskEnd) {
+        let Some(planned) = self.plan.job_of(number).and_then(|index| self.plan.jobs().get(index)) else {
+            return self.findings.demand(false, Rule::Count, at, || format!("task {number} ends and is none"));
+        };
+        let open = self.tasks.get(&number).is_some_and(|task| task.is_open(end.attempt));
+        self.findings.demand(open, Rule::DecidedOnce, at, || {
+            format!("attempt {} of task {number} ends and is not open", end.attempt)
+        });
+        self.change(number, |task| task.ended(end));
+        let task = self.tasks.get(&number).copied().unwrap_or_default();
+        if let Some(wrong) = task.wrong_retry(end, &planned.job, self.policy, self.stopped.is_some()) {
+            self.findings.demand(false, Rule::Retry, at, || format!("task {number}: {wrong}"));
+        }
+    }
+
+    fn check_job(&mut self, at: u64, index: usize, planned: &PlannedJob, status: JobStatus) {
+        let name = &planned.name;
+        let tally = self.tally(index);
+        let Tally { ok, .. } = tally;
+        self.findings.demand(tally.open == 0, Rule::End, at, || format!("{name} ends while an attempt is open"));
+        let enough = ok >= needed(planned, tally);
+        match status {
+            JobStatus::Succeeded => {
+                self.findings.demand(enough, Rule::Threshold, at, || format!("{name} is called good with {ok}"));
+                let all = tally.known == planned.n;
+                self.findings.demand(all, Rule::Threshold, at, || format!("{name} ends before each target had a turn"));
+            }
+            JobStatus::Failed => {
+                self.findings.demand(!enough, Rule::Threshold, at, || format!("{name} is called bad with {ok}"));
+            }
+            JobStatus::Cancelled => {
+                let stopped = self.stopped.is_some();
+                self.findings.demand(stopped, Rule::Stop, at, || format!("{name} is cancelled and nobody asked"));
+            }
+            JobStatus::Waiting | JobStatus::Running | JobStatus::Skipped => {
+                self.findings.demand(false, Rule::End, at, || format!("{name} ends as {}", status.word()));
+            }
+        }
+    }
+
+    fn check_time(&mut self, log: &[Record]) {
+        for pair in log.windows(2) {
+            let [before, after] = pair else { continue };
+            let rises = before.at <= after.at && before.cause <= after.cause;
+            self.findings.demand(rises, Rule::Time, after.cause, || "an event stands before its cause".into());
+        }
+    }
+
+    fn check_end(&mut self, run: &RunId, log: &[Record], extent: Extent) {
+        let is_end = |record: &&Record| matches!(record.event, Event::RunEnded { .. });
+        let ends = log.iter().filter(is_end).count();
+        let right = ends == 1 || (extent == Extent::SoFar && ends == 0);
+        self.findings.demand(right, Rule::End, 0, || format!("the run ends {ends} times"));
+        let after = log.iter().skip_while(|record| !is_end(record)).skip(1);
+        let mut loud = after.filter(|record| !matches!(record.event, Event::Late { .. } | Event::PutAside { .. }));
+        let loud = loud.next().map(|record| record.cause);
+        self.findings.demand(loud.is_none(), Rule::End, loud.unwrap_or(0), || {
+            "something but late reports follows the end".into()
+        });
+        let mut history = History::new(run.clone());
+        for record in log {
+            if let Err(error) = history.apply(record) {
+                // Mostly another rule has said why.
+                let first = self.findings.0.is_empty();
+                return self.findings.demand(!first, Rule::Chain, record.cause, || error.to_string());
+            }
+        }
+        let view = history.view();
+        for ((job, planned), tally) in view.jobs.iter().zip(self.plan.jobs()).zip(self.tallies.clone()) {
+            self.check_counts(job, tally);
+            if ends > 0 {
+                self.check_view(job, planned);
+            }
+        }
+        if ends == 0 {
+            return;
+        }
+        let all_good = view.jobs.iter().all(|job| job.status == JobStatus::Succeeded);
+        let right = match view.status {
+            RunStatus::Succeeded => all_good && self.stopped.is_none(),
+            RunStatus::Failed => !all_good && self.stopped.is_none(),
+            status @ (RunStatus::Cancelled | RunStatus::TimedOut) => self.stopped == Some(status),
+            RunStatus::Queued | RunStatus::Running | RunStatus::Rejected => false,
+        };
+        self.findings.demand(right, Rule::End, 0, || format!("the run ends as {}", view.status.word()));
+    }
+
+    /// What the fold counts is what the events say. Tasks between two attempts are given up when their job has no hope.
+    fn check_counts(&mut self, job: &JobView, tally: Tally) {
+        let shown_bad = job.failed + job.unreachable;
+        let (least, most) = (tally.bad + tally.skipped, tally.bad + tally.skipped + (tally.busy - tally.open));
+        let same = job.ok == tally.ok && (least..=most).contains(&shown_bad);
+        self.findings.demand(same, Rule::Conservation, 0, || {
+            format!("job {} is shown with {} ok and {shown_bad} not, and has {} and {least}", job.job, job.ok, tally.ok)
+        });
+    }
+
+    fn check_view(&mut self, job: &JobView, planned: &PlannedJob) {
+        let sum = job.ok + job.failed + job.unreachable + job.not_started;
+        let whole = job.status.is_final() && sum == planned.n;
+        self.findings.demand(whole, Rule::Conservation, 0, || {
+            format!("job {} accounts for {sum} of {} targets and is {}", job.job, planned.n, job.status.word())
+        });
+        for (number, view) in (planned.first..).zip(&job.tasks) {
+            let ok = self.tasks.get(&number).is_some_and(|task| task.last == Some(Outcome::Ok) && !task.open);
+            let same = (view.status == TaskStatus::Ok) == ok && view.status != TaskStatus::Running;
+            self.findings
+                .demand(same, Rule::Conservation, 0, || format!("task {number} is shown as {}", view.status.word()));
+        }
+    }
+
+    fn no_such_job(&mut self, at: u64, job: &Name) {
+        self.findings.demand(false, Rule::Chain, at, || format!("there is no job {job}"));
+    }
+
+    fn job(&self, name: &Name) -> Option<(usize, &'p PlannedJob)> {
+        let index = self.plan.job_named(name)?;
+        Some((index, self.plan.jobs().get(index)?))
+    }
+
+    fn tally(&self, index: usize) -> Tally {
+        self.tallies.get(index).copied().unwrap_or_default()
+    }
+
+    /// Changes a task, and what is counted of its job.
+    fn change(&mut self, number: u32, change: impl FnOnce(&mut Task)) {
+        let before = self.tasks.get(&number).copied();
+        let mut after = before.unwrap_or_default();
+        change(&mut after);
+        self.tasks.insert(number, after);
+        let Some(index) = self.plan.job_of(number) else { return };
+        let skips =
+            self.plan.jobs().get(index).is_some_and(|planned| planned.job.on_unreachable == Some(OnUnreachable::Skip));
+        if let Some(tally) = self.tallies.get_mut(index) {
+            tally.change(before, after, skips);
+        }
+    }
+
+    fn of(&self, planned: &PlannedJob) -> impl Iterator<Item = (&u32, &Task)> {
+        self.tasks.range(planned.first..planned.first.saturating_add(planned.n))
+    }
+}
+
+/// How many targets must succeed: rounded up, at least one, of those that count.
+fn needed(planned: &PlannedJob, tally: Tally) -> u32 {
+    match planned.job.success {
+        Quota::Count(count) => count.get(),
+        Quota::Percent(percent) => share(planned.n.saturating_sub(tally.skipped), percent.hundredths(), 9_999).max(1),
+    }
+}
+
+/// Number and size of the wave that a target belongs to, by its place in the job.
+fn wave(planned: &PlannedJob, offset: u32) -> (u32, u32) {
+    let quotas = planned.job.parallelism.quotas();
+    let mut first = 0;
+    for number in 0_u32.. {
+        let quota = quotas.get(number as usize).or_else(|| quotas.last());
+        let size = size(planned, quota);
+        if offset < first + size {
+            return (number, size);
+        }
+        first += size;
+    }
+    (0, 0)
+}
+
+/// How many may be under way at once: rounded down, at least one.
+fn size(planned: &PlannedJob, quota: Option<&Quota>) -> u32 {
+    let wanted = match quota {
+        Some(Quota::Count(count)) => count.get(),
+        Some(Quota::Percent(percent)) => share(planned.n, percent.hundredths(), 0),
+        None => 0,
+    };
+    wanted.clamp(1, planned.n.max(1))
+}
+
+fn share(n: u32, hundredths: u32, rounding: u64) -> u32 {
+    let share = (u64::from(n) * u64::from(hundredths) + rounding) / 10_000;
+    u32::try_from(share).unwrap_or(u32::MAX)
+}
