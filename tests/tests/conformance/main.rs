@@ -6,6 +6,7 @@ mod player;
 mod random;
 mod script;
 mod sides;
+mod told;
 
 use crate::{
     script::{Script, Step},

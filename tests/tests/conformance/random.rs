@@ -27,7 +27,7 @@ pub(crate) fn script(seed: u64, n: usize) -> Script {
         r#"consumer Q a {"filter_subject":"@Q.a.>"}"#.to_owned(),
         r#"consumer Q b {"filter_subjects":["@Q.b.1","@Q.b.2"]}"#.to_owned(),
         r#"consumer L x {"filter_subject":"@L.x.>"}"#.to_owned(),
-        r#"consumer L all"#.to_owned(),
+        "consumer L all".to_owned(),
     ];
     let lines = begin.into_iter().chain((0..n).map(|n| line(n, &mut rng)));
     let steps = lines.map(|line| step(&line).unwrap_or_else(|| panic!("not a step: {line}"))).collect();

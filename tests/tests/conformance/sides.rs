@@ -1,13 +1,15 @@
 //! Who a script is played to.
 
-use std::{sync::Arc, thread::JoinHandle};
+use std::{
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+};
 
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use rr_model::{Model, ModelConfig, Servers};
 use rr_nats::transport::Observer;
 use rr_tests::{TestMesh, Timing};
-use tokio::sync::Mutex;
 
 use crate::{
     player::{Mortal, Player},
@@ -44,7 +46,7 @@ pub(crate) async fn on_server(scripts: &[Script]) -> Vec<Vec<String>> {
 pub(crate) async fn on_mortal_server(scripts: &[Script]) -> Vec<Vec<String>> {
     let mesh = TestMesh::bare(Timing::Default).await;
     let mut player = connected(mesh.url(), false).await;
-    player.mortal = Some(Mortal::Real(Mutex::new(mesh)));
+    player.mortal = Some(Mortal::Real(Mutex::new(Some(Box::new(mesh)))));
     play_all(&player, scripts, 1).await
 }
 
