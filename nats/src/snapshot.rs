@@ -129,7 +129,7 @@ impl Link {
             config: Value,
             state: Value,
         }
-        let inbox = self.new_inbox();
+        let inbox = format!("{}pieces", self.new_inbox());
         let mut pieces = self.subscribe(inbox.clone(), None).await?;
         let request = Request { deliver_subject: &inbox, no_consumers: false, chunk_size: CHUNK_BYTES, jsck: true };
         let Answer { config, state } =
