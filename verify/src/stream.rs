@@ -246,8 +246,9 @@ impl Verifier {
         let Some(open) = self.runs.remove(run) else { return };
         self.held = self.held.saturating_sub(open.held());
         self.over.insert(key);
-        // Its last inputs have no answer yet.
-        if open.has_unanswered_reports() {
+        // Its last inputs have no answer yet, or its state shows one that stands further on.
+        let is_ahead = self.beside.shown.get(run).is_some_and(|shown| shown.n > open.last_number());
+        if is_ahead || open.has_unanswered_reports() {
             self.again.insert(run.clone());
             return;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::mux::Waiters;
+use crate::{link::INBOX_PREFIX, mux::Waiters};
 
 /// Whoever is told what happens to a connection: those who wait for answers, and those who watch whether it stands. Made by
 /// [`Link::over`](crate::Link::over). A connection that ends for ever drops it.
@@ -49,6 +49,13 @@ impl Observer {
 
     pub(crate) fn inbox(&self) -> &str {
         &self.inbox
+    }
+}
+
+/// One that nobody asks: for whoever speaks over a transport without a link.
+impl Default for Observer {
+    fn default() -> Self {
+        Self::new(INBOX_PREFIX)
     }
 }
 

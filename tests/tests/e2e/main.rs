@@ -12,6 +12,7 @@ mod api;
 mod backup;
 mod bad_input;
 mod cbor;
+mod chaos;
 mod cli;
 mod cluster;
 mod compat;

@@ -82,6 +82,11 @@ impl Open {
         self.decisions.iter().flat_map(|stored| &stored.decision.events).any(|record| record.event.is_end())
     }
 
+    /// The number of the last decision, 0 where there is none.
+    pub(super) fn last_number(&self) -> u64 {
+        self.decisions.last().map_or(0, |last| last.decision.n)
+    }
+
     pub(super) fn has_unanswered_reports(&self) -> bool {
         let upto = self.decisions.last().map_or(0, |last| last.decision.upto);
         self.inputs.iter().rev().take_while(|said| said.seq > upto).any(|said| matches!(said.input, Input::Report(_)))

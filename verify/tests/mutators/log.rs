@@ -197,6 +197,24 @@ fn of_forgotten_runs_nothing_is_demanded_and_of_lost_ones_something_is_said() {
 }
 
 #[test]
+fn a_state_may_show_what_was_noted_after_the_end() {
+    let is_late = |story: &Story| {
+        let mut decisions = story.decisions.iter();
+        let end = decisions.find(|stored| stored.decision.events.iter().any(|record| record.event.is_end()));
+        let after = decisions.next().and_then(|stored| stored.decision.events.first());
+        end.zip(after).is_some_and(|(end, late)| late.cause > end.seq)
+    };
+    // Such stories are rare: this is where the first one is.
+    let mut story = (4_351..20_000).map(Story::drawn).find(is_late).unwrap();
+    let last = story.decisions.last().unwrap().decision.n;
+    story.beside.shown.values_mut().for_each(|shown| shown.n = last);
+    let mut verifier = Verifier::new(RULES, story.beside.clone());
+    story.messages().into_iter().for_each(|message| verifier.hear(message));
+    let end = verifier.finish();
+    assert!(end.findings.is_empty() && end.again.contains(&story.run), "{:?}", end.findings);
+}
+
+#[test]
 fn a_reading_that_begins_late_passes_over_what_began_before() {
     let story = long();
     let begins_late = Rules { begins_late: true, ..RULES };
