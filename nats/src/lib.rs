@@ -1,9 +1,9 @@
 //! The only crate that names `async_nats`: everything that Roadrunner asks of JetStream.
 //!
-//! Reading order: [`subject`] (names), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
+//! Reading order: [`subject`] (names), [`transport`] (what carries messages), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
 //! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`], [`roster`] and [`locks`] (buckets), [`control`], [`service`] (what
-//! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`], [`copies`] (messages whole, for readers of history), [`checkup`], [`upkeep`]; [`server`] (nats-server itself:
+//! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`], [`copies`] (messages whole, for readers of history), [`checkup`], [`upkeep`], [`snapshot`]; [`server`] (nats-server itself:
 //! found, fetched, run as a child).
 //!
 //! Invariants: every wait for the network has a deadline; nothing read from the server is believed before its subject,
@@ -40,10 +40,12 @@ pub mod roster;
 pub mod server;
 pub mod service;
 pub mod shortened;
+pub mod snapshot;
 pub mod status;
 pub mod subject;
 pub mod timer;
 pub mod topology;
+pub mod transport;
 pub mod upkeep;
 pub mod watch;
 pub mod work;
@@ -56,7 +58,7 @@ pub use copies::{Copied, Copies, LogMessage, OfferedNow};
 pub use error::{Error, PublishError};
 pub use events::{EncodedDecision, First, StoredDecision, encode_decision, hash};
 pub use input::{Delivery, EncodeError, Finder, InputMsg};
-pub use lane::{HostFilter, KnownWorker, LANE_HOSTS_MAX, Lane, LaneError};
+pub use lane::{HostFilter, KnownWorker, LANE_HOSTS_MAX, Lane, LaneError, LostLane};
 pub use link::Link;
 pub use locks::{LOCK_TTL_MIN, Lock, LockEntry, LockError, LockLost, LockRequest, LockWait, Taking};
 pub use mesh::Mesh;

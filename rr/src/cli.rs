@@ -1,5 +1,6 @@
 //! What can be typed: types for clap and their help, nothing else.
 
+mod backup;
 mod completions;
 mod connect;
 mod doctor;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use completions::{CompletionsArgs, Shell};
 pub(crate) use connect::MeshArgs;
 pub(crate) use doctor::DoctorArgs;
@@ -145,6 +147,8 @@ pub(crate) enum Verb {
     Worker(WorkerArgs),
     Coordinator(CoordinatorArgs),
     Init(InitArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     Bench(BenchArgs),
     Completions(CompletionsArgs),
     /// End what a killed rr left behind; rr starts this itself

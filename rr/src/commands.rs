@@ -1,6 +1,7 @@
 //! One function for each verb.
 
 mod ask;
+mod backup;
 mod bench;
 mod cancel;
 mod check;
@@ -18,6 +19,7 @@ mod plan;
 mod publish;
 mod quarantine;
 mod replay;
+mod restore;
 mod retry;
 mod run;
 mod show;
@@ -30,6 +32,7 @@ mod why;
 mod worker;
 mod workers;
 
+pub(crate) use backup::backup;
 pub(crate) use bench::bench;
 pub(crate) use cancel::cancel;
 pub(crate) use check::check;
@@ -47,6 +50,7 @@ pub(crate) use plan::plan;
 pub(crate) use publish::publish;
 pub(crate) use quarantine::quarantine;
 pub(crate) use replay::replay;
+pub(crate) use restore::restore;
 pub(crate) use retry::retry;
 pub(crate) use run::run;
 pub(crate) use show::show;

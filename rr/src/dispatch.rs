@@ -101,6 +101,8 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Worker(_)
         | Verb::Coordinator(_)
         | Verb::Init(_)
+        | Verb::Backup(_)
+        | Verb::Restore(_)
         | Verb::Bench(_)
         | Verb::Completions(_)
         | Verb::Guard => Unread::Ends,
@@ -133,6 +135,8 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Quarantine(_)
         | Verb::Worker(WorkerArgs { verb: Some(_), .. })
         | Verb::Init(_)
+        | Verb::Backup(_)
+        | Verb::Restore(_)
         | Verb::Bench(_)
         | Verb::Completions(_)
         | Verb::Guard => Verbosity::User,
@@ -163,6 +167,8 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Worker(args) => on_threads(commands::worker(ctx, &args)),
         Verb::Coordinator(args) => on_threads(commands::coordinator(ctx, &args)),
         Verb::Init(args) => on_one_thread(commands::init(ctx, &args)),
+        Verb::Backup(args) => on_one_thread(commands::backup(ctx, &args)),
+        Verb::Restore(args) => on_one_thread(commands::restore(ctx, &args)),
         Verb::Bench(args) => commands::bench(ctx, &args),
         Verb::Completions(args) => commands::completions(ctx.printer, &args, None),
         Verb::Guard => on_one_thread(commands::guard()),

@@ -13,7 +13,7 @@ use rr_schemas::view::RunView;
 use crate::process::Running;
 use crate::program;
 use crate::proxy::Proxy;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Call, Sandbox};
 use crate::wait::eventually;
 
 /// How long a mesh may take until it serves.
@@ -137,6 +137,11 @@ impl<S> TestMesh<S> {
     /// A coordinator that reaches the server through a proxy.
     pub fn coordinator_via(&self, proxy: &Proxy) -> Running {
         self.rr(["coordinator", "--server", &self.url_via(proxy)]).start()
+    }
+
+    /// `rr` with these arguments, which reaches the server through a proxy.
+    pub fn rr_via<'a>(&self, proxy: &Proxy, args: impl IntoIterator<Item = &'a str>) -> Call<'_> {
+        self.rr(args).env("RR_SERVER", self.url_via(proxy))
     }
 
     pub(crate) fn url_via(&self, proxy: &Proxy) -> String {

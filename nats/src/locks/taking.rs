@@ -2,11 +2,10 @@
 
 use std::{pin::pin, time::Duration};
 
-use async_nats::Subscriber;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use rr_schemas::lock::HeldLock;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{LOCK_TTL_MIN, Lock, LockEntry, LockError, NOTE_TTL, State, TRIES};
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
     mesh::Mesh,
     raw::text,
     subject::{self, header},
+    transport::Messages,
 };
 
 /// First pause between two tries; it doubles up to [`PAUSE_MAX`].
@@ -22,6 +22,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause between two tries: so much later than it became free a lock may be taken, where nobody hears that it did.
 /// A thousand who wait cost a thousand requests a second then, of the twenty thousand that a server answers.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long giving back what an unanswered try may have taken is tried; it runs out by itself.
+const WITHDRAW_MAX: Duration = Duration::from_secs(2);
 
 /// What a request for a lock came to.
 #[derive(Debug)]
@@ -107,8 +109,7 @@ impl LockRequest {
 
     /// Takes the lock as soon as it is free, unless `stop` comes before. No order among those who wait is promised.
     ///
-    /// `told` hears what it waits for, after each try. To be awaited to its end, which comes at the latest with the answer, or the
-    /// missing answer, to what is under way when `stop` comes.
+    /// `told` hears what it waits for, after each try. To be awaited to its end, which comes within 2 s after `stop`.
     ///
     /// # Errors
     /// What waiting does not cure.
@@ -121,7 +122,15 @@ impl LockRequest {
         let mut hints = None;
         let mut pause = PAUSE_MIN;
         loop {
-            match self.try_take().await {
+            let tried = tokio::select! {
+                biased;
+                () = &mut stop => {
+                    self.withdraw().await;
+                    return Ok(Taking::Stopped);
+                }
+                tried = self.try_take() => tried,
+            };
+            match tried {
                 Ok(lock) => return Ok(Taking::Taken(Box::new(lock))),
                 Err(LockError::Held(entry)) => told(LockWait::Holder(&entry)),
                 Err(error) if error.is_retryable() => told(LockWait::Trouble(&error)),
@@ -149,20 +158,23 @@ impl LockRequest {
             return;
         }
         let key = self.key();
-        let withdrawn = match self.mesh.lock_state(&key).await {
-            Ok(State::Held(entry)) if entry.is_of(&self.value.taking) => {
-                LOCKS.remove(self.mesh.link(), &key, entry.revision, Some(NOTE_TTL)).await.is_ok()
+        let withdrawn = timeout(WITHDRAW_MAX, async {
+            match self.mesh.lock_state(&key).await {
+                Ok(State::Held(entry)) if entry.is_of(&self.value.taking) => {
+                    LOCKS.remove(self.mesh.link(), &key, entry.revision, Some(NOTE_TTL)).await.is_ok()
+                }
+                Ok(State::Held(_) | State::Free(_)) => true,
+                Err(_) => false,
             }
-            Ok(State::Held(_) | State::Free(_)) => true,
-            Err(_) => false,
-        };
+        });
+        let withdrawn = withdrawn.await.unwrap_or(false);
         if !withdrawn {
             tracing::debug!(lock = %self.value.lock, "a lock that may have been taken runs out by itself");
         }
     }
 
     /// What is written to the key, as others write it: a hint, which saves waiting for the next try.
-    async fn hints(&self) -> Option<Subscriber> {
+    async fn hints(&self) -> Option<Messages> {
         let link = self.mesh.link();
         let subject = subject::bucket_key(subject::BUCKET_LOCKS, &self.key());
         // Behind a leaf node keys are written elsewhere.
@@ -174,7 +186,7 @@ impl LockRequest {
 }
 
 /// Waits until somebody gives the lock back; for ever where nobody can be heard.
-async fn given_back(hints: &mut Option<Subscriber>) {
+async fn given_back(hints: &mut Option<Messages>) {
     if let Some(hints) = hints {
         while let Some(message) = hints.next().await {
             let headers = message.headers.as_ref();

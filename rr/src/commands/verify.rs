@@ -27,7 +27,7 @@ pub(crate) async fn verify(ctx: &Context, args: &VerifyArgs) -> Result<Exit, Cli
     match args.what.as_deref().map(whence).transpose()? {
         None => {
             let mesh = Place::need(ctx)?.connect("verify").await?;
-            all(ctx, &mesh, args.since, &mut told).await?;
+            all(ctx, &mesh, args.since, None, &mut told).await?;
         }
         Some(Whence::File(name)) => file(ctx, &name, &mut told)?,
         Some(Whence::Run(typed)) => match lookup::find(ctx, &typed).await? {
@@ -47,14 +47,33 @@ pub(crate) async fn verify(ctx: &Context, args: &VerifyArgs) -> Result<Exit, Cli
     told.finish()
 }
 
+/// Judges a whole mesh as it stood at an instant.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) async fn all_of(ctx: &Context, mesh: &Mesh, at: Timestamp) -> Result<Exit, CliError> {
+    let mut told = Told::new(ctx);
+    all(ctx, mesh, None, Some(at), &mut told).await?;
+    told.finish()
+}
+
 fn rules(ctx: &Context, now: Option<Timestamp>, keeps: bool) -> Rules {
     Rules { policy: ctx.config.coordinator.policy, now, keeps, begins_late: false }
 }
 
 /// The whole log, or what began not long ago.
-async fn all(ctx: &Context, mesh: &Mesh, since: Option<Span>, told: &mut Told) -> Result<(), CliError> {
+async fn all(
+    ctx: &Context,
+    mesh: &Mesh,
+    since: Option<Span>,
+    at: Option<Timestamp>,
+    told: &mut Told,
+) -> Result<(), CliError> {
     let failed = |error: rr_nats::Error| mesh::told(&error);
-    let now = mesh.server_time().await.map_err(failed)?;
+    let now = match at {
+        Some(at) => at,
+        None => mesh.server_time().await.map_err(failed)?,
+    };
     let since = since.map(|span| now.checked_sub(span.as_duration()).unwrap_or(Timestamp::UNIX_EPOCH));
     let beside = gather(mesh, None, false).await?.into_beside();
     let rules = Rules { begins_late: since.is_some(), ..rules(ctx, Some(now), false) };
