@@ -94,14 +94,7 @@ pub(super) async fn partitions(patient: &Patient) -> Vec<Finding> {
             findings.push(Finding::bad(PARTITIONS, what, cure));
         }
     }
-    unread.sort_unstable();
-    unread.dedup();
-    if !unread.is_empty() {
-        let n = unread.len();
-        let names = first_few(unread.into_iter().map(|partition| format!("p{partition}")).collect());
-        let what = format!("{n} partitions, or whether their inputs wait, were not looked at: {names}");
-        findings.push(Finding::unread(PARTITIONS, what, NO_TIME));
-    }
+    findings.extend(not_looked_at(unread));
     if served.is_empty() {
         if let Some((_, Err(error))) = seen.first() {
             findings.push(Finding::unseen(PARTITIONS, "the partitions", error));
@@ -114,6 +107,15 @@ pub(super) async fn partitions(patient: &Patient) -> Vec<Finding> {
     or_well(PARTITIONS, findings, || {
         format!("{n} partitions, {n_pinned} of them pinned to a coordinator; no input has waited {waiting}")
     })
+}
+
+fn not_looked_at(mut unread: Vec<Partition>) -> Option<Finding> {
+    unread.sort_unstable();
+    unread.dedup();
+    let n = unread.len();
+    let names = first_few(unread.into_iter().map(|partition| format!("p{partition}")).collect());
+    let what = format!("{n} partitions, or whether their inputs wait, were not looked at: {names}");
+    (n > 0).then(|| Finding::unread(PARTITIONS, what, NO_TIME))
 }
 
 const fn is_unasked(state: &ConsumerState) -> bool {
