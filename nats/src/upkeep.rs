@@ -8,6 +8,8 @@
 
 mod anew;
 
+mod seen;
+
 use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, stream};
@@ -24,6 +26,8 @@ use crate::{
     shortened::Shortened,
     subject::{self, EVENTS, TIMERS},
 };
+
+use self::seen::{Seen, is_younger, seen};
 
 /// Durables that are asked after at once.
 const ASKED_AT_ONCE: usize = 16;
@@ -105,17 +109,6 @@ pub enum Finding {
     },
 }
 
-/// A stream as it was seen last.
-#[derive(Debug)]
-struct Seen {
-    config: Value,
-    created: String,
-    first_seq: u64,
-    last_seq: u64,
-    /// When the last message was stored.
-    last_at: Option<Timestamp>,
-}
-
 /// A durable as it was seen last.
 #[derive(Clone, Debug, Default)]
 struct Remembered {
@@ -180,7 +173,10 @@ impl Upkeep {
         let is_another = before.is_some_and(|before| before.created != log.created || before.last_seq > log.last_seq);
         self.is_doubtful |= is_back || is_another || before.is_some_and(|before| before.first_seq < log.first_seq);
         if self.is_doubtful {
-            let was = self.lost_end(&log).await?;
+            let was = match &self.log {
+                Some(before) => before.lost_end(&log, &self.mesh).await?,
+                None => None,
+            };
             let runs = self.mesh.shortened(kept_since).await?;
             self.is_doubtful = false;
             if was.is_some() || is_another {
@@ -195,19 +191,6 @@ impl Upkeep {
             findings.extend(self.look_at_stream(store, &log).await?);
         }
         self.look_at_durables(findings).await
-    }
-
-    /// The last sequence that was seen, where it is gone or stands for another message now.
-    async fn lost_end(&self, now: &Seen) -> Result<Option<u64>, Error> {
-        let Some(before) = &self.log else { return Ok(None) };
-        let was = Some(before.last_seq);
-        if before.created != now.created || before.last_seq > now.last_seq {
-            return Ok(was);
-        }
-        let there = self.mesh.stored_at(before.last_seq).await?;
-        // To the millisecond, as messages say it. One that is gone may have been purged.
-        let is_same = there.zip(before.last_at).is_none_or(|(there, at)| there.as_millisecond() == at.as_millisecond());
-        Ok(was.filter(|_| !is_same))
     }
 
     fn forget_floors(&mut self) {
@@ -283,36 +266,6 @@ async fn durable(
         (Err(error), None) => {
             Ok((before, Some(Finding::Missing { what: format!("durable {name} of {stream}"), error })))
         }
-    }
-}
-
-/// Whether what was created then is younger. What cannot be read is not.
-fn is_younger(created: &str, than: &str) -> bool {
-    let at = |text: &str| text.parse::<Timestamp>().ok();
-    at(created).zip(at(than)).is_some_and(|(created, than)| created > than)
-}
-
-async fn seen(link: &Link, stream: &str) -> Result<Option<Seen>, Error> {
-    #[derive(Deserialize)]
-    struct Info {
-        config: Value,
-        created: String,
-        state: State,
-    }
-    #[derive(Deserialize)]
-    struct State {
-        first_seq: u64,
-        last_seq: u64,
-        #[serde(default)]
-        last_ts: String,
-    }
-    match link.api::<Info>(&format!("STREAM.INFO.{stream}"), &(), DEADLINE).await {
-        Ok(Info { config, created, state: State { first_seq, last_seq, last_ts } }) => {
-            let last_at = last_ts.parse().ok();
-            Ok(Some(Seen { config, created, first_seq, last_seq, last_at }))
-        }
-        Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -109,7 +109,6 @@ pub(super) async fn partitions(patient: &Patient) -> Vec<Finding> {
     })
 }
 
-/// That these were not looked at, if there are any.
 fn not_looked_at(mut unread: Vec<Partition>) -> Option<Finding> {
     unread.sort_unstable();
     unread.dedup();
