@@ -35,6 +35,8 @@ pub(crate) enum Act {
     Ask(String, String),
     /// `pub SUBJECT body | Header: value`: publishes and waits for the acknowledgement.
     Publish(String, String, Vec<(String, String)>),
+    /// `race n SUBJECT | Header: value`: publishes so many at once, all alike.
+    Race(usize, String, Vec<(String, String)>),
     /// `pull S a {...}`: asks a consumer for messages.
     Pull(String, String, String),
     /// `fetch S a n`: asks for up to `n` messages that are there, and takes them.
@@ -77,6 +79,10 @@ pub(crate) fn read(file: &str, text: &str) -> Vec<Script> {
     scripts
 }
 
+fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Vec<(String, String)>> {
+    lines.map(|line| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
+}
+
 /// Reads a step.
 pub(crate) fn step(line: &str) -> Option<Step> {
     let (differs, text) = line.strip_prefix('~').map_or((false, line), |text| (true, text.trim()));
@@ -111,8 +117,12 @@ pub(crate) fn step(line: &str) -> Option<Step> {
         "pub" => {
             let mut parts = rest.split(" | ");
             let (subject, body) = two(parts.next()?);
-            let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()));
-            Act::Publish(subject, body, parts.map(header).collect::<Option<_>>()?)
+            Act::Publish(subject, body, headers(parts)?)
+        }
+        "race" => {
+            let mut parts = rest.split(" | ");
+            let (n, subject) = two(parts.next()?);
+            Act::Race(n.parse().ok()?, subject, headers(parts)?)
         }
         "pull" => {
             let (stream, consumer, body) = three(rest);
