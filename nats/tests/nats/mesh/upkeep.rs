@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rr_nats::{Finding, Upkeep};
 use rr_schemas::id::Partition;
 
@@ -16,7 +17,7 @@ async fn a_durable_is_made_again_as_it_was_and_one_that_was_not_fit_as_it_must_b
     patient.ack_wait = Duration::from_secs(7);
     log.update_consumer(patient).await.unwrap();
     let mut upkeep = Upkeep::new(&world.mesh);
-    upkeep.look().await.1.unwrap();
+    upkeep.look(Timestamp::UNIX_EPOCH).await.1.unwrap();
     // Before the second time nothing of it is as our guarantees need it, and what it has passed over is not known.
     for (max_deliver, begins) in [(-1, Some(1)), (3, None), (-1, Some(1))] {
         let mut changed = config().await;
@@ -24,9 +25,9 @@ async fn a_durable_is_made_again_as_it_was_and_one_that_was_not_fit_as_it_must_b
         log.update_consumer(changed).await.unwrap();
         let found = world.mesh.partition_durable(Partition(0)).await.unwrap();
         assert_eq!(found.differences.is_empty(), begins.is_some(), "{found:?}");
-        upkeep.look().await.1.unwrap();
+        upkeep.look(Timestamp::UNIX_EPOCH).await.1.unwrap();
         log.delete_consumer("p0").await.unwrap();
-        let (findings, looked) = upkeep.look().await;
+        let (findings, looked) = upkeep.look(Timestamp::UNIX_EPOCH).await;
         looked.unwrap();
         let expected = Finding::Durable { name: "p0".to_owned(), stream: "RR_EVENTS", from: begins };
         assert_eq!(findings, [expected]);
