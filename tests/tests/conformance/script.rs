@@ -83,20 +83,24 @@ fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Vec<(String, Stri
     lines.map(|line| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
 }
 
+/// A word, and what stands behind it.
+fn two(text: &str) -> (String, String) {
+    let (one, other) = text.split_once(' ').unwrap_or((text, ""));
+    (one.to_owned(), other.trim().to_owned())
+}
+
+/// Two words, and what stands behind them.
+fn three(text: &str) -> (String, String, String) {
+    let (one, rest) = two(text);
+    let (other, rest) = two(&rest);
+    (one, other, rest)
+}
+
 /// Reads a step.
 pub(crate) fn step(line: &str) -> Option<Step> {
     let (differs, text) = line.strip_prefix('~').map_or((false, line), |text| (true, text.trim()));
     let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
     let fields = |text: &str| if text.is_empty() { Some(Map::new()) } else { serde_json::from_str(text).ok() };
-    let two = |text: &str| {
-        let (one, other) = text.split_once(' ').unwrap_or((text, ""));
-        (one.to_owned(), other.trim().to_owned())
-    };
-    let three = |text: &str| {
-        let (one, rest) = two(text);
-        let (other, rest) = two(&rest);
-        (one, other, rest)
-    };
     let act = match verb {
         "stream" => {
             let (stream, more) = two(rest);
