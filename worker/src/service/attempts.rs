@@ -83,7 +83,11 @@ impl Engine {
             }
             (Verdict::Settled, known) => match known.and_then(|known| self.attempts.get_mut(&known.n)) {
                 Some(attempt) => attempt.acks.push(ack),
-                None => self.words.push(Word::Done(ack)),
+                // It comes although its end was stored: who offers it may have lost that.
+                None => {
+                    self.repeat_end(&key);
+                    self.words.push(Word::Done(ack));
+                }
             },
             (Verdict::Lost | Verdict::Hold, _) => {
                 tracing::info!(run.id = %key.run, task = key.task, attempt = key.attempt, delivered, SECOND_TIME);

@@ -46,6 +46,13 @@ impl Told {
 }
 
 impl Engine {
+    /// Reports an end again that was stored, where it is remembered. Whoever knows it passes over it.
+    pub(super) fn repeat_end(&mut self, key: &Key) {
+        if let Some(parcel) = self.told.of(key) {
+            self.outbox.put(parcel);
+        }
+    }
+
     /// A coordinator asks after an attempt that is said to run here.
     pub(super) fn tell_again(&mut self, asked: &Asked) {
         let Asked { run, task, attempt, offer, instance, token } = asked;
