@@ -19,10 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    preference::preferred,
-    shell::{Shell, clock},
-};
+use crate::{preference::preferred, shell::Shell};
 
 /// Keys live whole seconds, and are renewed at a third of that.
 const TTL_MIN: Duration = Duration::from_secs(3);
@@ -124,11 +121,11 @@ pub(crate) async fn show(shell: Arc<Shell>, stop: CancellationToken) {
     let value = CoordinatorPresence {
         instance: shell.instance.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        since: clock(),
+        since: shell.clock(),
     };
     let mut present = loop {
         match shell.mesh.present_coordinator(value.clone(), ttl).await {
-            Ok(present) => break present.with_clock(clock),
+            Ok(present) => break present.telling_time(),
             Err(error) => tracing::warn!(%error, "presence is not shown"),
         }
         if timeout(RETRY_PAUSE, stop.cancelled()).await.is_ok() {
@@ -139,6 +136,7 @@ pub(crate) async fn show(shell: Arc<Shell>, stop: CancellationToken) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             _ = tick.tick() => {}
         }

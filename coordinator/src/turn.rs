@@ -20,7 +20,7 @@ use crate::{
     load::{Loaded, load},
     look::{Looked, look},
     perform::{perform, still_wanted},
-    shell::{Shell, clock},
+    shell::Shell,
     timer,
     trouble::{Next, Trouble, TurnError},
 };
@@ -202,7 +202,7 @@ async fn attempt(
         match look(shell, &entity, now).await? {
             Looked::Nothing => {}
             Looked::Noted => entity.debts.awaits_note(),
-            Looked::PutOff => entity.debts.put_off(clock().saturating_add(PUT_OFF).unwrap_or(now)),
+            Looked::PutOff => entity.debts.put_off(shell.clock().saturating_add(PUT_OFF).unwrap_or(now)),
         }
     }
     let may_wait = patience == Patience::Some && !(acks.is_empty() && entity.withheld.is_none());
@@ -214,13 +214,13 @@ async fn attempt(
 async fn pay(shell: &Shell, entity: &mut Entity, may_wait: bool) -> Result<(), TurnError> {
     let standing = entity.standing();
     let wait = shell.options.settle_after.as_duration();
-    match entity.debts.due(&standing, wait, Instant::now(), clock()) {
+    match entity.debts.due(&standing, wait, Instant::now(), shell.clock()) {
         Due::Nothing => return Ok(()),
         Due::Later(_) if may_wait => return Ok(()),
         Due::Later(_) | Due::Now => {}
     }
-    if let Some(at) = entity.debts.timer(&standing, clock()) {
-        let armed = timer::arm(shell, &entity.id, entity.debts.known(clock()), at).await?;
+    if let Some(at) = entity.debts.timer(&standing, shell.clock()) {
+        let armed = timer::arm(shell, &entity.id, entity.debts.known(shell.clock()), at).await?;
         entity.debts.armed(armed);
     }
     if entity.debts.status(&standing) {

@@ -55,6 +55,7 @@ pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
     let shell = Arc::clone(&keeper.shell);
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
             () = shell.known_lanes.lost() => {
@@ -67,6 +68,7 @@ pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
         }
         if shell.mesh.is_connected() {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = keeper.look() => {}
             }

@@ -12,6 +12,7 @@
 mod ack;
 mod bucket;
 pub mod checkup;
+mod clock;
 pub mod connect;
 mod consumer;
 pub mod control;
@@ -48,6 +49,7 @@ pub mod work;
 pub mod yardstick;
 
 pub use ack::Ack;
+pub use clock::Clock;
 pub use connect::{ClientCertificate, ConnectError, ConnectOptions, TlsFirst, TlsOptions, UserJwt, connect};
 pub use control::{ControlFeed, JoinReply, JoinRequest, JoinServer};
 pub use error::{Error, PublishError};

@@ -113,6 +113,7 @@ impl Link {
     pub async fn closed(&self) {
         let mut connected = self.connected();
         tokio::select! {
+            biased;
             () = self.inner.waiters.closed() => {}
             // Told by a task of the client's, which may fail alone.
             () = async { while connected.changed().await.is_ok() {} } => {}

@@ -5,7 +5,7 @@
 //! connection breaks. Invariant: each waiter is told exactly one outcome, at the latest a moment after its deadline.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -119,11 +119,12 @@ impl Waiters {
     }
 
     fn fail_where(&self, failure: Failure, mut is_meant: impl FnMut(&Pending) -> bool) {
-        let failed: Vec<Pending> = {
+        let failed: BTreeMap<u64, Pending> = {
             let mut pending = self.pending();
-            pending.extract_if(|_, waiting| is_meant(waiting)).map(|(_, waiting)| waiting).collect()
+            pending.extract_if(|_, waiting| is_meant(waiting)).collect()
         };
-        for waiting in failed {
+        // In the order in which they asked.
+        for waiting in failed.into_values() {
             waiting.fail(failure);
         }
     }

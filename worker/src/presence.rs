@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rr_nats::{Mesh, PresenceError, Present};
 use rr_schemas::{name::InstanceId, presence::WorkerPresence};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
 use crate::config::Options;
 
 /// What a worker shows of itself.
-pub(crate) fn card(options: &Options, instance: &InstanceId) -> WorkerPresence {
+pub(crate) fn card(options: &Options, instance: &InstanceId, since: Timestamp) -> WorkerPresence {
     WorkerPresence {
         worker: options.name.clone(),
         instance: instance.clone(),
@@ -20,7 +20,7 @@ pub(crate) fn card(options: &Options, instance: &InstanceId) -> WorkerPresence {
         capacity: options.capacity.get(),
         labels: options.labels.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        since: clock::now(),
+        since,
         draining: false,
     }
 }
@@ -53,7 +53,7 @@ pub(crate) async fn keep(
     stop: CancellationToken,
     yielded: CancellationToken,
 ) {
-    let mut present = present.with_clock(clock::now);
+    let mut present = present.telling_time();
     let mut beat = interval(renew.max(Duration::from_millis(10)));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beat.reset();

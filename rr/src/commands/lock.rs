@@ -80,7 +80,7 @@ async fn take(
     mesh: &Mesh,
     signals: &mut PassedOn,
 ) -> Result<Result<Lock, Exit>, CliError> {
-    let mut request = mesh.lock(wanted(ctx, args, name), args.ttl.as_duration(), now);
+    let mut request = mesh.lock(wanted(ctx, args, name), args.ttl.as_duration());
     if args.no_wait {
         return match request.try_take().await {
             Ok(lock) => Ok(Ok(lock)),
