@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use async_nats::Subject;
 use bytes::Bytes;
 
 use crate::{
     error::Error,
     link::{DEADLINE, Link},
-    mux::Outgoing,
+    transport::{Outgoing, Subject},
 };
 
 /// What can be said of a delivered message. Except for [`Ack::confirm`] it is said without waiting for an answer.

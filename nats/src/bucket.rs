@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -13,6 +12,7 @@ use crate::{
     ordered::{Content, From, Ordered, Plan, Step},
     raw::RawMessage,
     subject::{self, header},
+    transport::HeaderMap,
 };
 
 /// A bucket, by its name and the name of its stream.

@@ -19,12 +19,11 @@ use std::{
 
 use async_nats::{Client, Event, ServerAddr, ServerError};
 use serde::Deserialize;
-use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     error::Error,
-    link::{DEADLINE, Link, Parts},
-    mux::{self, Mux, Waiters},
+    link::{DEADLINE, INBOX_PREFIX, Link, Places},
+    transport::Observer,
 };
 
 /// Where a server is looked for when nobody says otherwise.
@@ -211,16 +210,10 @@ pub enum ConnectError {
 /// [`ConnectError`], within about five seconds; where several servers are named, two for each.
 pub async fn connect(options: &ConnectOptions) -> Result<Link, ConnectError> {
     let addresses = address::parse(&options.server)?;
-    let waiters = Arc::new(Waiters::default());
-    let (connected_sender, connected) = watch::channel(true);
-    let prefix = inbox(options.inbox_prefix.as_deref());
+    let observer = Observer::new(options.inbox_prefix.as_deref().unwrap_or(INBOX_PREFIX));
+    let subject = format!("{}*", observer.inbox());
     let established = Arc::new(AtomicBool::new(false));
-    let handler = Handler {
-        waiters: Arc::clone(&waiters),
-        connected: connected_sender,
-        prefix: prefix.clone(),
-        established: Arc::clone(&established),
-    };
+    let handler = Handler { observer: observer.clone(), established: Arc::clone(&established) };
     let each = if addresses.len() > 1 { CONNECT_DEADLINE_EACH } else { CONNECT_DEADLINE };
     let all = each * u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     let client_options = client_options(options, handler).connection_timeout(each);
@@ -233,16 +226,9 @@ pub async fn connect(options: &ConnectOptions) -> Result<Link, ConnectError> {
         Err(_) => return Err(ConnectError::Unreachable(format!("{place}: no answer"))),
     };
     established.store(true, Ordering::Relaxed);
-    let subject = format!("{prefix}*");
-    let inbox = client
-        .subscribe(subject.clone())
-        .await
-        .map_err(|error| ConnectError::Unreachable(format!("{place}: {error}")))?;
-    let mut tasks = JoinSet::new();
-    tasks.spawn(mux::serve(inbox, prefix.len(), Arc::clone(&waiters)));
-    let mux = Mux::new(client.clone(), prefix, Arc::clone(&waiters));
-    let api_prefix = options.api_prefix.clone();
-    let link = Link::new(Parts { client, mux, waiters, connected, tasks, api_prefix });
+    let places = Places { api: options.api_prefix.clone(), inbox: options.inbox_prefix.clone() };
+    let link = Link::new(Arc::new(client), observer, places).await;
+    let link = link.map_err(|error| ConnectError::Unreachable(format!("{place}: {error}")))?;
     check(&link, subject).await?;
     Ok(link)
 }
@@ -289,31 +275,22 @@ pub fn is_too_old(version: &str) -> bool {
 }
 
 struct Handler {
-    waiters: Arc<Waiters>,
-    connected: watch::Sender<bool>,
-    prefix: String,
+    observer: Observer,
     established: Arc<AtomicBool>,
 }
 
 impl Handler {
     fn handle(&self, event: Event) {
         match event {
-            Event::Connected => {
-                self.waiters.connected();
-                self.connected.send_replace(true);
-            }
-            Event::Closed => {
-                self.connected.send_replace(false);
-                self.waiters.disconnected();
-            }
+            Event::Connected => self.observer.connected(),
+            Event::Closed => self.observer.disconnected(),
             Event::Disconnected => {
-                self.connected.send_replace(false);
-                self.waiters.disconnected();
+                self.observer.disconnected();
                 if self.established.load(Ordering::Relaxed) {
                     tracing::warn!("the connection to the server broke");
                 }
             }
-            Event::ServerError(ServerError::Other(text)) => self.waiters.server_error(&text, &self.prefix),
+            Event::ServerError(ServerError::Other(text)) => self.observer.server_error(&text),
             Event::ServerError(error) => tracing::warn!(%error, "the server complains"),
             Event::SlowConsumer(subscription) => {
                 tracing::warn!(subscription, "messages were dropped: a subscription is not read fast enough");
@@ -356,12 +333,6 @@ fn pause(attempt: usize) -> Duration {
     let doublings = u32::try_from(attempt.min(8)).unwrap_or(8);
     let longest = (Duration::from_millis(25) * 2_u32.pow(doublings)).min(RECONNECT_PAUSE_MAX);
     longest.mul_f64(0.5 + fastrand::f64() / 2.0)
-}
-
-/// A reply inbox of our own: `<prefix>.<random>.`.
-fn inbox(prefix: Option<&str>) -> String {
-    let token: String = std::iter::repeat_with(fastrand::alphanumeric).take(22).collect();
-    format!("{}.{token}.", prefix.unwrap_or("_INBOX"))
 }
 
 #[cfg(test)]

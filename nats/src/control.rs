@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_nats::{Message, Subject, Subscriber};
 use futures::StreamExt as _;
 use rr_schemas::{
     name::WorkerName,
@@ -14,9 +13,9 @@ use crate::{
     error::Error,
     link::{DEADLINE_LONG, Link},
     mesh::Mesh,
-    mux::Outgoing,
     raw::flaw,
     subject,
+    transport::{Message, Messages, Outgoing, Subject},
 };
 
 /// Coordinators answer as one.
@@ -89,7 +88,7 @@ impl Mesh {
 #[derive(Debug)]
 pub struct JoinServer {
     link: Link,
-    requests: Subscriber,
+    requests: Messages,
 }
 
 /// A request to join.
@@ -159,7 +158,7 @@ impl JoinReply {
 #[derive(Debug)]
 pub struct ControlFeed {
     link: Link,
-    messages: Subscriber,
+    messages: Messages,
 }
 
 impl ControlFeed {

@@ -3,7 +3,6 @@
 //! Invariant: what [`read_from`] returns is in order and without holes up to its last message; whether the replica had
 //! the newest ones is the caller's to check.
 
-use async_nats::StatusCode;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -11,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::Error,
     link::{DEADLINE, Link},
-    mux::Outgoing,
     raw::{RawMessage, headers_of, is_stored, last_text, number, parse_time},
     subject::header,
+    transport::{Outgoing, StatusCode},
 };
 
 /// Messages in one answer at most.

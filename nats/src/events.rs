@@ -3,7 +3,6 @@
 //! Invariants: a decision is stored only behind the one that its author had read; what is read back is complete up to
 //! what the stream's leader has.
 
-use async_nats::HeaderMap;
 use bytes::Bytes;
 use jiff::Timestamp;
 use rr_schemas::{
@@ -22,9 +21,9 @@ use crate::{
     input::{self, EncodeError, InputMsg, unencodable, wrap},
     link::{expecting, json_message, typed},
     mesh::Mesh,
-    mux::Outgoing,
     raw::RawMessage,
     subject::{self, header},
+    transport::{HeaderMap, Outgoing},
 };
 
 /// Bytes of a hash that are kept: enough that nobody finds two decisions with the same.

@@ -16,10 +16,10 @@ use crate::{
     error::PublishError,
     link::typed,
     mesh::Mesh,
-    mux::Outgoing,
     pull::Pulled,
     raw::RawMessage,
     subject::{self, InputSubject, header},
+    transport::Outgoing,
 };
 
 /// Characters of a reason, and of a subject, that go into the quarantine.

@@ -1,6 +1,6 @@
 //! The only crate that names `async_nats`: everything that Roadrunner asks of JetStream.
 //!
-//! Reading order: [`subject`] (names), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
+//! Reading order: [`subject`] (names), [`transport`] (what carries messages), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
 //! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`], [`roster`] and [`locks`] (buckets), [`control`], [`service`] (what
 //! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`], [`checkup`], [`upkeep`]; [`server`] (nats-server itself:
@@ -43,6 +43,7 @@ pub mod status;
 pub mod subject;
 pub mod timer;
 pub mod topology;
+pub mod transport;
 pub mod upkeep;
 pub mod watch;
 pub mod work;

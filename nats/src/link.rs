@@ -2,12 +2,8 @@
 
 mod answer;
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use async_nats::{Client, HeaderMap, Message, Subject, Subscriber, connection::State};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use serde::{
@@ -23,8 +19,11 @@ use tokio::{
 use self::answer::{Refusal, api_answer};
 use crate::{
     error::{Error, PublishError},
-    mux::{Answers, Mux, Outgoing, Waiters},
+    mux::{self, Answers, Failure, Mux, Waiters},
     subject::header,
+    transport::{
+        HeaderMap, Message, Messages, Observer, Outgoing, Subject, Transport, TransportError, observer::inbox_under,
+    },
 };
 
 /// How long an acknowledgement or an answer is waited for. A fail-over of a replicated stream answers `no responders`
@@ -37,6 +36,8 @@ const REFUSAL_DELAY: Duration = Duration::from_millis(20);
 
 /// Where `JetStream`'s API is, unless somebody says otherwise.
 pub(crate) const API_PREFIX: &str = "$JS.API";
+/// The same for where answers come.
+pub(crate) const INBOX_PREFIX: &str = "_INBOX";
 
 /// After which time a request that may be repeated is repeated. A server of a cluster that dies takes requests with it, and
 /// one of two requests to make the same consumer at the same time is never answered.
@@ -53,54 +54,70 @@ pub struct Link {
 
 #[derive(Debug)]
 struct Inner {
-    client: Client,
+    transport: Arc<dyn Transport>,
     mux: Mux,
     waiters: Arc<Waiters>,
     connected: watch::Receiver<bool>,
-    /// Where the API is, if not at its usual place.
-    api_prefix: Option<String>,
+    places: Places,
     /// Dropped with the last handle, which ends the task that reads the inbox.
     _tasks: JoinSet<()>,
 }
 
-/// What a connection is made of.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    pub(crate) client: Client,
-    pub(crate) mux: Mux,
-    pub(crate) waiters: Arc<Waiters>,
-    pub(crate) connected: watch::Receiver<bool>,
-    pub(crate) tasks: JoinSet<()>,
-    pub(crate) api_prefix: Option<String>,
+/// Where things are, if not at their usual places.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places {
+    /// `JetStream`'s API.
+    pub(crate) api: Option<String>,
+    /// Answers.
+    pub(crate) inbox: Option<String>,
 }
 
 impl Link {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { client, mux, waiters, connected, tasks, api_prefix } = parts;
-        let api_prefix = api_prefix.filter(|prefix| prefix != API_PREFIX);
-        Self { inner: Arc::new(Inner { client, mux, waiters, connected, api_prefix, _tasks: tasks }) }
+    /// A connection over a transport, which `open` makes and which tells the observer what happens to it.
+    ///
+    /// # Errors
+    /// [`Error`] when it does not take the subscription on which answers come.
+    pub async fn over<T: Transport>(open: impl FnOnce(Observer) -> T) -> Result<Self, Error> {
+        let observer = Observer::new(INBOX_PREFIX);
+        let transport = open(observer.clone());
+        Self::new(Arc::new(transport), observer, Places::default()).await
+    }
+
+    pub(crate) async fn new(transport: Arc<dyn Transport>, observer: Observer, places: Places) -> Result<Self, Error> {
+        let (waiters, connected) = (Arc::clone(observer.waiters()), observer.watch());
+        let prefix = observer.inbox().to_owned();
+        drop(observer);
+        let subject = format!("{prefix}*");
+        let inbox = transport.subscribe(subject.clone().into(), None).await;
+        let inbox = inbox.map_err(|error| Failure::of(&error, 0).into_error(&subject.into()))?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(mux::serve(inbox, prefix.len(), Arc::clone(&waiters)));
+        let mux = Mux::new(Arc::clone(&transport), prefix, Arc::clone(&waiters));
+        let places = Places { api: places.api.filter(|prefix| prefix != API_PREFIX), ..places };
+        Ok(Self { inner: Arc::new(Inner { transport, mux, waiters, connected, places, _tasks: tasks }) })
     }
 
     /// The subject of an operation of `JetStream`'s API.
     pub(crate) fn api_subject(&self, operation: &str) -> String {
-        format!("{}.{operation}", self.inner.api_prefix.as_deref().unwrap_or(API_PREFIX))
+        format!("{}.{operation}", self.inner.places.api.as_deref().unwrap_or(API_PREFIX))
     }
 
     /// Whether the mesh is behind another domain than that of the server we talk to.
     pub(crate) fn is_elsewhere(&self) -> bool {
-        self.inner.api_prefix.is_some()
+        self.inner.places.api.is_some()
     }
 
     /// Where a key of a bucket is written: behind a leaf node only what the API's prefix covers reaches the mesh.
     pub(crate) fn key_subject(&self, subject: String) -> String {
-        match &self.inner.api_prefix {
+        match &self.inner.places.api {
             Some(prefix) => format!("{prefix}.{subject}"),
             None => subject,
         }
     }
 
-    pub(crate) fn client(&self) -> &Client {
-        &self.inner.client
+    /// A place of its own for answers: `<prefix>.<random>.`.
+    pub(crate) fn new_inbox(&self) -> String {
+        inbox_under(self.inner.places.inbox.as_deref().unwrap_or(INBOX_PREFIX))
     }
 
     /// Whether the connection stands, as a value that can be watched.
@@ -122,12 +139,12 @@ impl Link {
 
     /// Whether the connection stands.
     pub fn is_connected(&self) -> bool {
-        self.inner.client.connection_state() == State::Connected
+        self.inner.transport.is_connected()
     }
 
     /// How many times the connection has been made; a change means that the server forgot our pull requests.
     pub(crate) fn generation(&self) -> u64 {
-        self.inner.client.statistics().connects.load(Ordering::Relaxed)
+        self.inner.transport.generation()
     }
 
     /// Whether the server refuses to let us read our answers.
@@ -160,17 +177,17 @@ impl Link {
 
     /// The version of the server.
     pub fn server_version(&self) -> String {
-        self.inner.client.server_info().version
+        self.inner.transport.server().version
     }
 
     /// Whether the server belongs to a cluster.
     pub fn is_clustered(&self) -> bool {
-        self.inner.client.server_info().cluster.is_some_and(|name| !name.is_empty())
+        self.inner.transport.server().is_clustered
     }
 
     /// Bytes of a message at most, headers included.
     pub fn max_payload(&self) -> usize {
-        self.inner.client.max_payload()
+        self.inner.transport.max_payload()
     }
 
     /// Waits until everything published before is on its way.
@@ -178,7 +195,7 @@ impl Link {
     /// # Errors
     /// [`Error::Timeout`] or [`Error::Unreachable`].
     pub async fn flush(&self) -> Result<(), Error> {
-        match timeout(DEADLINE, self.inner.client.flush()).await {
+        match timeout(DEADLINE, self.inner.transport.flush()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Error::Unreachable(error.to_string())),
             Err(_) => Err(Error::Timeout { what: "flush".to_owned() }),
@@ -190,52 +207,37 @@ impl Link {
         if self.flush().await.is_err() {
             tracing::debug!("closing a connection that does not answer");
         }
-        if self.inner.client.drain().await.is_err() {
+        if self.inner.transport.drain().await.is_err() {
             tracing::debug!("the connection was closed already");
         }
     }
 
     /// Publishes without an answer.
     pub(crate) async fn send(&self, message: Outgoing) -> Result<(), Error> {
-        let Outgoing { subject, headers, payload } = message;
-        let bytes = payload.len();
-        let client = &self.inner.client;
-        let publish = async {
-            match headers {
-                Some(headers) => client.publish_with_headers(subject.clone(), headers, payload).await,
-                None => client.publish(subject.clone(), payload).await,
-            }
-        };
-        match timeout(DEADLINE, publish).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(crate::mux::refused(client, &error, bytes).into_error(&subject)),
-            Err(_) => Err(Error::Timeout { what: subject.into_string() }),
-        }
+        self.send_as(message, None).await
     }
 
     /// Publishes with a reply subject whose answers come elsewhere.
     pub(crate) async fn send_with_reply(&self, message: Outgoing, reply: Subject) -> Result<(), Error> {
-        let Outgoing { subject, headers: _, payload } = message;
-        let publish = self.inner.client.publish_with_reply(subject.clone(), reply, payload);
-        match timeout(DEADLINE, publish).await {
+        self.send_as(message, Some(reply)).await
+    }
+
+    async fn send_as(&self, message: Outgoing, reply: Option<Subject>) -> Result<(), Error> {
+        let (subject, bytes) = (message.subject.clone(), message.payload.len());
+        match timeout(DEADLINE, self.inner.transport.publish(message, reply)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Error::Unreachable(error.to_string())),
+            Ok(Err(error)) => Err(Failure::of(&error, bytes).into_error(&subject)),
             Err(_) => Err(Error::Timeout { what: subject.into_string() }),
         }
     }
 
     /// Subscribes, alone or as one of a group.
-    pub(crate) async fn subscribe(&self, subject: String, group: Option<&str>) -> Result<Subscriber, Error> {
-        let client = &self.inner.client;
-        let subscribe = async {
-            match group {
-                Some(group) => client.queue_subscribe(subject.clone(), group.to_owned()).await,
-                None => client.subscribe(subject.clone()).await,
-            }
-        };
+    pub(crate) async fn subscribe(&self, subject: String, group: Option<&str>) -> Result<Messages, Error> {
+        let subscribe = self.inner.transport.subscribe(subject.clone().into(), group.map(str::to_owned));
         match timeout(DEADLINE, subscribe).await {
-            Ok(Ok(subscriber)) => Ok(subscriber),
-            Ok(Err(error)) => Err(Error::Unreachable(error.to_string())),
+            Ok(Ok(messages)) => Ok(messages),
+            Ok(Err(TransportError::TooLarge { .. })) => Err(Error::Unreachable(subject)),
+            Ok(Err(TransportError::Closed(why))) => Err(Error::Unreachable(why)),
             Err(_) => Err(Error::Timeout { what: subject }),
         }
     }

@@ -5,7 +5,7 @@
 //! connection breaks. Invariant: each waiter is told exactly one outcome, at the latest a moment after its deadline.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,8 +13,6 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, HeaderMap, Message, StatusCode, Subject, Subscriber};
-use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -22,7 +20,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::raw::is_stored;
+use crate::{
+    raw::is_stored,
+    transport::{Message, Messages, Outgoing, StatusCode, Subject, Transport, TransportError},
+};
 
 /// How often deadlines are looked at; an answer is given up at most this much late.
 const SWEEP: Duration = Duration::from_millis(100);
@@ -51,25 +52,20 @@ pub(crate) enum Failure {
     },
 }
 
-/// A message to be sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) subject: Subject,
-    pub(crate) headers: Option<HeaderMap>,
-    pub(crate) payload: Bytes,
-}
-
-impl Outgoing {
-    /// A message without headers.
-    pub(crate) fn plain(subject: impl Into<Subject>, payload: impl Into<Bytes>) -> Self {
-        Self { subject: subject.into(), headers: None, payload: payload.into() }
+impl Failure {
+    /// Why a connection has not taken a message of so many bytes.
+    pub(crate) const fn of(error: &TransportError, bytes: usize) -> Self {
+        match error {
+            TransportError::TooLarge { limit } => Self::TooLarge { bytes, limit: *limit },
+            TransportError::Closed(_) => Self::Closed,
+        }
     }
 }
 
 /// What the connection's event handler and the requests share.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    pending: Mutex<HashMap<u64, Pending>>,
+    pending: Mutex<BTreeMap<u64, Pending>>,
     next: AtomicU64,
     denied: Mutex<Vec<String>>,
     /// Tells whoever waits for it that a subject was refused.
@@ -103,7 +99,7 @@ impl Pending {
 }
 
 impl Waiters {
-    fn pending(&self) -> MutexGuard<'_, HashMap<u64, Pending>> {
+    fn pending(&self) -> MutexGuard<'_, BTreeMap<u64, Pending>> {
         // No code panics while it holds the lock; the map is whole even if one did.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,12 +115,11 @@ impl Waiters {
     }
 
     fn fail_where(&self, failure: Failure, mut is_meant: impl FnMut(&Pending) -> bool) {
-        let failed: BTreeMap<u64, Pending> = {
+        let failed: Vec<Pending> = {
             let mut pending = self.pending();
-            pending.extract_if(|_, waiting| is_meant(waiting)).collect()
+            pending.extract_if(.., |_, waiting| is_meant(waiting)).map(|(_, waiting)| waiting).collect()
         };
-        // In the order in which they asked.
-        for waiting in failed.into_values() {
+        for waiting in failed {
             waiting.fail(failure);
         }
     }
@@ -224,15 +219,15 @@ impl Waiters {
 /// The sending side.
 #[derive(Debug)]
 pub(crate) struct Mux {
-    client: Client,
+    transport: Arc<dyn Transport>,
     prefix: String,
     waiters: Arc<Waiters>,
 }
 
 impl Mux {
     /// Puts requests on a subscription of `<prefix>*`, which [`serve`] reads.
-    pub(crate) const fn new(client: Client, prefix: String, waiters: Arc<Waiters>) -> Self {
-        Self { client, prefix, waiters }
+    pub(crate) const fn new(transport: Arc<dyn Transport>, prefix: String, waiters: Arc<Waiters>) -> Self {
+        Self { transport, prefix, waiters }
     }
 
     /// Sends a request and waits for its one answer.
@@ -242,7 +237,7 @@ impl Mux {
         let reply = self.reply(ticket.number);
         let sent = tokio::select! {
             biased;
-            sent = send(&self.client, message, reply) => sent,
+            sent = self.send(message, reply) => sent,
             early = &mut answer => return early.unwrap_or(Err(Failure::Closed)).and_then(answered),
         };
         sent?;
@@ -260,8 +255,13 @@ impl Mux {
         let (sender, receiver) = mpsc::channel(answers_max.saturating_add(1));
         let ticket = self.register(message.subject.clone(), deadline, Waiter::Many(sender))?;
         let reply = self.reply(ticket.number);
-        tokio::time::timeout(deadline, send(&self.client, message, reply)).await.map_err(|_| Failure::Timeout)??;
+        tokio::time::timeout(deadline, self.send(message, reply)).await.map_err(|_| Failure::Timeout)??;
         Ok(Answers { receiver, _ticket: ticket })
+    }
+
+    async fn send(&self, message: Outgoing, reply: Subject) -> Result<(), Failure> {
+        let bytes = message.payload.len();
+        self.transport.publish(message, Some(reply)).await.map_err(|error| Failure::of(&error, bytes))
     }
 
     fn reply(&self, number: u64) -> Subject {
@@ -312,26 +312,6 @@ fn answered(message: Message) -> Result<Message, Failure> {
     if is_word && message.status == Some(StatusCode::NO_RESPONDERS) { Err(Failure::NoResponders) } else { Ok(message) }
 }
 
-async fn send(client: &Client, message: Outgoing, reply: Subject) -> Result<(), Failure> {
-    let Outgoing { subject, headers, payload } = message;
-    let bytes = payload.len();
-    let sent = match headers {
-        Some(headers) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
-        None => client.publish_with_reply(subject, reply, payload).await,
-    };
-    sent.map_err(|error| refused(client, &error, bytes))
-}
-
-/// Why the client did not take a message.
-pub(crate) fn refused(client: &Client, error: &async_nats::PublishError, bytes: usize) -> Failure {
-    use async_nats::client::PublishErrorKind as Kind;
-    match error.kind() {
-        Kind::MaxPayloadExceeded => Failure::TooLarge { bytes, limit: client.max_payload() },
-        // Subjects come from `subject.rs` alone, so they are valid.
-        Kind::InvalidSubject | Kind::Send => Failure::Closed,
-    }
-}
-
 /// Tells everybody, however its task ends, that no answer will come any more.
 struct LastWord(Arc<Waiters>);
 
@@ -342,7 +322,7 @@ impl Drop for LastWord {
 }
 
 /// Hands answers to their waiters and sweeps deadlines until the connection is closed.
-pub(crate) async fn serve(mut inbox: Subscriber, prefix_len: usize, waiters: Arc<Waiters>) {
+pub(crate) async fn serve(mut inbox: Messages, prefix_len: usize, waiters: Arc<Waiters>) {
     let _last_word = LastWord(Arc::clone(&waiters));
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

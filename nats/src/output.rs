@@ -8,10 +8,10 @@ use crate::{
     error::{Error, PublishError},
     link::typed,
     mesh::Mesh,
-    mux::Outgoing,
     ordered::{Content, From, Ordered, Plan, Step},
     pull::Pulled,
     subject::{self, header},
+    transport::Outgoing,
 };
 
 /// Tasks that are filtered by the server; of more, all of the run's output is read.

@@ -8,7 +8,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use async_nats::{HeaderMap, Message, StatusCode, Subject, Subscriber};
 use futures::StreamExt as _;
 use serde::Serialize;
 use tokio::{
@@ -20,9 +19,9 @@ use crate::{
     ack::Ack,
     error::Error,
     link::Link,
-    mux::Outgoing,
     raw::{RawMessage, Receipt, flaw, last_text, number},
     subject::{self, header},
+    transport::{HeaderMap, Message, Messages, Outgoing, StatusCode, Subject},
 };
 
 /// What an expired request may be late on its way.
@@ -102,7 +101,7 @@ pub struct Puller {
     config: PullConfig,
     /// Where requests go.
     next: Subject,
-    inbox: Subscriber,
+    inbox: Messages,
     prefix: String,
     connected: watch::Receiver<bool>,
     /// The connection that the requests were made on.
@@ -151,7 +150,7 @@ impl Puller {
     /// # Errors
     /// [`Error::Unreachable`] when the connection is closed.
     pub async fn open(link: &Link, stream: &str, consumer: &str, config: PullConfig) -> Result<Self, Error> {
-        let prefix = format!("{}.", link.client().new_inbox());
+        let prefix = link.new_inbox();
         let inbox = link.subscribe(format!("{prefix}*"), None).await?;
         Ok(Self {
             config,

@@ -12,11 +12,11 @@ use crate::{
     input::{QUARANTINE_HEADERS_MAX, REASON_CHARS_MAX},
     link::{DEADLINE, typed},
     mesh::Mesh,
-    mux::Outgoing,
     ordered::{Content, From, Ordered, Plan, Step},
     purge,
     raw::{BadHeaders, RawMessage},
     subject::{self, PurgeFilter},
+    transport::Outgoing,
 };
 
 /// Beginnings of the subjects to which a message may be put back: what anybody may say to runs, and offers. Decisions

@@ -1,6 +1,5 @@
 //! What workers say: reports and claims.
 
-use async_nats::HeaderMap;
 use rr_schemas::{
     id::{EntityId, RunId},
     input::{Holder, Input},
@@ -16,6 +15,7 @@ use crate::{
     mesh::Mesh,
     raw::RawMessage,
     subject::{self, InputSubject},
+    transport::HeaderMap,
 };
 
 /// Why a claim is not won.

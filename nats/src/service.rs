@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{HeaderMap, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::SelectAll};
 use jiff::Timestamp;
@@ -28,9 +27,9 @@ use crate::{
     input::on_one_line,
     link::{Link, json_message, typed},
     mesh::Mesh,
-    mux::Outgoing,
     raw::flaw,
     subject::{self, header},
+    transport::{HeaderMap, Message, Messages, Outgoing, Subject},
 };
 
 /// What the service says of itself.
@@ -114,7 +113,7 @@ fn locked(tally: &Tally) -> MutexGuard<'_, BTreeMap<Endpoint, Counts>> {
 #[derive(Debug)]
 pub struct ApiServer {
     link: Link,
-    requests: Subscriber,
+    requests: Messages,
     tally: Tally,
 }
 
@@ -233,7 +232,7 @@ struct About {
 #[derive(Debug)]
 pub struct Monitor {
     link: Link,
-    asked: SelectAll<Subscriber>,
+    asked: SelectAll<Messages>,
     about: About,
     since: Timestamp,
     tally: Tally,

@@ -16,8 +16,8 @@ use crate::{
     consumer::{ConsumerConfig, create_consumer},
     error::Error,
     link::{DEADLINE, Link},
-    mux::Outgoing,
     pull::{PullConfig, Puller},
+    transport::Outgoing,
 };
 
 const STREAM: &str = "RR_BENCH";

@@ -1,11 +1,11 @@
 //! What an answer says: what was asked for, or why not.
 
-use async_nats::{Message, Subject};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     error::{Error, PublishError},
     mux::Failure,
+    transport::{Message, Subject},
 };
 
 /// How the API says no.

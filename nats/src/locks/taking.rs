@@ -2,7 +2,6 @@
 
 use std::{pin::pin, time::Duration};
 
-use async_nats::Subscriber;
 use futures::StreamExt as _;
 use rr_schemas::lock::HeldLock;
 use tokio::time::{Instant, sleep};
@@ -14,6 +13,7 @@ use crate::{
     mesh::Mesh,
     raw::text,
     subject::{self, header},
+    transport::Messages,
 };
 
 /// First pause between two tries; it doubles up to [`PAUSE_MAX`].
@@ -160,7 +160,7 @@ impl LockRequest {
     }
 
     /// What is written to the key, as others write it: a hint, which saves waiting for the next try.
-    async fn hints(&self) -> Option<Subscriber> {
+    async fn hints(&self) -> Option<Messages> {
         let link = self.mesh.link();
         let subject = subject::bucket_key(subject::BUCKET_LOCKS, &self.key());
         // Behind a leaf node keys are written elsewhere.
@@ -172,7 +172,7 @@ impl LockRequest {
 }
 
 /// Waits until somebody gives the lock back; for ever where nobody can be heard.
-async fn given_back(hints: &mut Option<Subscriber>) {
+async fn given_back(hints: &mut Option<Messages>) {
     if let Some(hints) = hints {
         while let Some(message) = hints.next().await {
             let headers = message.headers.as_ref();

@@ -1,0 +1,59 @@
+//! Whoever is told what happens to a connection.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::mux::Waiters;
+
+/// Whoever is told what happens to a connection: those who wait for answers, and those who watch whether it stands. Made by
+/// [`Link::over`](crate::Link::over). A connection that ends for ever drops it.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    waiters: Arc<Waiters>,
+    connected: watch::Sender<bool>,
+    /// Where answers come: `<prefix>.<random>.`.
+    inbox: Arc<str>,
+}
+
+impl Observer {
+    pub(crate) fn new(inbox_prefix: &str) -> Self {
+        let inbox = inbox_under(inbox_prefix).into();
+        Self { waiters: Arc::default(), connected: watch::Sender::new(true), inbox }
+    }
+
+    /// The connection was made, perhaps anew.
+    pub fn connected(&self) {
+        self.waiters.connected();
+        self.connected.send_replace(true);
+    }
+
+    /// The connection broke: whatever was under way has no known outcome.
+    pub fn disconnected(&self) {
+        self.connected.send_replace(false);
+        self.waiters.disconnected();
+    }
+
+    /// The server complains, in its own words: `Permissions Violation for Publish to "x"`.
+    pub fn server_error(&self, text: &str) {
+        self.waiters.server_error(text, &self.inbox);
+    }
+
+    pub(crate) fn waiters(&self) -> &Arc<Waiters> {
+        &self.waiters
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<bool> {
+        self.connected.subscribe()
+    }
+
+    pub(crate) fn inbox(&self) -> &str {
+        &self.inbox
+    }
+}
+
+/// A reply inbox of our own: `<prefix>.<random>.`.
+pub(crate) fn inbox_under(prefix: &str) -> String {
+    let token: String = std::iter::repeat_with(fastrand::alphanumeric).take(22).collect();
+    format!("{prefix}.{token}.")
+}
