@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use rr_judge::history::{Said, Stored, judge};
 use rr_nats::Mesh;
 use rr_schemas::decision::{Event, Record};
 use rr_schemas::id::{EntityId, RunId};
+use rr_verify::history::{Said, Stored, judge};
 
 use crate::mesh::Timing;
 

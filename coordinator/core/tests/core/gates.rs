@@ -25,7 +25,7 @@ fn states(stage: &Stage) -> Vec<JobStatus> {
 
 /// The judge finds nothing, and the fold of the history is the run.
 fn is_right(stage: &Stage) {
-    let found = rr_judge::records::judge(stage.run.id(), &stage.log, &Policy::default());
+    let found = rr_verify::records::judge(stage.run.id(), &stage.log, &Policy::default());
     assert!(found.is_empty(), "{found:#?}");
 }
 

@@ -91,7 +91,7 @@ fn what_failed_in_a_job_that_failed_runs_again_and_so_does_what_comes_after() {
     assert_eq!(offers(&after), [("6".into(), 1, 1)]);
     stage.end(6, 1, Outcome::Ok, Some(0));
     assert_eq!(stage.run.status(), RunStatus::Succeeded);
-    let found = rr_judge::records::judge(stage.run.id(), &stage.log, &Policy::default());
+    let found = rr_verify::records::judge(stage.run.id(), &stage.log, &Policy::default());
     assert!(found.is_empty(), "{found:#?}");
     // Carried failures count: with one more the job cannot succeed any more, and nothing starts.
     (run, _) = retried(&flow, Some(carried(&old.run, Again::NotStarted)));
@@ -167,7 +167,7 @@ proptest! {
         let fate = if kind { Fate::KIND } else { Fate::HOSTILE };
         let mut new = World::retry(&flow, &old.run, again, fate, dice);
         let history = new.play();
-        let found = rr_judge::records::judge(history.run().id(), &new.log, &Policy::default());
+        let found = rr_verify::records::judge(history.run().id(), &new.log, &Policy::default());
         prop_assert!(found.is_empty(), "{:#?}", found);
         let view = history.view();
         if kind && again == Again::Failed {

@@ -34,6 +34,6 @@ proptest! {
 }
 
 fn judge(world: &World, history: &History) {
-    let violations = rr_judge::records::judge(history.run().id(), &world.log, &Policy::default());
+    let violations = rr_verify::records::judge(history.run().id(), &world.log, &Policy::default());
     assert!(violations.is_empty(), "{violations:#?}");
 }

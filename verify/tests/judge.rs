@@ -3,10 +3,6 @@
 
 use jiff::{Timestamp, ToSpan as _};
 use rr_core::{Effect, Heard, Policy, Run, run::wait::Wait};
-use rr_judge::{
-    Rule,
-    history::{Said, Stored, judge},
-};
 use rr_schemas::{
     decision::{Decision, Event, JobStatus, Record, RunStatus},
     flow::params::ParamValues,
@@ -14,6 +10,10 @@ use rr_schemas::{
     input::{Cancel, Input, Signal, Source, Submit},
     report::{Ended, Outcome, Output, Report, What},
     retry::Carried,
+};
+use rr_verify::{
+    Rule,
+    history::{Said, Stored, judge},
 };
 
 const FLOW: &str = r#"{"name": "f", "slots": [
