@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rr_nats::{Mesh, PresenceWatch};
+use rr_nats::{Connected, Mesh, PresenceWatch};
 use rr_schemas::{
     host::Host,
     id::Partition,
@@ -33,7 +33,7 @@ const WITHDRAW_DEADLINE: Duration = Duration::from_secs(1);
 pub(crate) struct Presence {
     seen: PresenceWatch,
     instance: InstanceId,
-    connected: watch::Receiver<bool>,
+    connected: Connected,
     /// When the connection came back last, or when this coordinator started.
     back_since: watch::Receiver<Option<Instant>>,
     /// When this coordinator's own presence could not be renewed last: then others could not renew theirs either, though
@@ -58,7 +58,7 @@ impl Presence {
     /// Whether somebody's absence means anything: after a break of the connection everybody first shows up again.
     pub(crate) fn is_steady(&self) -> bool {
         let is_long_ago = |since: Option<Instant>| since.is_none_or(|since| since.elapsed() >= self.ttl);
-        *self.connected.borrow() && is_long_ago(*self.back_since.borrow()) && is_long_ago(*self.gap())
+        self.connected.stands() && is_long_ago(*self.back_since.borrow()) && is_long_ago(*self.gap())
     }
 
     /// What is seen of others may be wrong: their absence means nothing until they had the time to show up again.
@@ -104,10 +104,10 @@ impl Presence {
 
 /// Notes when the connection comes back, until the handle to the note is gone. A break too short to be seen here is
 /// too short for anybody's presence to run out.
-pub(crate) async fn watch_connection(mut connected: watch::Receiver<bool>, back: watch::Sender<Option<Instant>>) {
+pub(crate) async fn watch_connection(mut connected: Connected, back: watch::Sender<Option<Instant>>) {
     let mut broken = false;
     while connected.changed().await.is_ok() {
-        let stands = *connected.borrow_and_update();
+        let stands = connected.look();
         if stands && broken {
             back.send_replace(Some(Instant::now()));
         }

@@ -7,11 +7,11 @@ use rr_schemas::{
     id::{EntityId, Partition},
 };
 use serde::{Deserialize, de::IgnoredAny};
-use tokio::sync::watch;
 
 use crate::{
     bucket::WORKERS,
     clock::Clock,
+    connected::Connected,
     error::Error,
     link::{DEADLINE, Link},
     subject,
@@ -139,7 +139,7 @@ impl Mesh {
     }
 
     /// See [`Link::connected`].
-    pub fn connected(&self) -> watch::Receiver<bool> {
+    pub fn connected(&self) -> Connected {
         self.link.connected()
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rr_nats::{Mesh, PresenceError, Present};
+use rr_nats::{Connected, Mesh, PresenceError, Present};
 use rr_schemas::{name::InstanceId, presence::WorkerPresence};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -49,7 +49,7 @@ pub(crate) async fn keep(
     present: Present<WorkerPresence>,
     mut card: WorkerPresence,
     renew: Duration,
-    (mut draining, mut connected): (watch::Receiver<bool>, watch::Receiver<bool>),
+    (mut draining, mut connected): (watch::Receiver<bool>, Connected),
     stop: CancellationToken,
     yielded: CancellationToken,
 ) {
@@ -70,7 +70,7 @@ pub(crate) async fn keep(
             _ = beat.tick() => {}
         }
         // Without a link it would only take time.
-        let is_connected = *connected.borrow_and_update();
+        let is_connected = connected.look();
         let result = if is_connected { present.update(card.clone()).await } else { Ok(()) };
         match result {
             Ok(()) => {}
@@ -85,7 +85,7 @@ pub(crate) async fn keep(
         }
     }
     // Without a link the mark runs out by itself; nobody waits for that.
-    let is_connected = *connected.borrow();
+    let is_connected = connected.stands();
     if is_connected && let Err(error) = present.withdraw().await {
         tracing::debug!(%error, "presence runs out by itself");
     }
