@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 use rr_core::{History, Policy};
+use rr_draw::Dice;
 use rr_schemas::{decision::RunStatus, flow::Flow};
 
 use super::{
-    flows::{Dice, drawn},
+    flows::drawn,
     world::{Fate, World},
 };
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, ToSpan as _};
 use rr_core::{Effect, Heard, History, Look, Policy, Run, run::WITHDRAWN_BY, run::decide::Around};
+use rr_draw::{Dice, SIGNALS};
 use rr_schemas::{
     decision::Record,
     flow::Flow,
@@ -12,8 +13,6 @@ use rr_schemas::{
     report::{Claim, Ended, Outcome, Output, Report, What},
     retry::{Again, RetryOf},
 };
-
-use super::flows::{Dice, SIGNALS};
 
 /// What fate may do to a run.
 #[derive(Clone, Copy)]
