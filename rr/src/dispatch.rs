@@ -99,6 +99,7 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Coordinator(_)
         | Verb::Init(_)
         | Verb::Bench(_)
+        | Verb::Sim(_)
         | Verb::Completions(_)
         | Verb::Guard => Unread::Ends,
     }
@@ -128,6 +129,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Worker(WorkerArgs { verb: Some(_), .. })
         | Verb::Init(_)
         | Verb::Bench(_)
+        | Verb::Sim(_)
         | Verb::Completions(_)
         | Verb::Guard => Verbosity::User,
     };
@@ -155,6 +157,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Coordinator(args) => on_threads(commands::coordinator(ctx, &args)),
         Verb::Init(args) => on_one_thread(commands::init(ctx, &args)),
         Verb::Bench(args) => commands::bench(ctx, &args),
+        Verb::Sim(args) => commands::sim(ctx, &args),
         Verb::Completions(args) => commands::completions(ctx.printer, &args, None),
         Verb::Guard => on_one_thread(commands::guard()),
     }

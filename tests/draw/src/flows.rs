@@ -20,11 +20,16 @@ pub struct Style {
     pub has_queues: bool,
     /// Slots at most, and three jobs in each; of a graph about twice as many jobs.
     pub slots_max: u64,
+    /// How long a target is waited for that nobody serves, where it is.
+    pub patience: &'static str,
+    /// The time limit of a run that has one.
+    pub limit: &'static str,
 }
 
 impl Style {
     /// Commands on up to nine hosts.
-    pub const COMMANDS: Self = Self { work: r#""run":["x"]"#, hosts_max: 9, has_queues: false, slots_max: 4 };
+    pub const COMMANDS: Self =
+        Self { work: r#""run":["x"]"#, hosts_max: 9, has_queues: false, slots_max: 4, patience: "5m", limit: "2m" };
 }
 
 /// A flow drawn from a seed: slots or a graph, every policy.
@@ -33,7 +38,7 @@ impl Style {
 /// The flow is none: a bug here.
 #[expect(clippy::expect_used, reason = "a generator of what is no flow must be heard of")]
 pub fn drawn(dice: &mut Dice, style: &Style) -> Flow {
-    let timeout = if dice.chance(15) { r#""timeout":"2m","# } else { "" };
+    let timeout = if dice.chance(15) { format!(r#""timeout":"{}","#, style.limit) } else { String::new() };
     let body = if dice.chance(50) { slots(dice, style) } else { graph(dice, style) };
     serde_json::from_str(&format!(r#"{{"name":"f",{timeout}{body}}}"#)).expect("a flow")
 }
@@ -81,7 +86,7 @@ fn job(dice: &mut Dice, style: &Style, index: u64, needs: &str) -> String {
     let n = dice.roll(style.hosts_max) + 1;
     let mut text = format!(r#"{{"name":"j{index}",{}{needs}"#, style.work);
     if dice.chance(80) {
-        hosts(dice, n, &mut text);
+        hosts(dice, style, n, &mut text);
     } else if style.has_queues {
         queue(dice, &mut text);
     }
@@ -105,7 +110,7 @@ fn job(dice: &mut Dice, style: &Style, index: u64, needs: &str) -> String {
     text + "}"
 }
 
-fn hosts(dice: &mut Dice, n: u64, text: &mut String) {
+fn hosts(dice: &mut Dice, style: &Style, n: u64, text: &mut String) {
     push(text, format_args!(r#","hosts":"h[1-{n}]""#));
     if dice.chance(50) {
         push(text, format_args!(r#","success":"{}%""#, dice.roll(100) + 1));
@@ -119,7 +124,7 @@ fn hosts(dice: &mut Dice, n: u64, text: &mut String) {
     }
     match dice.roll(5) {
         0 => text.push_str(r#","on_unreachable":"skip""#),
-        1 => text.push_str(r#","on_unreachable":"wait 5m""#),
+        1 => push(text, format_args!(r#","on_unreachable":"wait {}""#, style.patience)),
         _ => {}
     }
     text.push_str(if dice.chance(20) { r#","waves":true"# } else { "" });

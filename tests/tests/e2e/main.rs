@@ -36,6 +36,7 @@ mod removed;
 mod replicas;
 mod retry;
 mod rights;
+mod sim;
 mod ssh;
 mod targets;
 mod terminal;
