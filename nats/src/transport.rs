@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
-pub use async_nats::{HeaderMap, Message, StatusCode, Subject};
+pub use async_nats::{HeaderMap, HeaderValue, Message, StatusCode, Subject};
 use bytes::Bytes;
 use futures::{Stream, future::BoxFuture};
 

@@ -1,0 +1,371 @@
+//! A consumer: what it has delivered, who waits for more, and what was said of it.
+
+mod acked;
+mod pulls;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rr_nats::transport::HeaderMap;
+use serde_json::{Value, json};
+
+use self::pulls::Pull;
+
+use super::{
+    config::{AckPolicy, ConsumerConfig, Deliver},
+    said::{Said, Turn, written},
+    store::{Store, Stored},
+};
+use crate::{subject::matches, world::Due};
+
+/// A message that was delivered and not acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    /// Its number among the deliveries, of the first time.
+    delivery: u64,
+    /// When its time is over.
+    until: u64,
+}
+
+/// Who holds the pin.
+#[derive(Clone, Debug)]
+struct Pin {
+    id: String,
+    since: u64,
+    until: u64,
+}
+
+/// A consumer.
+#[derive(Clone, Debug)]
+pub(crate) struct Consumer {
+    pub(crate) stream: String,
+    pub(crate) name: String,
+    pub(crate) told: Value,
+    pub(crate) config: ConsumerConfig,
+    pub(crate) filters: Vec<String>,
+    created: u64,
+    /// The number of the next delivery, from 1.
+    delivery: u64,
+    /// The sequence from which the next message comes.
+    seq: u64,
+    /// Up to which sequence nothing is left that it wants; no further back than `seq`.
+    looked: u64,
+    /// Deliveries up to this one are acknowledged.
+    floor_delivery: u64,
+    /// Sequences up to this one are acknowledged.
+    floor: u64,
+    pending: BTreeMap<u64, Pending>,
+    /// When the time of each is over.
+    deadlines: BTreeSet<(u64, u64)>,
+    /// How many times more than once each was delivered.
+    again: BTreeMap<u64, u64>,
+    /// What is delivered again next.
+    queue: VecDeque<u64>,
+    waiting: VecDeque<Pull>,
+    pin: Option<Pin>,
+    /// Messages that it has not delivered yet.
+    undelivered: u64,
+    /// Those that it begins with, where it begins with the last of each subject.
+    newest: Option<BTreeSet<u64>>,
+    last_active: u64,
+    last_delivered: u64,
+    last_acked: u64,
+    /// When it is looked at next.
+    planned: Option<u64>,
+}
+
+impl Consumer {
+    pub(crate) fn new(
+        stream: &str,
+        name: &str,
+        (told, config): (Value, ConsumerConfig),
+        store: &Store,
+        turn: &mut Turn<'_>,
+    ) -> Self {
+        let filters = config.filters();
+        let mut newest = None;
+        let begins = match config.deliver_policy {
+            Deliver::All => store.first(),
+            Deliver::New => store.last() + 1,
+            Deliver::Last => {
+                let last = filters.iter().filter_map(|filter| store.last_on(filter)).map(|last| last.seq).max();
+                if filters.is_empty() { store.last() } else { last.unwrap_or_else(|| store.last() + 1) }
+            }
+            Deliver::LastPerSubject => {
+                let found = store.newest(&filters);
+                let begins = found.first().copied().unwrap_or_else(|| store.last() + 1);
+                newest = Some(found).filter(|found| !found.is_empty());
+                begins
+            }
+            Deliver::ByStartSequence => config.opt_start_seq.clamp(store.first(), store.last() + 1),
+            Deliver::ByStartTime => {
+                let from = config.opt_start_time.map_or(0, |at| u64::try_from(at.as_nanosecond()).unwrap_or_default());
+                store.all().find(|message| message.at >= from).map_or_else(|| store.last() + 1, |message| message.seq)
+            }
+        };
+        let begins = begins.max(1);
+        let mut consumer = Self {
+            stream: stream.to_owned(),
+            name: name.to_owned(),
+            told,
+            filters,
+            created: turn.now,
+            delivery: 1,
+            seq: begins,
+            looked: begins,
+            floor_delivery: 0,
+            floor: begins - 1,
+            pending: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            again: BTreeMap::new(),
+            queue: VecDeque::new(),
+            waiting: VecDeque::new(),
+            pin: None,
+            undelivered: 0,
+            newest,
+            last_active: turn.now,
+            last_delivered: 0,
+            last_acked: 0,
+            planned: None,
+            config,
+        };
+        consumer.recount(store);
+        consumer.watch_activity(turn);
+        consumer
+    }
+
+    /// Changes what may be changed.
+    pub(crate) fn update(&mut self, (told, config): (Value, ConsumerConfig), store: &Store, turn: &mut Turn<'_>) {
+        let waits = config.ack_wait != self.config.ack_wait;
+        self.filters = config.filters();
+        self.told = told;
+        self.config = config;
+        self.looked = self.seq;
+        self.recount(store);
+        if waits {
+            self.watch_pending(turn);
+        }
+        self.serve(store, turn);
+    }
+
+    /// Sees to it that it is looked at by then.
+    fn wake(&mut self, at: u64, turn: &mut Turn<'_>) {
+        if self.planned.is_none_or(|planned| at < planned) {
+            self.planned = Some(at);
+            turn.wake(at, Due::Consumer(self.stream.clone(), self.name.clone()));
+        }
+    }
+
+    /// Whether it is to be looked at now: an earlier plan may have taken the place of this one.
+    pub(crate) fn is_due(&self, turn: &Turn<'_>) -> bool {
+        self.planned.is_some_and(|planned| planned <= turn.now)
+    }
+
+    pub(crate) fn wants(&self, subject: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| matches(filter, subject))
+    }
+
+    /// Counts anew what it has not delivered.
+    pub(crate) fn recount(&mut self, store: &Store) {
+        self.undelivered = match &self.newest {
+            Some(newest) => {
+                // What is newer than the last of them counts, too.
+                let last = newest.last().copied().unwrap_or_default();
+                let left = newest.iter().filter(|seq| store.get(**seq).is_some()).count();
+                u64::try_from(left).unwrap_or_default() + store.count_from((last + 1).max(self.seq), &self.filters)
+            }
+            None => store.count_from(self.seq, &self.filters),
+        };
+    }
+
+    /// A message was stored.
+    pub(crate) fn stored(&mut self, message: &Stored, store: &Store, turn: &mut Turn<'_>) {
+        if self.wants(&message.subject) {
+            self.undelivered += 1;
+            self.serve(store, turn);
+        }
+    }
+
+    /// A message is gone.
+    pub(crate) fn removed(&mut self, seq: u64, subject: &str, turn: &Turn<'_>) {
+        if !self.wants(subject) {
+            return;
+        }
+        if seq >= self.seq || self.newest.as_ref().is_some_and(|newest| newest.contains(&seq)) {
+            self.undelivered = self.undelivered.saturating_sub(1);
+        }
+        if self.pending.contains_key(&seq) {
+            self.settle(seq, 0, turn);
+        }
+    }
+
+    /// Everything that is due now: deliveries whose time is over, requests that have waited too long, signs of life.
+    pub(crate) fn look(&mut self, store: &Store, turn: &mut Turn<'_>) {
+        self.planned = None;
+        self.look_at_pin(turn);
+        self.look_at_pending(store, turn);
+        self.look_at_waiting(turn);
+        self.watch_activity(turn);
+        self.serve(store, turn);
+    }
+
+    /// Whether it has been idle for too long.
+    pub(crate) fn is_forgotten(&mut self, turn: &Turn<'_>) -> bool {
+        let threshold = self.config.inactive_threshold;
+        if threshold == 0 {
+            return false;
+        }
+        if self.waiting.iter().any(|pull| turn.router.has_listener(&pull.reply)) {
+            self.last_active = turn.now;
+        }
+        turn.now >= self.last_active + threshold
+    }
+
+    fn watch_activity(&mut self, turn: &mut Turn<'_>) {
+        if self.config.inactive_threshold > 0 {
+            self.wake(self.last_active + self.config.inactive_threshold, turn);
+        }
+    }
+
+    /// Delivers what there is to whoever waits.
+    pub(crate) fn serve(&mut self, store: &Store, turn: &mut Turn<'_>) {
+        while !self.waiting.is_empty() {
+            if !self.has_next(store, turn) {
+                self.end_impatient(turn);
+                break;
+            }
+            let Some(pull) = self.next_waiting(turn) else { break };
+            let Some((message, count)) = self.take_next(store) else { break };
+            self.deliver(&message, count, pull, turn);
+        }
+    }
+
+    /// Whether there is something to deliver.
+    fn has_next(&mut self, store: &Store, turn: &Turn<'_>) -> bool {
+        while let Some(seq) = self.queue.front().copied() {
+            if store.get(seq).is_some() && !self.is_exhausted(seq) {
+                return true;
+            }
+            self.queue.pop_front();
+            if store.get(seq).is_none() {
+                self.settle(seq, 0, turn);
+            } else {
+                self.forget(seq);
+            }
+        }
+        let is_full = u64::try_from(self.config.max_ack_pending)
+            .is_ok_and(|most| most > 0 && u64::try_from(self.pending.len()).unwrap_or(u64::MAX) >= most);
+        !is_full && self.peek(store).is_some()
+    }
+
+    fn is_exhausted(&self, seq: u64) -> bool {
+        u64::try_from(self.config.max_deliver)
+            .is_ok_and(|most| most > 0 && self.again.get(&seq).copied().unwrap_or(0) + 1 >= most)
+    }
+
+    /// The next message that was not delivered yet.
+    fn peek(&mut self, store: &Store) -> Option<std::sync::Arc<Stored>> {
+        if let Some(newest) = &mut self.newest {
+            while let Some(seq) = newest.first().copied() {
+                if let Some(message) = store.get(seq) {
+                    return Some(std::sync::Arc::clone(message));
+                }
+                newest.pop_first();
+            }
+            self.newest = None;
+        }
+        let found = store.next(self.looked.max(self.seq), &self.filters);
+        self.looked = found.map_or_else(|| store.last() + 1, |message| message.seq);
+        found.cloned()
+    }
+
+    /// The next message, and how many times it was delivered with this time.
+    fn take_next(&mut self, store: &Store) -> Option<(std::sync::Arc<Stored>, u64)> {
+        if let Some(seq) = self.queue.pop_front() {
+            let message = store.get(seq)?;
+            let again = self.again.entry(seq).or_default();
+            *again += 1;
+            return Some((std::sync::Arc::clone(message), *again + 1));
+        }
+        let message = self.peek(store)?;
+        if let Some(newest) = &mut self.newest {
+            newest.pop_first();
+            if newest.is_empty() {
+                self.newest = None;
+            }
+        }
+        self.seq = self.seq.max(message.seq + 1);
+        self.undelivered = self.undelivered.saturating_sub(1);
+        Some((message, 1))
+    }
+
+    fn deliver(&mut self, message: &Stored, count: u64, pull: Pull, turn: &mut Turn<'_>) {
+        let delivery = self.delivery;
+        self.delivery += 1;
+        self.last_delivered = turn.now;
+        let (seq, at, left) = (message.seq, message.at, self.undelivered);
+        let ack = format!("$JS.ACK.{}.{}.{count}.{seq}.{delivery}.{at}.{left}", self.stream, self.name);
+        let mut headers = message.headers.clone();
+        if self.config.headers_only {
+            headers.get_or_insert_default().insert("Nats-Msg-Size", message.payload.len().to_string());
+        }
+        if let Some(pin) = &self.pin {
+            headers.get_or_insert_default().append("Nats-Pin-Id", pin.id.as_str());
+        }
+        let payload = if self.config.headers_only { bytes::Bytes::new() } else { message.payload.clone() };
+        let said = Said {
+            to: pull.reply.clone(),
+            reply: Some(ack.into()),
+            headers,
+            ..Said::plain(message.subject.as_str(), payload)
+        };
+        turn.say(said);
+        self.go_on(pull, turn);
+        if self.config.ack_policy == AckPolicy::None {
+            (self.floor_delivery, self.floor) = (delivery, seq);
+        } else {
+            self.track(seq, delivery, turn);
+        }
+    }
+
+    /// What the server tells of it.
+    pub(crate) fn info(&self, turn: &Turn<'_>) -> Value {
+        let at = |delivery: u64, seq: u64, last: u64| {
+            let mut place = json!({"consumer_seq": delivery, "stream_seq": seq});
+            if last > 0
+                && let Some(fields) = place.as_object_mut()
+            {
+                fields.insert("last_active".to_owned(), written(last).into());
+            }
+            place
+        };
+        let mut info = json!({
+            "stream_name": self.stream,
+            "name": self.name,
+            "created": written(self.created),
+            "config": self.told,
+            "delivered": at(self.delivery - 1, self.seq - 1, self.last_delivered),
+            "ack_floor": at(self.floor_delivery, self.floor, self.last_acked),
+            "num_ack_pending": self.pending.len(),
+            "num_redelivered": self.again.len(),
+            "num_waiting": self.waiting.iter().filter(|pull| turn.router.has_listener(&pull.reply)).count(),
+            "num_pending": self.undelivered,
+            "ts": written(turn.now),
+        });
+        if let Some(fields) = info.as_object_mut().filter(|_| !self.config.priority_groups.is_empty()) {
+            let groups = self.config.priority_groups.iter().map(|group| match &self.pin {
+                Some(pin) => json!({"group": group, "pinned_client_id": pin.id, "pinned_ts": written(pin.since)}),
+                None => json!({"group": group, "pinned_ts": written(0)}),
+            });
+            fields.insert("priority_groups".to_owned(), groups.collect());
+        }
+        info
+    }
+}
+
+/// What the server says with a request that comes back.
+fn unfilled(pull: &Pull) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Pending-Messages", pull.left.to_string());
+    headers.insert("Nats-Pending-Bytes", "0");
+    headers
+}

@@ -1,0 +1,455 @@
+//! Everything there is, and what happens next. Nothing here waits, and nothing here knows tokio's clock: whoever drives it says
+//! how late it is.
+
+mod faults;
+
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
+
+use rr_nats::transport::{HeaderMap, Message, Observer, Outgoing, ServerInfo, StatusCode};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    config::{ModelConfig, Servers},
+    fault::{Chances, Counts},
+    jet::{Jet, Said, Turn},
+    link::{Arrival, Connection, Packet, State, Subscribed, UNSENT_MAX},
+    router::{ClientId, Router, Sid},
+    subject::{is_routable, matches},
+};
+
+/// The version whose answers these are.
+const VERSION: &str = "2.15.1";
+
+/// What happens at a certain time.
+#[derive(Debug)]
+pub(crate) enum Due {
+    /// A packet arrives at the server, if the connection is still the one it was sent on.
+    Up(ClientId, u64, Packet),
+    /// Something arrives at a client.
+    Down(ClientId, u64, Arrival),
+    /// A client tries to connect again.
+    Reconnect(ClientId),
+    /// The servers are there again.
+    Start,
+    /// An answer that was held back.
+    Said(Said),
+    /// Something in a stream is due.
+    Stream(String),
+    /// A stream has a leader again.
+    Led(String),
+    /// Something of a consumer is due.
+    Consumer(String, String),
+}
+
+/// What became of something that was to be sent.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    Yes,
+    Closed,
+    /// Too much waits for the connection; told when there is room.
+    NoRoom(Packet, oneshot::Receiver<()>),
+}
+
+/// Everything there is.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) config: ModelConfig,
+    pub(crate) rng: fastrand::Rng,
+    /// How late it is.
+    pub(crate) time: Duration,
+    queue: BTreeMap<(Duration, u64), Due>,
+    serial: u64,
+    pub(crate) clients: BTreeMap<ClientId, Connection>,
+    names: BTreeMap<String, ClientId>,
+    pub(crate) router: Router,
+    pub(crate) jet: Jet,
+    /// What everything was like when it was safe last.
+    pub(crate) safe: Option<Jet>,
+    /// Whether the servers are there.
+    pub(crate) is_up: bool,
+    pub(crate) counts: Counts,
+    chances: Chances,
+    chances_of: BTreeMap<String, Chances>,
+    waiting_for_room: Vec<oneshot::Sender<()>>,
+}
+
+impl World {
+    pub(crate) fn new(config: ModelConfig) -> Self {
+        Self {
+            rng: fastrand::Rng::with_seed(config.seed),
+            jet: Jet::new(&config),
+            config,
+            time: Duration::ZERO,
+            queue: BTreeMap::new(),
+            serial: 0,
+            clients: BTreeMap::new(),
+            names: BTreeMap::new(),
+            router: Router::default(),
+            safe: None,
+            is_up: true,
+            counts: Counts::new(),
+            chances: Chances::default(),
+            chances_of: BTreeMap::new(),
+            waiting_for_room: Vec::new(),
+        }
+    }
+
+    /// When the next thing happens.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        self.queue.first_key_value().map(|((due, _), _)| *due)
+    }
+
+    /// Lets everything happen until now.
+    pub(crate) fn run(&mut self, now: Duration) {
+        while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= now) {
+            let ((due, _), event) = entry.remove_entry();
+            self.time = self.time.max(due);
+            self.happen(event);
+        }
+        self.time = self.time.max(now);
+    }
+
+    /// Lets something happen later.
+    pub(crate) fn at(&mut self, due: Duration, event: Due) {
+        self.serial += 1;
+        self.queue.insert((due.max(self.time), self.serial), event);
+    }
+
+    /// A span of time by chance.
+    pub(crate) fn draw(&mut self, range: &RangeInclusive<Duration>) -> Duration {
+        draw(&mut self.rng, range)
+    }
+
+    fn happen(&mut self, event: Due) {
+        match event {
+            Due::Up(client, generation, packet) => self.arrive_up(client, generation, packet),
+            Due::Down(client, generation, arrival) => self.arrive_down(client, generation, arrival),
+            Due::Reconnect(client) => self.reconnect(client),
+            Due::Start => self.start(),
+            Due::Said(said) => self.say(&said, None),
+            Due::Stream(name) => self.jet(|jet, turn| jet.stream_due(&name, turn)),
+            Due::Led(name) => self.jet(|jet, turn| jet.led(&name, turn)),
+            Due::Consumer(stream, name) => self.jet(|jet, turn| jet.consumer_due(&stream, &name, turn)),
+        }
+    }
+
+    /// Gives `JetStream` a turn, and does what follows from it.
+    pub(crate) fn jet<T>(&mut self, act: impl FnOnce(&mut Jet, &mut Turn<'_>) -> T) -> T {
+        let mut turn = Turn::new(self.time, &self.config, &mut self.rng, &self.router, &mut self.counts);
+        let done = act(&mut self.jet, &mut turn);
+        let Turn { said, wakes, .. } = turn;
+        for (due, event) in wakes {
+            self.at(due, event);
+        }
+        for said in said {
+            self.say(&said, None);
+        }
+        done
+    }
+
+    // What clients do.
+
+    pub(crate) fn connect(&mut self, name: &str, observer: Observer) -> ClientId {
+        if let Some(before) = self.names.get(name).copied() {
+            self.kill(before);
+        }
+        let id = u64::try_from(self.clients.len()).unwrap_or_default();
+        self.clients.insert(id, Connection::new(name, observer));
+        self.names.insert(name.to_owned(), id);
+        if !self.is_up {
+            self.break_off(id);
+        }
+        id
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<ClientId> {
+        self.names.get(name).copied()
+    }
+
+    pub(crate) fn is_connected(&self, client: ClientId) -> bool {
+        self.clients.get(&client).is_some_and(|found| found.state == State::Connected)
+    }
+
+    pub(crate) fn generation(&self, client: ClientId) -> u64 {
+        self.clients.get(&client).map_or(0, |found| found.generation)
+    }
+
+    pub(crate) fn server_info(&self) -> ServerInfo {
+        ServerInfo { version: VERSION.to_owned(), is_clustered: self.config.servers == Servers::Three }
+    }
+
+    pub(crate) fn send(&mut self, client: ClientId, packet: Packet) -> Sent {
+        let Some(found) = self.clients.get_mut(&client) else { return Sent::Closed };
+        match found.state {
+            State::Closed => Sent::Closed,
+            State::Broken if found.unsent.len() >= UNSENT_MAX => {
+                let (sender, room) = oneshot::channel();
+                self.waiting_for_room.push(sender);
+                Sent::NoRoom(packet, room)
+            }
+            State::Broken => {
+                found.unsent.push_back(packet);
+                Sent::Yes
+            }
+            State::Connected => {
+                if let Packet::Flush(done) = packet {
+                    done.send(()).unwrap_or_default();
+                } else {
+                    self.travel_up(client, packet);
+                }
+                Sent::Yes
+            }
+        }
+    }
+
+    pub(crate) fn subscribe(
+        &mut self,
+        client: ClientId,
+        subject: &str,
+        group: Option<&str>,
+        unread: mpsc::Sender<Message>,
+    ) -> Option<Sid> {
+        let found = self.clients.get_mut(&client).filter(|found| found.state != State::Closed)?;
+        let sid = found.next_sid;
+        found.next_sid += 1;
+        let (subject, group) = (subject.to_owned(), group.map(str::to_owned));
+        found.subscribed.insert(sid, Subscribed { subject: subject.clone(), group: group.clone(), unread });
+        // One that is made while there is no connection comes with all others when it is made again.
+        if found.state == State::Connected {
+            self.travel_up(client, Packet::Subscribe(sid, subject, group));
+        }
+        Some(sid)
+    }
+
+    pub(crate) fn unsubscribe(&mut self, client: ClientId, sid: Sid) -> bool {
+        let Some(found) = self.clients.get_mut(&client) else { return false };
+        let was_there = found.subscribed.remove(&sid).is_some();
+        if was_there && found.state == State::Connected {
+            self.travel_up(client, Packet::Unsubscribe(sid));
+        }
+        was_there
+    }
+
+    pub(crate) fn drain_subscription(&mut self, client: ClientId, sid: Sid) -> bool {
+        !matches!(self.send(client, Packet::Drain(sid)), Sent::Closed)
+    }
+
+    /// Ends a connection after everything that was sent has arrived.
+    pub(crate) fn close(&mut self, client: ClientId) -> bool {
+        let Some(found) = self.clients.get_mut(&client) else { return false };
+        let was_open = found.state != State::Closed;
+        found.close();
+        found.observer.disconnected();
+        self.router.remove_client(client);
+        self.make_room();
+        was_open
+    }
+
+    // What happens to connections.
+
+    /// A connection is gone, with everything on its way.
+    pub(crate) fn break_off(&mut self, client: ClientId) {
+        let Some(found) = self.clients.get_mut(&client).filter(|found| found.state == State::Connected) else { return };
+        found.state = State::Broken;
+        found.lose_all();
+        found.observer.disconnected();
+        self.router.remove_client(client);
+        self.come_back(client);
+    }
+
+    /// Tries to connect, soon, where that can be.
+    pub(crate) fn come_back(&mut self, client: ClientId) {
+        let can = self.clients.get(&client).is_some_and(|found| found.state == State::Broken && !found.is_cut);
+        if can && self.is_up {
+            let pause = self.draw(&self.config.reconnect.clone());
+            self.at(self.time + pause, Due::Reconnect(client));
+        }
+    }
+
+    fn reconnect(&mut self, client: ClientId) {
+        let Some(found) = self.clients.get_mut(&client) else { return };
+        if found.state != State::Broken || found.is_cut || !self.is_up {
+            return;
+        }
+        found.state = State::Connected;
+        found.generation += 1;
+        for (sid, Subscribed { subject, group, .. }) in &found.subscribed {
+            self.router.add(client, *sid, subject, group.as_deref());
+        }
+        let unsent = std::mem::take(&mut found.unsent);
+        found.observer.connected();
+        for packet in unsent {
+            drop(self.send(client, packet));
+        }
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
+        for waiting in self.waiting_for_room.drain(..) {
+            // Who has given up meanwhile needs no room.
+            waiting.send(()).unwrap_or_default();
+        }
+    }
+
+    /// A client ends without a word.
+    pub(crate) fn kill(&mut self, client: ClientId) {
+        if let Some(found) = self.clients.get_mut(&client) {
+            found.generation += 1;
+            found.lose_all();
+        }
+        self.close(client);
+    }
+
+    fn travel_up(&mut self, client: ClientId, packet: Packet) {
+        let delay = self.draw(&self.config.delay.clone());
+        let Some(found) = self.clients.get_mut(&client) else { return };
+        found.up = found.up.max(self.time + delay);
+        let (due, generation) = (found.up, found.generation);
+        self.at(due, Due::Up(client, generation, packet));
+    }
+
+    fn travel_down(&mut self, client: ClientId, arrival: Arrival) {
+        let delay = self.draw(&self.config.delay.clone());
+        let Some(found) = self.clients.get_mut(&client) else { return };
+        found.down = found.down.max(self.time + delay);
+        let (due, generation) = (found.down, found.generation);
+        self.at(due, Due::Down(client, generation, arrival));
+    }
+
+    /// The connection on which something travels, if it is still the same.
+    fn still(&mut self, client: ClientId, generation: u64) -> Option<&mut Connection> {
+        let found = self.clients.get_mut(&client)?;
+        (found.generation == generation && found.state != State::Broken).then_some(found)
+    }
+
+    fn arrive_up(&mut self, client: ClientId, generation: u64, packet: Packet) {
+        let Some(found) = self.still(client, generation) else { return };
+        if found.is_silent {
+            found.held_up.push_back(packet);
+        } else {
+            self.serve(client, packet);
+        }
+    }
+
+    fn arrive_down(&mut self, client: ClientId, generation: u64, arrival: Arrival) {
+        let Some(found) = self.still(client, generation) else { return };
+        if found.is_silent {
+            found.held_down.push_back(arrival);
+        } else if !found.arrive(arrival) {
+            self.count("slow_consumer");
+        }
+    }
+
+    /// What was held comes now.
+    pub(crate) fn speak(&mut self, client: ClientId) {
+        let Some(found) = self.clients.get_mut(&client).filter(|found| found.is_silent) else { return };
+        found.is_silent = false;
+        let (up, down) = (std::mem::take(&mut found.held_up), std::mem::take(&mut found.held_down));
+        for arrival in down {
+            self.travel_down(client, arrival);
+        }
+        for packet in up {
+            self.travel_up(client, packet);
+        }
+    }
+
+    // What the server does.
+
+    fn serve(&mut self, client: ClientId, packet: Packet) {
+        match packet {
+            Packet::Subscribe(sid, subject, group) => self.router.add(client, sid, &subject, group.as_deref()),
+            Packet::Unsubscribe(sid) => self.router.remove(client, sid),
+            Packet::Drain(sid) => {
+                self.router.remove(client, sid);
+                self.travel_down(client, Arrival::End(sid));
+            }
+            Packet::Flush(done) => done.send(()).unwrap_or_default(),
+            Packet::Publish(message, reply) => {
+                let Outgoing { subject, headers, payload } = message;
+                let said = Said { reply, headers, ..Said::plain(subject.into_string(), payload) };
+                self.say(&said, Some(client));
+            }
+        }
+    }
+
+    /// Hands a message to everybody who listens: clients, streams, and the server itself.
+    pub(crate) fn say(&mut self, said: &Said, from: Option<ClientId>) {
+        if !is_routable(&said.to) {
+            return;
+        }
+        let chances = from.map(|client| self.chances_for(client)).unwrap_or_default();
+        let receivers = self.router.receivers(&said.to, &mut self.rng);
+        let mut is_heard = !receivers.is_empty();
+        for (client, sid) in receivers {
+            self.travel_down(client, Arrival::Message(sid, said.message()));
+        }
+        // The hole: an answer to a subject of a stream is stored there.
+        if said.status.is_none() && self.jet.listens(&said.to) {
+            is_heard = true;
+            self.heard_by_jet(said, &chances);
+        }
+        if let (false, Some(reply), Some(_)) = (is_heard, &said.reply, from) {
+            let mut headers = HeaderMap::new();
+            headers.insert("Nats-Subject", said.subject.as_str());
+            let nobody = Said::status(reply.as_str(), StatusCode::NO_RESPONDERS, "", headers);
+            self.say(&nobody, None);
+        }
+    }
+
+    fn heard_by_jet(&mut self, said: &Said, chances: &Chances) {
+        let is_api = matches("$JS.API.>", &said.to);
+        let is_said = matches("$JS.ACK.>", &said.to);
+        let (never, name) = match (is_api, is_said) {
+            (true, _) => (chances.lost_request, "lost_request"),
+            (_, true) => (chances.lost_said, "lost_said"),
+            _ => (chances.lost_publish, "lost_publish"),
+        };
+        if self.chance(never, name) {
+            return;
+        }
+        let unheard = !is_api && !is_said && self.chance(chances.lost_ack, "lost_ack");
+        let late = self.chance(chances.late_answer, "late_answer");
+        let late = if late { self.draw(&(Duration::ZERO..=chances.late_by)) } else { Duration::ZERO };
+        let reply = said.reply.clone().filter(|_| !unheard);
+        let heard = Said { reply, ..said.clone() };
+        let early = chances.early_redelivery;
+        self.jet(|jet, turn| {
+            (turn.late, turn.early) = (late, early);
+            jet.hear(&heard, turn);
+        });
+    }
+
+    // Chance.
+
+    fn chances_for(&self, client: ClientId) -> Chances {
+        let own = self.clients.get(&client).and_then(|found| self.chances_of.get(&found.name));
+        own.copied().unwrap_or(self.chances)
+    }
+
+    pub(crate) fn set_chances(&mut self, client: Option<&str>, chances: Chances) {
+        match client {
+            Some(name) => drop(self.chances_of.insert(name.to_owned(), chances)),
+            None => self.chances = chances,
+        }
+    }
+
+    /// Whether something goes wrong now, by this chance in a thousand.
+    fn chance(&mut self, permille: u32, name: &'static str) -> bool {
+        let does = permille > 0 && self.rng.u32(..1_000) < permille;
+        if does {
+            self.count(name);
+        }
+        does
+    }
+
+    pub(crate) fn count(&mut self, name: &'static str) {
+        *self.counts.entry(name).or_default() += 1;
+    }
+}
+
+/// A span of time by chance.
+pub(crate) fn draw(rng: &mut fastrand::Rng, range: &RangeInclusive<Duration>) -> Duration {
+    let nanos = |span: &Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    let (from, to) = (nanos(range.start()), nanos(range.end()));
+    Duration::from_nanos(rng.u64(from..=to.max(from)))
+}

@@ -1,0 +1,99 @@
+//! What goes wrong when whoever drives the model says so.
+
+use std::time::Duration;
+
+use super::{Due, World};
+use crate::{config::Servers, fault::Fault, link::State, router::ClientId};
+
+impl World {
+    /// Lets something go wrong. What cannot go wrong, for there is no such client, stream or cluster, is not counted.
+    pub(crate) fn inject(&mut self, fault: &Fault) {
+        let happened = match fault {
+            Fault::Cut { client } => self.with(client, Self::cut),
+            Fault::Break { client } => self.with(client, Self::break_off),
+            Fault::Heal { client } => self.with(client, Self::heal),
+            Fault::Silence { client } => self.with(client, |world, id| {
+                if let Some(found) = world.clients.get_mut(&id).filter(|found| found.state == State::Connected) {
+                    found.is_silent = true;
+                }
+            }),
+            Fault::Kill { client } => self.with(client, Self::kill),
+            Fault::Restart { down, loses_unsynced } => self.stop(*down, *loses_unsynced),
+            Fault::Sync {} => {
+                self.safe = Some(self.jet.clone());
+                true
+            }
+            Fault::MoveLeader { stream, leaderless } => self.move_leader(stream, *leaderless),
+            Fault::MoveConsumer { stream, consumer } => {
+                self.config.servers == Servers::Three && self.jet(|jet, turn| jet.move_consumer(stream, consumer, turn))
+            }
+            Fault::MovePin { stream, consumer } => self.jet(|jet, turn| jet.move_pin(stream, consumer, turn)),
+            Fault::RedeliverEarly { stream, consumer } => self.jet(|jet, turn| jet.redeliver(stream, consumer, turn)),
+            Fault::RemoveConsumer { stream, consumer } => {
+                self.jet(|jet, turn| jet.remove_consumer(stream, consumer, turn))
+            }
+            Fault::RemoveStream { stream } => self.jet(|jet, turn| jet.remove_stream(stream, turn)),
+            Fault::Fill { stream } => self.jet.set_filled(stream, true),
+            Fault::Drain { stream } => self.jet.set_filled(stream, false),
+        };
+        if happened {
+            self.count(fault.name());
+        }
+    }
+
+    fn with(&mut self, client: &str, act: impl FnOnce(&mut Self, ClientId)) -> bool {
+        let Some(id) = self.named(client) else { return false };
+        act(self, id);
+        true
+    }
+
+    fn cut(&mut self, client: ClientId) {
+        if let Some(found) = self.clients.get_mut(&client) {
+            found.is_cut = true;
+        }
+        self.break_off(client);
+    }
+
+    fn heal(&mut self, client: ClientId) {
+        if let Some(found) = self.clients.get_mut(&client) {
+            found.is_cut = false;
+        }
+        self.speak(client);
+        self.come_back(client);
+    }
+
+    fn stop(&mut self, down: Duration, loses_unsynced: bool) -> bool {
+        if !self.is_up {
+            return false;
+        }
+        self.is_up = false;
+        self.jet.is_up = false;
+        for client in self.clients.keys().copied().collect::<Vec<_>>() {
+            self.break_off(client);
+        }
+        // What was never safe is all that there is no copy of.
+        if loses_unsynced && let Some(safe) = self.safe.clone() {
+            self.jet = safe;
+            self.jet.is_up = false;
+        }
+        self.at(self.time + down, Due::Start);
+        true
+    }
+
+    /// The servers are there again.
+    pub(super) fn start(&mut self) {
+        self.is_up = true;
+        self.jet(super::Jet::restarted);
+        for client in self.clients.keys().copied().collect::<Vec<_>>() {
+            self.come_back(client);
+        }
+    }
+
+    fn move_leader(&mut self, stream: &str, leaderless: Duration) -> bool {
+        if self.config.servers != Servers::Three || !self.jet(|jet, turn| jet.lose_leader(stream, turn)) {
+            return false;
+        }
+        self.at(self.time + leaderless, Due::Led(stream.to_owned()));
+        true
+    }
+}

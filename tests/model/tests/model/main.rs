@@ -1,0 +1,4 @@
+//! The model on its own: what it promises to whoever drives it. Whether it answers as the server does is another question,
+//! which `tests/e2e/conformance.rs` asks.
+
+mod mesh;
