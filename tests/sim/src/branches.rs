@@ -5,8 +5,10 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     num::NonZeroU64,
+    sync::Arc,
 };
 
+use tokio::sync::Notify;
 use tracing::{
     Event, Level, Metadata, Subscriber,
     callsite::Identifier,
@@ -71,7 +73,39 @@ thread_local! {
     static COUNTS: RefCell<HashMap<Identifier, u64>> = RefCell::new(HashMap::new());
     static WORDS: RefCell<HashMap<Identifier, String>> = RefCell::new(HashMap::new());
     static REASONS: RefCell<Said> = const { RefCell::new(BTreeMap::new()) };
+    static AIM: RefCell<Option<Aim>> = const { RefCell::new(None) };
     static PRINTS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A moment to come: when something was logged so many times.
+#[derive(Debug)]
+struct Aim {
+    words: &'static str,
+    left: u64,
+    told: Arc<Notify>,
+}
+
+/// Tells when these words were logged on this thread for the `nth` time from now on, in place of what was aimed at before.
+pub(crate) fn aim(words: &'static str, nth: u64) -> Arc<Notify> {
+    let told = Arc::new(Notify::new());
+    AIM.set(Some(Aim { words, left: nth.max(1), told: Arc::clone(&told) }));
+    told
+}
+
+/// Aims at nothing any more.
+pub(crate) fn aim_no_more() {
+    AIM.set(None);
+}
+
+fn look_out_for(words: &str) {
+    AIM.with_borrow_mut(|aim| {
+        let Some(Aim { left, told, .. }) = aim.as_mut().filter(|aim| aim.words == words) else { return };
+        *left -= 1;
+        if *left == 0 {
+            told.notify_one();
+            *aim = None;
+        }
+    });
 }
 
 /// Counts what is logged on this thread, and prints it on demand.
@@ -145,7 +179,11 @@ impl Subscriber for Listener {
         let callsite = event.metadata().callsite();
         let prints = PRINTS.get();
         COUNTS.with_borrow_mut(|counts| *counts.entry(callsite.clone()).or_default() += 1);
-        let known = WORDS.with_borrow(|words| words.get(&callsite).map(|words| is_with_error(words)));
+        let known = WORDS.with_borrow(|words| {
+            let words = words.get(&callsite)?;
+            look_out_for(words);
+            Some(is_with_error(words))
+        });
         if known == Some(false) && !prints {
             return;
         }
@@ -157,6 +195,9 @@ impl Subscriber for Listener {
         if is_with_error(&words.message) {
             let reason = format!("{}: {}", words.message, words.error);
             REASONS.with_borrow_mut(|reasons| *reasons.entry(reason).or_default() += 1);
+        }
+        if known.is_none() {
+            look_out_for(&words.message);
         }
         WORDS.with_borrow_mut(|known| {
             known.entry(callsite).or_insert(words.message);

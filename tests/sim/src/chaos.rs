@@ -6,9 +6,13 @@ use rr_draw::Dice;
 use rr_model::{Chances, Fault, Servers};
 use rr_nats::{Mesh, subject};
 use rr_schemas::flow::Priority;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
+    branches,
     case::Case,
     machine::{Machine, Site},
     swarm::{Kind, Swarm},
@@ -24,6 +28,22 @@ const FILLABLE: [&str; 5] = [subject::EVENTS, subject::WORK, "KV_rr-runs", "KV_r
 const LED: [&str; 6] = [subject::EVENTS, subject::WORK, subject::TIMERS, "KV_rr-runs", "KV_rr-workers", "KV_rr-locks"];
 /// How far a clock may be wrong.
 const SKEW_MAX_MS: u64 = 4_000;
+
+/// Moments that are worth meeting, by what is logged at them: something was stored, and what follows from it was not done.
+const MOMENTS: [&str; 12] = [
+    "decided",
+    "decided",
+    "decided",
+    "run started",
+    "run is being cancelled",
+    "loaded",
+    "looked",
+    "worker joined",
+    "draining",
+    "timers end",
+    "append without an answer",
+    "claim not answered yet",
+];
 
 /// What is mended at its time.
 #[derive(Clone, Debug)]
@@ -43,6 +63,8 @@ pub(crate) struct Chaos {
     servers: Servers,
     partitions: u16,
     dice: Dice,
+    /// Tells of the moment that the next fault is to meet, where it is aimed.
+    aim: Option<Arc<Notify>>,
     repairs: BTreeMap<(Instant, u64), Repair>,
     n_repairs: u64,
     /// How often each kind came.
@@ -61,6 +83,7 @@ impl Chaos {
             servers: case.servers,
             partitions: case.partitions,
             dice: case.dice.clone(),
+            aim: None,
             repairs: BTreeMap::new(),
             n_repairs: 0,
             counts: BTreeMap::new(),
@@ -74,8 +97,25 @@ impl Chaos {
         loop {
             let repair = self.repairs.keys().next().copied();
             let at = repair.map_or(next, |(at, _)| at.min(next)).min(until);
-            sleep_until(at).await;
+            let aim = self.aim.clone();
+            let met = async {
+                match &aim {
+                    Some(aim) => aim.notified().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let is_met = tokio::select! {
+                biased;
+                () = met => true,
+                () = sleep_until(at) => false,
+            };
+            if is_met {
+                self.strike_one().await;
+                next = self.next_fault();
+                continue;
+            }
             if at >= until {
+                branches::aim_no_more();
                 return;
             }
             match repair.filter(|(due, _)| *due <= at) {
@@ -85,9 +125,7 @@ impl Chaos {
                     }
                 }
                 None => {
-                    if let Some(kind) = self.dice.pick(&self.swarm.kinds).copied() {
-                        self.strike(kind).await;
-                    }
+                    self.strike_one().await;
                     next = self.next_fault();
                 }
             }
@@ -115,7 +153,18 @@ impl Chaos {
         }
     }
 
+    async fn strike_one(&mut self) {
+        if let Some(kind) = self.dice.pick(&self.swarm.kinds).copied() {
+            self.strike(kind).await;
+        }
+    }
+
+    /// When the next fault comes at the latest; it may be aimed at a moment before.
     fn next_fault(&mut self) -> Instant {
+        self.aim = match self.dice.pick(&MOMENTS).filter(|_| self.swarm.aims) {
+            Some(words) => Some(branches::aim(words, self.dice.roll(5) + 1)),
+            None => None,
+        };
         let pause = u64::try_from(self.swarm.pause.as_millis()).unwrap_or(u64::MAX);
         Instant::now() + Duration::from_millis(self.dice.between(pause / 4, pause * 2))
     }

@@ -142,10 +142,12 @@ impl Digest {
 }
 
 /// What functions have seen, against each other and against what was decided.
-pub(crate) fn judge_starts(starts: &[Start], kept: &[Kept]) -> Vec<Complaint> {
+///
+/// `counts_hold` says that no consumer was made anew, with which the server forgets how often it has delivered what.
+pub(crate) fn judge_starts(starts: &[Start], kept: &[Kept], counts_hold: bool) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     let mut complain = |run: &RunId, text: String| complaints.push(Complaint { run: Some(run.clone()), text });
-    once(starts, &mut complain);
+    once(starts, counts_hold, &mut complain);
     one_under_each_lock(starts, &mut complain);
     for kept in kept {
         offered_before(starts, kept, &mut complain);
@@ -154,15 +156,18 @@ pub(crate) fn judge_starts(starts: &[Start], kept: &[Kept]) -> Vec<Complaint> {
     complaints
 }
 
-/// A claimed attempt starts once, any other once on each worker.
-fn once(starts: &[Start], complain: &mut impl FnMut(&RunId, String)) {
-    let mut seen = BTreeSet::new();
+/// A claimed attempt starts once; of any other each offer once, and the attempt once on each worker.
+fn once(starts: &[Start], counts_hold: bool, complain: &mut impl FnMut(&RunId, String)) {
+    let (mut seen, mut offers) = (BTreeSet::new(), BTreeSet::new());
     for start in starts {
-        let Start { run, task, attempt, worker, .. } = start;
+        let Start { run, task, attempt, offer, worker, .. } = start;
         let place = (!start.claimed).then_some(worker);
         if !seen.insert((run, task, attempt, place)) {
             let what = if start.claimed { "claimed attempt" } else { "attempt" };
             complain(run, format!("{what} {attempt} of task {task} starts a second time on {worker}"));
+        }
+        if counts_hold && !offers.insert((run, task, attempt, offer)) {
+            complain(run, format!("offer {offer} of attempt {attempt} of task {task} starts a second time"));
         }
     }
 }

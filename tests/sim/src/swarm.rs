@@ -117,6 +117,8 @@ impl fmt::Display for Kind {
 pub struct Swarm {
     /// Kinds that come now and then.
     pub kinds: Vec<Kind>,
+    /// Whether faults are aimed at moments that are worth meeting.
+    pub aims: bool,
     /// The pause between two of them on average.
     pub pause: Duration,
     /// How long what is broken stays so, at most.
@@ -144,6 +146,7 @@ impl Swarm {
         let chances = Chances { late_by: Duration::from_millis(dice.between(5, 3_000)), ..chances };
         Self {
             kinds,
+            aims: dice.chance(50),
             pause: Duration::from_millis(dice.between(100, 2_500)),
             outage_max: Duration::from_millis(dice.between(50, 6_000)),
             chances,

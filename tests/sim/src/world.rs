@@ -26,6 +26,7 @@ use crate::{
     function::Seen,
     judge::{Complaint, Digest, judge_starts, read_all},
     machine::{Machine, Site, topology},
+    swarm::Kind,
     user::{self, Asked},
 };
 
@@ -162,8 +163,10 @@ async fn live(case: &Case, files: &TempDir) -> Report {
                     *report.events.entry(word(event)).or_default() += 1;
                 }
             }
+            let made_anew = [Kind::ConsumerRemoved, Kind::StreamRemoved];
+            let counts_hold = made_anew.iter().all(|kind| !chaos.counts.contains_key(kind));
             let starts = seen.all();
-            report.complaints.extend(judge_starts(&starts, &kept));
+            report.complaints.extend(judge_starts(&starts, &kept, counts_hold));
             report.starts = starts.len();
             report.digest = digest.0;
         }
