@@ -61,7 +61,7 @@ pub(crate) fn sim(ctx: &Context, args: &SimArgs) -> Result<Exit, CliError> {
         (false, false) => None,
     };
     match args.seed {
-        Some(seed) => one(ctx, seed, mode.unwrap_or(mode_of(seed)), &dir, args.log),
+        Some(seed) => one(ctx, seed, mode.unwrap_or_else(|| mode_of(seed)), &dir, args.log),
         None => many(ctx, &Campaign { from: args.from, seeds: args.seeds, mode, jobs: args.jobs, dir }),
     }
 }

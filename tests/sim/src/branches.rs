@@ -23,7 +23,7 @@ pub type Said = BTreeMap<String, u64>;
 const WITH_ERROR: [&str; 2] = ["turn interrupted", "turn starts over"];
 
 /// Rare branches by their names, each with the words that are logged when it is taken.
-const NAMED: [(&str, &str); 34] = [
+const NAMED: [(&str, &str); 35] = [
     ("append conflict", "turn interrupted: another coordinator has decided"),
     ("append unanswered, read back", "append without an answer"),
     ("server away in a turn", "turn starts over: the server is not available"),
@@ -33,7 +33,7 @@ const NAMED: [(&str, &str); 34] = [
     ("partition handed over", "handed over to whom it rather belongs"),
     ("hand-over cut short", "handed over with turns under way"),
     ("pin runs out", "the pin runs out by itself"),
-    ("partition not pulled", "a partition cannot be pulled"),
+    ("partition not pulled", "partition cannot be pulled"),
     ("inputs do not come", "inputs do not come"),
     ("effect tried again", "an effect is tried again"),
     ("worker not told", "the worker was not told"),
@@ -51,7 +51,8 @@ const NAMED: [(&str, &str); 34] = [
     ("worker's consumers gone", "the consumers are gone, joining again"),
     ("hosts taken over", "hosts of a worker that is gone are taken over"),
     ("hosts kept by who comes back", "a worker comes back and keeps its hosts"),
-    ("worker name taken over", "another worker has taken this name"),
+    ("lock's wait given up", "not wanted any more"),
+    ("time to drain over", "time to drain is over"),
     ("lock lost", "a lock was lost, what runs under it is ended"),
     ("lock not renewed at once", "lock not renewed yet"),
     ("lock not given back", "a lock is not given back, it runs out by itself"),

@@ -176,7 +176,7 @@ impl Campaign {
             }
             let seed = self.from.wrapping_add(number);
             current.store(seed, Ordering::Relaxed);
-            let mode = self.mode.unwrap_or(mode_of(seed));
+            let mode = self.mode.unwrap_or_else(|| mode_of(seed));
             let report = one(seed, mode, &self.dir);
             if ended.send(Ended { seed, mode, report }).is_err() {
                 break;

@@ -139,10 +139,10 @@ fn size(dice: &mut Dice, weights: &[u64]) -> usize {
 /// Small ones most of the time; a large one comes alone.
 fn runs(dice: &mut Dice, is_large: bool, hosts_max: u64) -> Vec<RunPlan> {
     /// Tasks of all runs together, of small ones and of large ones.
-    const TASKS_MAX: [u32; 2] = [40, 200];
-    let style = Style { work: WORK, hosts_max, has_queues: true, slots_max: 3, patience: "3s", limit: "20s" };
+    const TASKS_MAX: (u32, u32) = (40, 200);
+    let style = Style { work: WORK, hosts_max, has_queues: true, slots_max: 3, patience: "3s", limit: "4s" };
     let n = if is_large { 1 } else { size(dice, &[55, 30, 15]) };
-    let mut left = TASKS_MAX[usize::from(is_large)];
+    let mut left = if is_large { TASKS_MAX.1 } else { TASKS_MAX.0 };
     let mut runs = Vec::new();
     while runs.len() < n {
         let flow = drawn(dice, &style);
@@ -162,10 +162,15 @@ fn runs(dice: &mut Dice, is_large: bool, hosts_max: u64) -> Vec<RunPlan> {
 fn workers(dice: &mut Dice, n: usize, hosts_max: u64) -> Vec<WorkerPlan> {
     let one_for_all = dice.chance(15);
     let mut hosts: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    // Who joins second is refused as long as the first one is there.
+    let wanted_twice = if dice.chance(10) { dice.roll(hosts_max) + 1 } else { 0 };
     let unserved = if dice.chance(20) { dice.roll(hosts_max) + 1 } else { 0 };
     for host in (1..=hosts_max).filter(|host| *host != unserved) {
         let worker = usize::try_from(dice.roll(u64::try_from(n).unwrap_or(1))).unwrap_or_default();
         hosts.entry(worker).or_default().push(format!("h{host}"));
+        if host == wanted_twice {
+            hosts.entry((worker + 1) % n).or_default().push(format!("h{host}"));
+        }
     }
     let mut plans: Vec<WorkerPlan> = (0..n)
         .map(|index| {

@@ -118,16 +118,11 @@ impl Chaos {
                 branches::aim_no_more();
                 return;
             }
-            match repair.filter(|(due, _)| *due <= at) {
-                Some(due) => {
-                    if let Some(repair) = self.repairs.remove(&due) {
-                        self.mend(&repair);
-                    }
-                }
-                None => {
-                    self.strike_one().await;
-                    next = self.next_fault();
-                }
+            if let Some(repair) = repair.filter(|(due, _)| *due <= at).and_then(|due| self.repairs.remove(&due)) {
+                self.mend(&repair);
+            } else {
+                self.strike_one().await;
+                next = self.next_fault();
             }
         }
     }
@@ -209,43 +204,48 @@ impl Chaos {
     async fn strike(&mut self, kind: Kind) {
         let struck = match kind {
             Kind::CoordinatorKilled => self.kill(Machine::is_coordinator),
-            Kind::WorkerKilled => self.kill(|machine| !machine.is_coordinator()),
+            Kind::WorkerKilled => {
+                // One that is at work, mostly.
+                let (seen, any) = (self.site.seen.clone(), self.dice.chance(25));
+                self.kill(|machine| !machine.is_coordinator() && (any || seen.is_busy(&machine.name)))
+            }
             Kind::CoordinatorStopped => self.stop(Machine::is_coordinator),
             Kind::WorkerDrained => self.stop(|machine| !machine.is_coordinator()),
             Kind::LinkCut => self.cut(|client| Fault::Cut { client }),
             Kind::LinkSilent => self.cut(|client| Fault::Silence { client }),
-            Kind::LinkBroken => {
-                let index = self.one_of(|machine| machine.is_working() && !machine.is_cut);
-                let client = index.and_then(|index| Some(self.machines.get(index)?.name.clone()));
-                client.map(|client| self.site.model.inject(&Fault::Break { client }))
-            }
-            Kind::ServerRestarted => {
-                let down = self.outage().min(Duration::from_secs(3));
-                Some(self.site.model.inject(&Fault::Restart { down, loses_unsynced: false }))
-            }
             Kind::ClockSkewed => self.skew(),
-            Kind::RunCancelled => match self.dice.pick(&self.asked.all()).cloned() {
-                Some(run) => {
-                    user::cancel(&self.mesh, &run).await;
-                    Some(())
-                }
-                None => None,
-            },
-            Kind::LeaderMoved
+            Kind::RunCancelled => self.cancel().await,
+            Kind::LinkBroken
+            | Kind::ServerRestarted
+            | Kind::LeaderMoved
             | Kind::ConsumerMoved
             | Kind::PinMoved
             | Kind::Redelivered
             | Kind::ConsumerRemoved
             | Kind::StreamRemoved
-            | Kind::StreamFull => self.fault_of_store(kind).map(|fault| self.site.model.inject(&fault)),
+            | Kind::StreamFull => self.fault(kind).map(|fault| self.site.model.inject(&fault)),
         };
         if struck.is_some() {
             *self.counts.entry(kind).or_default() += 1;
         }
     }
 
-    fn fault_of_store(&mut self, kind: Kind) -> Option<Fault> {
+    async fn cancel(&mut self) -> Option<()> {
+        let run = self.dice.pick(&self.asked.all())?.clone();
+        user::cancel(&self.mesh, &run).await;
+        Some(())
+    }
+
+    /// A fault of a link, or of the servers.
+    fn fault(&mut self, kind: Kind) -> Option<Fault> {
         match kind {
+            Kind::LinkBroken => {
+                let index = self.one_of(|machine| machine.is_working() && !machine.is_cut)?;
+                Some(Fault::Break { client: self.machines.get(index)?.name.clone() })
+            }
+            Kind::ServerRestarted => {
+                Some(Fault::Restart { down: self.outage().min(Duration::from_secs(3)), loses_unsynced: false })
+            }
             Kind::LeaderMoved if self.servers == Servers::Three => {
                 let stream = (*self.dice.pick(&LED)?).to_owned();
                 Some(Fault::MoveLeader { stream, leaderless: self.outage().min(Duration::from_secs(3)) })
@@ -275,8 +275,17 @@ impl Chaos {
                 self.later(Repair::Empty(stream));
                 Some(Fault::Fill { stream: stream.to_owned() })
             }
-            // Others, and those that a single server does not have.
-            _ => None,
+            // A single server has no leaders, and the others are no faults of servers.
+            Kind::LeaderMoved
+            | Kind::ConsumerMoved
+            | Kind::CoordinatorKilled
+            | Kind::CoordinatorStopped
+            | Kind::WorkerKilled
+            | Kind::WorkerDrained
+            | Kind::LinkCut
+            | Kind::LinkSilent
+            | Kind::ClockSkewed
+            | Kind::RunCancelled => None,
         }
     }
 

@@ -58,6 +58,11 @@ impl Seen {
         self.starts().clone()
     }
 
+    /// Whether something runs on a worker.
+    pub(crate) fn is_busy(&self, worker: &str) -> bool {
+        self.starts().iter().any(|start| start.ended.is_none() && start.worker.as_str() == worker)
+    }
+
     fn begin(&self, context: &Context, worker: &WorkerName) -> Watch {
         let Offer { run, task, attempt, offer, claimed, lock, .. } = context.offer();
         let start = Start {
@@ -95,15 +100,12 @@ impl Drop for Watch {
 }
 
 /// The functions of a worker.
-///
-/// # Errors
-/// The name of the function is none: a bug here.
-pub(crate) fn handlers(seed: u64, manners: Manners, worker: &WorkerName, seen: &Seen) -> Handlers {
-    let (worker, seen) = (worker.clone(), seen.clone());
+pub(crate) fn handlers(seed: u64, manners: Manners, worker: &WorkerName, watched: &Seen) -> Handlers {
+    let (worker, watched) = (worker.clone(), watched.clone());
     let Ok(name) = "work".parse() else { return Handlers::new() };
     Handlers::new().register(name, move |context| {
         let dice = dice_of(seed, context.offer(), &worker);
-        work(context, dice, manners, worker.clone(), seen.clone())
+        work(context, dice, manners, worker.clone(), watched.clone())
     })
 }
 
@@ -122,10 +124,14 @@ async fn work(
     mut dice: Dice,
     manners: Manners,
     worker: WorkerName,
-    seen: Seen,
+    watched: Seen,
 ) -> Result<(), String> {
-    let mut watch = seen.begin(&context, &worker);
-    let takes = if dice.chance(manners.slow) { dice.between(200, 1_500) } else { dice.roll(60) };
+    let mut watch = watched.begin(&context, &worker);
+    let takes = match dice.chance(manners.slow) {
+        true if dice.chance(20) => dice.between(1_500, 5_000),
+        true => dice.between(200, 1_500),
+        false => dice.roll(60),
+    };
     let (fails, writes, is_deaf) = (dice.chance(manners.fail), dice.chance(manners.write), dice.chance(manners.deaf));
     if writes {
         context.write_stdout("some words\n").await;

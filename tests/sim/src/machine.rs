@@ -26,6 +26,9 @@ use crate::{
 /// Pause before what could not be done is tried again, by whoever keeps processes running.
 const AGAIN: Duration = Duration::from_millis(300);
 
+/// A worker that drains has ended by then, as its own times have it.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
+
 /// What all machines share.
 #[derive(Debug)]
 pub(crate) struct Site {
@@ -199,7 +202,7 @@ impl Life {
                 sleep(AGAIN).await;
             }
         };
-        self.stop.run_until_cancelled(reached).await
+        Box::pin(self.stop.run_until_cancelled(reached)).await
     }
 
     async fn coordinate(self, options: rr_coordinator::Options) {
@@ -219,14 +222,14 @@ impl Life {
             else {
                 return;
             };
-            if let Ok(mut handle) = started {
-                if self.stop.run_until_cancelled(handle.join()).await.is_none() {
-                    handle.drain();
-                    if timeout(Duration::from_secs(20), handle.join()).await.is_err() {
-                        tracing::error!(worker = self.name, "a worker does not end");
-                    }
-                    return;
+            if let Ok(mut handle) = started
+                && self.stop.run_until_cancelled(handle.join()).await.is_none()
+            {
+                handle.drain();
+                if timeout(ENDS_WITHIN, handle.join()).await.is_err() {
+                    tracing::error!(worker = self.name, "a worker does not end");
                 }
+                return;
             }
             sleep(AGAIN).await;
         }

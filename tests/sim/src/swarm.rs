@@ -140,7 +140,7 @@ impl Swarm {
             late_answer: thousandths(25, 60),
             lost_said: thousandths(25, 60),
             lost_request: thousandths(20, 30),
-            early_redelivery: thousandths(20, 60),
+            early_redelivery: thousandths(30, 150),
             late_by: Duration::ZERO,
         };
         let chances = Chances { late_by: Duration::from_millis(dice.between(5, 3_000)), ..chances };

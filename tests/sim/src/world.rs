@@ -23,8 +23,8 @@ use crate::{
     case::{Case, Mode},
     chaos::Chaos,
     clock::WorldTime,
-    function::Seen,
-    judge::{Complaint, Digest, judge_starts, read_all},
+    function::{Seen, Start},
+    judge::{Complaint, Digest, Kept, judge_starts, read_all},
     machine::{Machine, Site, topology},
     swarm::Kind,
     user::{self, Asked},
@@ -106,7 +106,6 @@ async fn live(case: &Case, files: &TempDir) -> Report {
     let config = ModelConfig::new(case.seed, case.servers);
     let time = WorldTime::new(config.start);
     let model = Model::new(config);
-    let mut report = Report::default();
     let mesh = match user_mesh(case, &model).await {
         Ok(mesh) => mesh,
         Err(error) => return failed(&format!("the mesh cannot be made: {error}")),
@@ -119,13 +118,6 @@ async fn live(case: &Case, files: &TempDir) -> Report {
         manners: case.manners,
         seen: seen.clone(),
     });
-    let coordinators = (1..=case.coordinators).map(|number| Machine::coordinator(number, time, case.seed));
-    let workers = case.workers.iter().zip(1..);
-    let workers = workers.filter_map(|(plan, number)| Machine::worker(number, plan, files.path(), time));
-    let mut machines: Vec<Machine> = coordinators.chain(workers).collect();
-    for machine in &mut machines {
-        machine.start(&site);
-    }
     let runs: Vec<RunId> = (0..case.runs.len()).filter_map(user::run_id).collect();
     let asked = Asked::default();
     let mut asking = JoinSet::new();
@@ -133,7 +125,9 @@ async fn live(case: &Case, files: &TempDir) -> Report {
         let (mesh, asked, dice) = (mesh.clone(), asked.clone(), rr_draw::Dice(case.seed ^ (index as u64 + 1)));
         asking.spawn(async move { user::wants(&mesh, &run, &plan, dice, &asked).await });
     }
+    let machines = machines(case, &site, time, files.path());
     let mut chaos = Chaos::new(case, &site, machines, mesh.clone(), asked);
+    let mut report = Report::default();
     match case.mode {
         Mode::Safety => {
             chaos.rage(begun + case.trouble).await;
@@ -147,33 +141,46 @@ async fn live(case: &Case, files: &TempDir) -> Report {
             let trouble = chaos.rage(begun + case.trouble);
             all_over(&mesh, &runs, trouble).await;
             chaos.mend_all();
-            if let Err(late) = in_time(&mesh, &runs).await {
-                report.complaints.extend(late);
-            }
+            report.complaints = in_time(&mesh, &runs).await;
         }
     }
     match read_all(&mesh, &runs, Instant::now() + ANSWERS).await {
         Err(error) => report.complaints.push(Complaint { run: None, text: format!("nothing can be read: {error}") }),
-        Ok(kept) => {
-            let mut digest = Digest::new();
-            for kept in &kept {
-                kept.digest(&mut digest);
-                report.complaints.extend(kept.complaints());
-                for event in kept.events() {
-                    *report.events.entry(word(event)).or_default() += 1;
-                }
-            }
-            let made_anew = [Kind::ConsumerRemoved, Kind::StreamRemoved];
-            let counts_hold = made_anew.iter().all(|kind| !chaos.counts.contains_key(kind));
-            let starts = seen.all();
-            report.complaints.extend(judge_starts(&starts, &kept, counts_hold));
-            report.starts = starts.len();
-            report.digest = digest.0;
-        }
+        Ok(kept) => report.judge(&kept, &seen.all(), &chaos),
     }
     report.faults = counts(&chaos, model.counts());
     report.simulated = begun.elapsed();
     report
+}
+
+/// The machines of a case, at work.
+fn machines(case: &Case, site: &Arc<Site>, time: WorldTime, dir: &Path) -> Vec<Machine> {
+    let coordinators = (1..=case.coordinators).map(|number| Machine::coordinator(number, time, case.seed));
+    let workers = case.workers.iter().zip(1..);
+    let workers = workers.filter_map(|(plan, number)| Machine::worker(number, plan, dir, time));
+    let mut machines: Vec<Machine> = coordinators.chain(workers).collect();
+    for machine in &mut machines {
+        machine.start(site);
+    }
+    machines
+}
+
+impl Report {
+    fn judge(&mut self, kept: &[Kept], starts: &[Start], chaos: &Chaos) {
+        let mut digest = Digest::new();
+        for kept in kept {
+            kept.digest(&mut digest);
+            self.complaints.extend(kept.complaints());
+            for event in kept.events() {
+                *self.events.entry(word(event)).or_default() += 1;
+            }
+        }
+        let made_anew = [Kind::ConsumerRemoved, Kind::StreamRemoved];
+        let counts_hold = made_anew.iter().all(|kind| !chaos.counts.contains_key(kind));
+        self.complaints.extend(judge_starts(starts, kept, counts_hold));
+        self.starts = starts.len();
+        self.digest = digest.0;
+    }
 }
 
 async fn user_mesh(case: &Case, model: &Model) -> Result<Mesh, rr_nats::Error> {
@@ -203,7 +210,7 @@ async fn all_over(mesh: &Mesh, runs: &[RunId], trouble: impl Future<Output = ()>
 }
 
 /// Waits for every run, and says which has not ended.
-async fn in_time(mesh: &Mesh, runs: &[RunId]) -> Result<(), Vec<Complaint>> {
+async fn in_time(mesh: &Mesh, runs: &[RunId]) -> Vec<Complaint> {
     let begun = Instant::now();
     let mut late = Vec::new();
     for run in runs {
@@ -220,7 +227,7 @@ async fn in_time(mesh: &Mesh, runs: &[RunId]) -> Result<(), Vec<Complaint>> {
             });
         }
     }
-    if late.is_empty() { Ok(()) } else { Err(late) }
+    late
 }
 
 async fn wait_for_end(mesh: &Mesh, run: &RunId) {

@@ -1,5 +1,4 @@
 //! The simulator itself: seeds mean the same each time, a thousand of them are well, and planted bugs are found.
-#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     num::NonZeroUsize,
