@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     connected::{Connected, Teller},
+    link::INBOX_PREFIX,
     mux::Waiters,
 };
 
@@ -50,6 +51,13 @@ impl Observer {
 
     pub(crate) fn inbox(&self) -> &str {
         &self.inbox
+    }
+}
+
+/// One that nobody asks: for whoever speaks over a transport without a link.
+impl Default for Observer {
+    fn default() -> Self {
+        Self::new(INBOX_PREFIX)
     }
 }
 

@@ -238,6 +238,8 @@ pub(crate) struct ConsumerConfig {
     #[serde(default)]
     pub(crate) mem_storage: bool,
     #[serde(default)]
+    pub(crate) num_replicas: u64,
+    #[serde(default)]
     pub(crate) priority_groups: Vec<String>,
     #[serde(default)]
     pub(crate) priority_policy: String,

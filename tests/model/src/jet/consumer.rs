@@ -34,11 +34,22 @@ struct Pin {
     until: u64,
 }
 
+/// What there is to deliver.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Next {
+    There,
+    /// Too much is not acknowledged.
+    Held,
+    Nothing,
+}
+
 /// A consumer.
 #[derive(Clone, Debug)]
 pub(crate) struct Consumer {
     pub(crate) stream: String,
     pub(crate) name: String,
+    /// Whether several servers keep it.
+    is_copied: bool,
     pub(crate) told: Value,
     pub(crate) config: ConsumerConfig,
     pub(crate) filters: Vec<String>,
@@ -75,8 +86,7 @@ pub(crate) struct Consumer {
 
 impl Consumer {
     pub(crate) fn new(
-        stream: &str,
-        name: &str,
+        (stream, name, is_copied): (&str, &str, bool),
         (told, config): (Value, ConsumerConfig),
         store: &Store,
         turn: &mut Turn<'_>,
@@ -96,7 +106,7 @@ impl Consumer {
                 newest = Some(found).filter(|found| !found.is_empty());
                 begins
             }
-            Deliver::ByStartSequence => config.opt_start_seq.clamp(store.first(), store.last() + 1),
+            Deliver::ByStartSequence => config.opt_start_seq.max(store.first()),
             Deliver::ByStartTime => {
                 let from = config.opt_start_time.map_or(0, |at| u64::try_from(at.as_nanosecond()).unwrap_or_default());
                 store.all().find(|message| message.at >= from).map_or_else(|| store.last() + 1, |message| message.seq)
@@ -106,6 +116,7 @@ impl Consumer {
         let mut consumer = Self {
             stream: stream.to_owned(),
             name: name.to_owned(),
+            is_copied,
             told,
             filters,
             created: turn.now,
@@ -113,7 +124,8 @@ impl Consumer {
             seq: begins,
             looked: begins,
             floor_delivery: 0,
-            floor: begins - 1,
+            // Copies begin with no floor.
+            floor: if is_copied { 0 } else { begins - 1 },
             pending: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             again: BTreeMap::new(),
@@ -193,7 +205,19 @@ impl Consumer {
         if seq >= self.seq || self.newest.as_ref().is_some_and(|newest| newest.contains(&seq)) {
             self.undelivered = self.undelivered.saturating_sub(1);
         }
-        if self.pending.contains_key(&seq) {
+        self.heard_gone(seq, subject, turn);
+    }
+
+    /// The same for a message of which only the count is told, by a subject that may be a filter.
+    pub(crate) fn uncount(&mut self, seq: u64, subject: &str) {
+        if self.wants(subject) && seq >= self.seq {
+            self.undelivered = self.undelivered.saturating_sub(1);
+        }
+    }
+
+    /// Somebody tells it that a message which it may have delivered is gone, by a subject that may be a filter.
+    pub(crate) fn heard_gone(&mut self, seq: u64, subject: &str, turn: &Turn<'_>) {
+        if self.wants(subject) && self.pending.contains_key(&seq) {
             self.settle(seq, 0, turn);
         }
     }
@@ -229,9 +253,13 @@ impl Consumer {
     /// Delivers what there is to whoever waits.
     pub(crate) fn serve(&mut self, store: &Store, turn: &mut Turn<'_>) {
         while !self.waiting.is_empty() {
-            if !self.has_next(store, turn) {
-                self.end_impatient(turn);
-                break;
+            match self.next_is(store, turn) {
+                Next::There => {}
+                Next::Held => break,
+                Next::Nothing => {
+                    self.end_impatient(turn);
+                    break;
+                }
             }
             let Some(pull) = self.next_waiting(turn) else { break };
             let Some((message, count)) = self.take_next(store) else { break };
@@ -240,21 +268,24 @@ impl Consumer {
     }
 
     /// Whether there is something to deliver.
-    fn has_next(&mut self, store: &Store, turn: &Turn<'_>) -> bool {
+    fn next_is(&mut self, store: &Store, turn: &Turn<'_>) -> Next {
         while let Some(seq) = self.queue.front().copied() {
             if store.get(seq).is_some() && !self.is_exhausted(seq) {
-                return true;
+                return Next::There;
             }
             self.queue.pop_front();
             if store.get(seq).is_none() {
                 self.settle(seq, 0, turn);
             } else {
-                self.forget(seq);
+                self.give_up(seq);
             }
         }
         let is_full = u64::try_from(self.config.max_ack_pending)
             .is_ok_and(|most| most > 0 && u64::try_from(self.pending.len()).unwrap_or(u64::MAX) >= most);
-        !is_full && self.peek(store).is_some()
+        if is_full {
+            return Next::Held;
+        }
+        if self.peek(store).is_some() { Next::There } else { Next::Nothing }
     }
 
     fn is_exhausted(&self, seq: u64) -> bool {
@@ -328,7 +359,10 @@ impl Consumer {
     }
 
     /// What the server tells of it.
-    pub(crate) fn info(&self, turn: &Turn<'_>) -> Value {
+    pub(crate) fn info(&mut self, store: &Store, turn: &Turn<'_>) -> Value {
+        // It may have counted what is gone: then it learns of that now.
+        let most = (store.last() + 1).saturating_sub(self.seq);
+        self.undelivered = self.undelivered.min(u64::try_from(store.len()).unwrap_or(u64::MAX)).min(most);
         let at = |delivery: u64, seq: u64, last: u64| {
             let mut place = json!({"consumer_seq": delivery, "stream_seq": seq});
             if last > 0

@@ -160,6 +160,14 @@ impl Refusal {
         Self::new(500, 10012, format!("{what} can not be updated"))
     }
 
+    pub(crate) fn newest_of_nothing() -> Self {
+        Self::new(
+            400,
+            10094,
+            "consumer delivery policy is deliver last per subject, but optional filter subject is not set",
+        )
+    }
+
     pub(crate) fn too_many_consumers() -> Self {
         Self::new(400, 10026, "maximum consumers limit reached")
     }

@@ -88,6 +88,11 @@ impl Stream {
         self.config.subjects.iter().any(|filter| matches(filter, subject))
     }
 
+    /// Whether its copies agree on everything.
+    pub(crate) const fn agrees(&self) -> bool {
+        self.agrees
+    }
+
     pub(crate) const fn is_led(&self) -> bool {
         !self.is_leaderless
     }
@@ -172,16 +177,20 @@ impl Stream {
                 self.armed.remove(subject);
             }
         }
-        if gone.is_empty() && filter.is_some() && self.store.len() == 0 {
-            return 0;
-        }
-        // Of a single message consumers hear that it is gone; of more they find out.
-        if let ([(seq, _)], Some(filter)) = (gone.as_slice(), filter) {
-            for consumer in self.consumers.values_mut() {
-                consumer.removed(*seq, filter, turn);
+        // Of a single message those consumers hear whose filter matches that of the purge; of more all of them find out.
+        let one = gone.first().map(|(seq, _)| *seq).zip(filter).filter(|_| gone.len() == 1);
+        for consumer in self.consumers.values_mut().filter(|_| !gone.is_empty()) {
+            match one {
+                Some((seq, filter)) => consumer.uncount(seq, filter),
+                None => consumer.recount(&self.store),
             }
         }
         self.tell_purged(filter, turn);
+        if let Some((seq, filter)) = one {
+            for consumer in self.consumers.values_mut() {
+                consumer.heard_gone(seq, filter, turn);
+            }
+        }
         gone.len()
     }
 
@@ -203,7 +212,7 @@ impl Stream {
                     consumer.purged(from, false, &self.store, turn);
                 }
                 Some(filter) if wants_more(filter) => consumer.purged(first, true, &self.store, turn),
-                Some(_) => consumer.recount(&self.store),
+                Some(_) => {}
             }
             consumer.serve(&self.store, turn);
         }

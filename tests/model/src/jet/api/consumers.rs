@@ -63,13 +63,15 @@ impl Jet {
 
     fn consumer_list(&mut self, stream: &str, said: &Said, turn: &Turn<'_>) -> Outcome {
         let asked: Page = read(said)?;
-        let infos = self.stream(stream)?.consumers.values().map(|consumer| consumer.info(turn)).collect();
+        let stream = self.stream(stream)?;
+        let infos = stream.consumers.values_mut().map(|consumer| consumer.info(&stream.store, turn)).collect();
         Ok(page("consumers", infos, asked.offset, LIST_MAX))
     }
 
     fn consumer_info(&mut self, stream: &str, name: &str, turn: &Turn<'_>) -> Outcome {
-        let found = self.stream(stream)?.consumers.get(name).ok_or_else(Refusal::consumer_not_found)?;
-        Ok(found.info(turn))
+        let stream = self.stream(stream)?;
+        let found = stream.consumers.get_mut(name).ok_or_else(Refusal::consumer_not_found)?;
+        Ok(found.info(&stream.store, turn))
     }
 
     fn create_consumer(&mut self, stream: &str, name: &str, said: &Said, turn: &mut Turn<'_>) -> Outcome {
@@ -91,11 +93,14 @@ impl Jet {
                 if stream.consumers.len() >= most.unwrap_or(CONSUMERS_MAX) {
                     return Err(Refusal::too_many_consumers());
                 }
-                let made = Consumer::new(&stream.config.name, &named, (told, config), &stream.store, turn);
+                let is_copied = stream.agrees() && config.num_replicas != 1;
+                let place = (stream.config.name.as_str(), named.as_str(), is_copied);
+                let made = Consumer::new(place, (told, config), &stream.store, turn);
                 stream.consumers.insert(named.clone(), made);
             }
         }
-        stream.consumers.get(&named).map(|consumer| consumer.info(turn)).ok_or_else(Refusal::consumer_not_found)
+        let made = stream.consumers.get_mut(&named).ok_or_else(Refusal::consumer_not_found)?;
+        Ok(made.info(&stream.store, turn))
     }
 
     fn delete_consumer(&mut self, stream: &str, name: &str, turn: &mut Turn<'_>) -> Outcome {
@@ -137,6 +142,9 @@ fn check(stream: &Stream, name: &str, config: &ConsumerConfig) -> Result<(), Ref
             return Err(Refusal::filters_overlap());
         }
         rest = others;
+    }
+    if config.deliver_policy == Deliver::LastPerSubject && filters.is_empty() {
+        return Err(Refusal::newest_of_nothing());
     }
     if stream.config.retention != Retention::WorkQueue {
         return Ok(());

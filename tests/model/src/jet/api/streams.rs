@@ -149,10 +149,10 @@ impl Jet {
             let subjects = stream.store.subjects();
             let found: Vec<_> =
                 subjects.iter().filter(|(subject, _)| matches(&asked.subjects_filter, subject)).collect();
-            (total, limit) = (found.len(), SUBJECTS_MAX);
+            (total, limit) = (found.len(), if found.is_empty() { 0 } else { SUBJECTS_MAX });
             let shown = found.into_iter().skip(asked.offset).take(limit);
             let shown: Value = shown.map(|(subject, seqs)| (subject.clone(), json!(seqs.len()))).collect();
-            if let Some(state) = info.get_mut("state").and_then(Value::as_object_mut) {
+            if let Some(state) = info.get_mut("state").and_then(Value::as_object_mut).filter(|_| total > 0) {
                 state.insert("subjects".to_owned(), shown);
             }
         }

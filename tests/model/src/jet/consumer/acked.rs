@@ -108,6 +108,13 @@ impl Consumer {
         self.queue.retain(|queued| *queued != seq);
     }
 
+    /// It was delivered as often as may be. How often that was is remembered.
+    pub(super) fn give_up(&mut self, seq: u64) {
+        if let Some(pending) = self.pending.remove(&seq) {
+            self.deadlines.remove(&(pending.until, seq));
+        }
+    }
+
     /// Somebody says something of a delivery. Says whether it was heard, and the sequence that is done with.
     pub(crate) fn told(
         &mut self,
@@ -197,7 +204,6 @@ impl Consumer {
         }
         let next = self.seq;
         self.queue.retain(|seq| *seq >= next);
-        self.recount(store);
         // What was taken out of the queue is due all the same.
         for (seq, pending) in &self.pending {
             self.deadlines.insert((pending.until, *seq));

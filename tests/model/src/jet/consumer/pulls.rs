@@ -152,8 +152,10 @@ impl Consumer {
     /// There is nothing more: whoever does not want to wait is told so.
     pub(super) fn end_impatient(&mut self, turn: &mut Turn<'_>) {
         self.waiting.retain(|pull| {
-            let is_over = pull.no_wait && pull.is_filled;
-            if is_over {
+            let is_over = pull.no_wait && (pull.is_filled || pull.expires.is_none());
+            if is_over && self.is_copied && pull.is_filled {
+                status(&pull.reply, TIMEOUT, "Request Timeout", unfilled(pull), turn);
+            } else if is_over {
                 word(&pull.reply, NO_MESSAGES, "No Messages", turn);
             }
             !is_over
@@ -231,7 +233,7 @@ impl Consumer {
     pub(crate) fn end_all(&mut self, words: Option<&str>, turn: &mut Turn<'_>) {
         for pull in std::mem::take(&mut self.waiting) {
             if let Some(words) = words {
-                status(&pull.reply, CONFLICT, words, unfilled(&pull), turn);
+                word(&pull.reply, CONFLICT, words, turn);
             }
         }
     }

@@ -99,6 +99,7 @@ impl Stream {
             self.examine_expected(message)?;
             self.examine_id(message)?;
         }
+        self.examine_schedule(message)?;
         let most = usize::try_from(self.config.max_msg_size).unwrap_or(usize::MAX);
         let len = message.headers.as_ref().map_or(0, block_len) + message.payload.len();
         if len > most {
@@ -123,7 +124,6 @@ impl Stream {
             }
             lifetime(ttl)?;
         }
-        self.examine_schedule(message)?;
         match message.header("Nats-Rollup") {
             Some(_) if !self.config.allow_rollup_hdrs || self.config.deny_purge => Err(Refusal::rollup_not_permitted()),
             Some(_) | None => Ok(()),

@@ -1,0 +1,77 @@
+//! The model of the server answers as the server does: each script is played to a real server, to a real cluster of three, and to
+//! the model of either, and what comes back is compared step by step.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod player;
+mod random;
+mod script;
+mod sides;
+
+use crate::{
+    script::{Script, Step},
+    sides::{on_cluster, on_model, on_server},
+};
+use rr_model::Servers;
+
+/// Every script, by file.
+const FILES: [(&str, &str); 7] = [
+    ("publish", include_str!("scripts/publish.txt")),
+    ("streams", include_str!("scripts/streams.txt")),
+    ("consumers", include_str!("scripts/consumers.txt")),
+    ("pulls", include_str!("scripts/pulls.txt")),
+    ("purge", include_str!("scripts/purge.txt")),
+    ("pins", include_str!("scripts/pins.txt")),
+    ("timers", include_str!("scripts/timers.txt")),
+];
+/// Scripts by chance, and steps of each.
+const RANDOM: (u64, usize) = (6, 60);
+
+fn all() -> Vec<Script> {
+    let written = FILES.iter().flat_map(|(file, text)| script::read(file, text));
+    written.chain((0..RANDOM.0).map(|seed| random::script(seed, RANDOM.1))).collect()
+}
+
+/// What two sides say otherwise: of each script the first step. Of a script by chance all that was done before is told.
+fn differences(
+    scripts: &[Script],
+    (one_name, one): (&str, &[Vec<String>]),
+    (other_name, other): (&str, &[Vec<String>]),
+    expected: impl Fn(&Step) -> bool,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for ((script, one), other) in scripts.iter().zip(one).zip(other) {
+        let answers = script.steps.iter().zip(one).zip(other);
+        let Some(n) = answers.clone().position(|((step, one), other)| (one != other) != expected(step)) else {
+            continue;
+        };
+        let mut told = format!("{}, step {}", script.name, n + 1);
+        for (step, answer) in script.steps.iter().zip(other).take(n).filter(|_| script.name.starts_with(random::NAME)) {
+            told = format!("{told}\n    {}: {}", step.text, answer.replace('\n', " / "));
+        }
+        let (step, one, other) = (&script.steps[n].text, &one[n], &other[n]);
+        found.push(format!("{told}\n  {step}\n    {one_name}: {one}\n    {other_name}: {other}"));
+    }
+    found
+}
+
+#[tokio::test]
+async fn the_model_answers_as_one_server_does_and_as_three_do() {
+    let scripts = all();
+    assert!(scripts.len() >= 20 && scripts.iter().map(|script| script.steps.len()).sum::<usize>() >= 60);
+    let models = [Servers::One, Servers::Three].map(|servers| on_model(scripts.clone(), servers));
+    let (one, three) = tokio::join!(on_server(&scripts), on_cluster(&scripts));
+    let [model_one, model_three] = models.map(|model| model.join().unwrap());
+    let mut found = differences(&scripts, ("model", &model_one), ("server", &one), |_| false);
+    found.extend(differences(&scripts, ("model of three", &model_three), ("three servers", &three), |_| false));
+    // A script says where the two differ, and they do.
+    found.extend(differences(&scripts, ("one server", &one), ("three servers", &three), |step| step.differs));
+    assert!(found.is_empty(), "{} differences\n{}", found.len(), found.join("\n"));
+}
+
+/// The same seed and the same steps lead to the same history.
+#[test]
+fn the_model_repeats_itself() {
+    let scripts = all();
+    let histories = [(); 2].map(|()| on_model(scripts.clone(), Servers::Three).join().unwrap());
+    assert_eq!(histories[0], histories[1]);
+}
