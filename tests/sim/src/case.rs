@@ -168,7 +168,7 @@ fn workers(dice: &mut Dice, n: usize, hosts_max: u64) -> Vec<WorkerPlan> {
     for host in (1..=hosts_max).filter(|host| *host != unserved) {
         let worker = usize::try_from(dice.roll(u64::try_from(n).unwrap_or(1))).unwrap_or_default();
         hosts.entry(worker).or_default().push(format!("h{host}"));
-        if host == wanted_twice {
+        if host == wanted_twice && n > 1 {
             hosts.entry((worker + 1) % n).or_default().push(format!("h{host}"));
         }
     }
