@@ -62,7 +62,10 @@ impl KnownLanes {
     pub(crate) async fn ensure_queue(&self, mesh: &Mesh, queue: &Name) -> Result<[String; 3], Error> {
         for priority in Priority::ALL {
             let name = queue_durable(queue, priority);
-            if self.knows(&name) && mesh.clear_lost_lane(queue, priority).await? {
+            if self.knows(&name)
+                && let Some(lost) = mesh.lost_lane(queue, priority).await?
+            {
+                mesh.clear_lane(&lost).await?;
                 tracing::warn!(consumer = name, "the consumer of a queue was removed; it is made again");
                 self.lost.notify_one();
             }

@@ -10,13 +10,14 @@ use jiff::Timestamp;
 use rr_core::Look;
 use rr_nats::{ClaimError, Earlier, StoredClaim};
 use rr_schemas::{
-    input::{Found, Input, Seen, SeenAttempts},
+    input::{Found, Holder, Input, Seen, SeenAttempts},
     offer::Target,
+    presence::{Asked, Control},
     ranges::Ranges,
     report::Claim,
 };
 
-use crate::{entity::Entity, served::served, shell::Shell, trouble::TurnError};
+use crate::{entity::Entity, served::served, shell::Shell, token::token, trouble::TurnError};
 
 /// Tasks in one note at most: what follows from it must fit into one decision.
 const NOTE_TASKS_MAX: u64 = 400;
@@ -49,9 +50,14 @@ pub(crate) async fn look(shell: &Shell, entity: &Entity, now: Timestamp) -> Resu
         Waiting::new()
     };
     let mut notes = Notes::default();
-    let mut doubted = false;
+    let (mut doubted, mut asked) = (false, Vec::new());
     for look in looks {
         for seen in see(shell, entity, &look, &waiting).await? {
+            if seen.found == Found::WorkerPresent
+                && let Some(holder) = &look.holder
+            {
+                asked.push((holder.clone(), seen.clone()));
+            }
             if rests_on_absence(entity, seen.found) && !shell.presence.is_steady() {
                 doubted = true;
             } else {
@@ -59,6 +65,7 @@ pub(crate) async fn look(shell: &Shell, entity: &Entity, now: Timestamp) -> Resu
             }
         }
     }
+    ask_after(shell, entity, &asked).await;
     // Deadlines have come of which nothing can be said yet: a claim is on its way, or presence cannot be trusted.
     let mut looked = Looked::PutOff;
     for seen in notes.finish() {
@@ -67,6 +74,21 @@ pub(crate) async fn look(shell: &Shell, entity: &Entity, now: Timestamp) -> Resu
         looked = Looked::Noted;
     }
     Ok(if doubted { Looked::PutOff } else { looked })
+}
+
+/// Asks workers after what they are said to run: one that has reported its end to a log that has lost it would never do so
+/// again. A hint, repeated with every look.
+async fn ask_after(shell: &Shell, entity: &Entity, asked: &[(Holder, SeenAttempts)]) {
+    let all = asked.iter().flat_map(|(holder, seen)| seen.tasks.iter().map(move |task| (holder, seen, task)));
+    for (holder, SeenAttempts { attempt, offer, .. }, task) in all {
+        let (attempt, offer, run) = (*attempt, *offer, entity.run_id.clone());
+        let token = token(&entity.secret, &run, task, attempt);
+        let tell = Control::Tell(Asked { run, task, attempt, offer, instance: holder.instance.clone(), token });
+        if let Err(error) = shell.mesh.control(&holder.worker, &tell).await {
+            tracing::debug!(run.id = %entity.id, worker.id = %holder.worker, %error, "the worker was not asked");
+            return;
+        }
+    }
 }
 
 /// Attempts that lost their offers: task, attempt, offer.

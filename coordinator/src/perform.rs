@@ -15,7 +15,7 @@ use rr_schemas::{
 use crate::{entity::Entity, shell::Shell, token::token, trouble::TurnError};
 
 /// Effects of one entity under way at once: enough to fill the connection, few enough that others get their turn.
-const UNDER_WAY_MAX: usize = 512;
+pub(crate) const UNDER_WAY_MAX: usize = 512;
 /// How often one effect is tried; what still fails is done again after the next load.
 const TRIES: u32 = 4;
 /// The first pause between two tries; it doubles each time.

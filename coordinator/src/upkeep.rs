@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use rr_nats::{
-    Error, Finding, Store, Upkeep,
+    Error, Finding, Shortened, Store, Upkeep,
     subject::{host_durable, queue_durable},
 };
 use rr_schemas::{flow::Priority, name::Name};
@@ -29,6 +30,12 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Pause between two complaints about what a person must mend.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// How long the history of an ended run is surely kept, whatever else is configured elsewhere: until then its absence is a
+/// loss.
+const SURELY_KEPT: Duration = Duration::from_hours(1);
+/// Runs that are named when the log has lost its end; more are counted.
+const NAMED_MAX: usize = 10;
 
 /// What is to be done after something was made anew.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -92,7 +99,9 @@ struct Keeper {
 
 impl Keeper {
     async fn look(&mut self) {
-        let (findings, looked) = self.upkeep.look().await;
+        let kept = self.shell.options.keep.as_duration().min(SURELY_KEPT);
+        let kept_since = self.shell.clock().saturating_sub(kept).unwrap_or(Timestamp::MIN);
+        let (findings, looked) = self.upkeep.look(kept_since).await;
         for finding in findings {
             self.take(finding);
         }
@@ -152,6 +161,7 @@ impl Keeper {
                      that nothing has ever happened"
                 );
             }),
+            Finding::Shortened { was, runs } => lost_end(was, &runs),
             Finding::Missing { what, error } => self.complain(|| {
                 tracing::error!(what, %error, "a part of the mesh is missing and cannot be made again; rr init makes it");
             }),
@@ -225,4 +235,20 @@ impl Keeper {
             Err(error) => tracing::error!(%error, "a recovery failed"),
         }
     }
+}
+
+/// Says that what was acknowledged is gone. What is left goes on; that it is not all is for people to know.
+fn lost_end(was: Option<u64>, runs: &[Shortened]) {
+    let named: Vec<String> = runs
+        .iter()
+        .take(NAMED_MAX)
+        .map(|Shortened { run, shown, left }| format!("{run} (decision {left} of {shown})"))
+        .collect();
+    tracing::error!(
+        was,
+        runs = runs.len(),
+        named = named.join(", "),
+        "the event log has lost its end, as after a loss of power, a restore of an old copy, or a purge: what was decided \
+         and asked for last is forgotten; rr doctor names runs whose states are ahead, docs/servers.md says what to do"
+    );
 }

@@ -49,6 +49,11 @@ impl Connected {
         stands
     }
 
+    /// Whether something was said that was not seen.
+    pub fn has_news(&self) -> bool {
+        self.shared.said().1 != self.seen
+    }
+
     /// Waits until something was said that was not seen. Losing the future loses nothing.
     ///
     /// # Errors

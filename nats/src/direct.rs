@@ -12,7 +12,7 @@ use crate::{
     link::{DEADLINE, Link},
     raw::{RawMessage, headers_of, is_stored, last_text, number, parse_time},
     subject::header,
-    transport::{Outgoing, StatusCode},
+    transport::{HeaderMap, Outgoing, StatusCode},
 };
 
 /// Messages in one answer at most.
@@ -65,14 +65,54 @@ async fn read_batch(
     seq: u64,
     found: &mut Vec<RawMessage>,
 ) -> Result<u64, Error> {
+    read_batch_as(link, stream, filter, Begin::Seq(seq), |stored| found.push(stored.raw())).await
+}
+
+/// Where a batch begins.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) enum Begin {
+    /// With the first message from this sequence on.
+    #[serde(rename = "seq")]
+    Seq(u64),
+    /// With the first message from this instant on.
+    #[serde(rename = "start_time")]
+    Time(jiff::Timestamp),
+}
+
+/// A message as it comes, with everything that is stored of it.
+pub(crate) struct AsStored {
+    pub(crate) subject: String,
+    pub(crate) seq: u64,
+    /// As the server writes it, finer than we keep it.
+    pub(crate) time: String,
+    at: jiff::Timestamp,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Bytes,
+}
+
+impl AsStored {
+    fn raw(self) -> RawMessage {
+        RawMessage::new(self.subject, self.seq, self.at, Some(&self.headers), self.payload)
+    }
+}
+
+/// The same, with each message handed over as it is stored.
+pub(crate) async fn read_batch_as(
+    link: &Link,
+    stream: &str,
+    filter: &str,
+    begin: Begin,
+    mut take: impl FnMut(AsStored) + Send,
+) -> Result<u64, Error> {
     #[derive(Serialize)]
     struct Request<'a> {
-        seq: u64,
+        #[serde(flatten)]
+        begin: Begin,
         next_by_subj: &'a str,
         batch: usize,
         max_bytes: usize,
     }
-    let request = Request { seq, next_by_subj: filter, batch: BATCH, max_bytes: BATCH_BYTES };
+    let request = Request { begin, next_by_subj: filter, batch: BATCH, max_bytes: BATCH_BYTES };
     let body = serde_json::to_vec(&request).map_err(|error| Error::Answer(error.to_string()))?;
     let subject = link.api_subject(&format!("DIRECT.GET.{stream}"));
     let message = Outgoing::plain(subject.clone(), body);
@@ -83,10 +123,11 @@ async fn read_batch(
         match answer.status.filter(|_| !is_stored(&headers)) {
             None => {
                 let bad = || Error::Answer(format!("{subject}: a message without its headers"));
-                let at = last_text(&headers, header::TIME_STAMP).and_then(parse_time).ok_or_else(bad)?;
+                let time = last_text(&headers, header::TIME_STAMP).ok_or_else(bad)?.to_owned();
+                let at = parse_time(&time).ok_or_else(bad)?;
                 let seq = last_text(&headers, header::SEQUENCE).and_then(|seq| seq.parse().ok()).ok_or_else(bad)?;
                 let subject = last_text(&headers, header::SUBJECT).ok_or_else(bad)?.to_owned();
-                found.push(RawMessage::new(subject, seq, at, Some(&headers), answer.payload));
+                take(AsStored { subject, seq, time, at, headers, payload: answer.payload });
             }
             Some(status) if status.as_u16() == END => return Ok(number(&headers, header::NUM_PENDING).unwrap_or(0)),
             Some(StatusCode::NOT_FOUND) => return Ok(0),

@@ -78,13 +78,22 @@ impl Delivery {
 
 /// Reads a message as an input. An error is a message on a subject that no input has.
 pub(crate) fn read(raw: RawMessage, delivery: Option<Delivery>, mesh: &Mesh) -> Result<InputMsg, Box<Unreadable>> {
+    read_among(raw, delivery, mesh.partitions())
+}
+
+/// The same in a mesh of so many partitions.
+pub(crate) fn read_among(
+    raw: RawMessage,
+    delivery: Option<Delivery>,
+    partitions: u16,
+) -> Result<InputMsg, Box<Unreadable>> {
     let unreadable =
         |raw, delivery, reason: &str| Err(Box::new(Unreadable { raw, delivery, reason: reason.to_owned() }));
     let Some(parsed) = InputSubject::parse(&raw.subject) else {
         return unreadable(raw, delivery, "no input has such a subject");
     };
     let InputSubject { partition, entity, source } = parsed;
-    if mesh.partition_of(&entity) != partition {
+    if subject::partition_of(&entity, partitions) != partition {
         return unreadable(raw, delivery, "the entity lives in another partition");
     }
     let (from, input) = match believe(&raw, &entity, &source) {

@@ -3,29 +3,26 @@
 //! A host is served by one durable at most; JetStream itself refuses a second one. The durable's filters, not what a
 //! worker says of itself, tell which hosts a worker serves.
 
+mod queues;
+
 use std::{
     collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
-use rr_schemas::{
-    flow::{Priority, select::Labels},
-    host::Host,
-    name::{Name, WorkerName},
-    presence::Hosts,
-};
+use rr_schemas::{flow::select::Labels, host::Host, name::WorkerName, presence::Hosts};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+pub use self::queues::LostLane;
 use crate::{
     consumer::{ConsumerConfig, ConsumerInfo, consumer_info, consumer_names, create_consumer, delete_consumer},
     error::{Error, code},
     link::{DEADLINE, Link},
     mesh::Mesh,
     pull::{PullConfig, PullError, Puller},
-    purge,
-    subject::{self, PurgeFilter},
+    subject,
     work::OfferMsg,
 };
 
@@ -224,34 +221,6 @@ impl Mesh {
         let mut known: Vec<KnownWorker> = all.iter().filter_map(KnownWorker::of).collect();
         known.sort_by(|one, other| one.worker.cmp(&other.worker));
         Ok(known)
-    }
-
-    /// Makes the durables of a queue, one for each priority, and returns their names: high, normal, low.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn ensure_queue_lanes(&self, queue: &Name) -> Result<[String; 3], Error> {
-        let names = Priority::ALL.map(|priority| subject::queue_durable(queue, priority));
-        for (name, priority) in names.iter().zip(Priority::ALL) {
-            let filter = subject::queue_filter(queue, priority);
-            self.ensure_consumer(durable(name.clone(), vec![filter], self.work_ack_wait())).await?;
-        }
-        Ok(names)
-    }
-
-    /// Where a durable of a queue was removed, takes away its offers and says so. Workers may hold some of them, which a
-    /// new durable would hand out again; whoever calls this sees to it that they are made once more where nobody does.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn clear_lost_lane(&self, queue: &Name, priority: Priority) -> Result<bool, Error> {
-        match consumer_info(self.link(), subject::WORK, &subject::queue_durable(queue, priority)).await {
-            Ok(_) => Ok(false),
-            Err(Error::NotFound { .. }) => {
-                purge::matching(self.link(), subject::WORK, &PurgeFilter::lane(queue, priority)).await.map(|_| true)
-            }
-            Err(error) => Err(error),
-        }
     }
 
     /// The name of every durable that offers come from.

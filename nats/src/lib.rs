@@ -3,7 +3,7 @@
 //! Reading order: [`subject`] (names), [`transport`] (what carries messages), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
 //! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`], [`roster`] and [`locks`] (buckets), [`control`], [`service`] (what
-//! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`], [`checkup`], [`upkeep`]; [`server`] (nats-server itself:
+//! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`], [`copies`] (messages whole, for readers of history), [`checkup`], [`upkeep`], [`snapshot`]; [`server`] (nats-server itself:
 //! found, fetched, run as a child).
 //!
 //! Invariants: every wait for the network has a deadline; nothing read from the server is believed before its subject,
@@ -17,6 +17,7 @@ pub mod connect;
 mod connected;
 mod consumer;
 pub mod control;
+pub mod copies;
 mod direct;
 pub mod error;
 pub mod events;
@@ -40,6 +41,8 @@ pub mod rights;
 pub mod roster;
 pub mod server;
 pub mod service;
+pub mod shortened;
+pub mod snapshot;
 pub mod status;
 pub mod subject;
 pub mod timer;
@@ -55,10 +58,11 @@ pub use clock::Clock;
 pub use connect::{ClientCertificate, ConnectError, ConnectOptions, TlsFirst, TlsOptions, UserJwt, connect};
 pub use connected::{Connected, Ended};
 pub use control::{ControlFeed, JoinReply, JoinRequest, JoinServer};
+pub use copies::{Copied, Copies, LogMessage, OfferedNow};
 pub use error::{Error, PublishError};
 pub use events::{EncodedDecision, First, StoredDecision, encode_decision, hash};
 pub use input::{Delivery, EncodeError, Finder, InputMsg};
-pub use lane::{HostFilter, KnownWorker, LANE_HOSTS_MAX, Lane, LaneError};
+pub use lane::{HostFilter, KnownWorker, LANE_HOSTS_MAX, Lane, LaneError, LostLane};
 pub use link::Link;
 pub use locks::{LOCK_TTL_MIN, Lock, LockEntry, LockError, LockLost, LockRequest, LockWait, Taking};
 pub use mesh::Mesh;
@@ -72,6 +76,7 @@ pub use reports::{ClaimError, Earlier, StoredClaim};
 pub use retention::{Answered, OldRequest, OldRequests};
 pub use roster::PresenceWatch;
 pub use service::{ApiRequest, ApiServer, Endpoint, Monitor};
+pub use shortened::Shortened;
 pub use status::{Put, StatusWriter, Unfinished};
 pub use timer::{Armed, Fired, Timers};
 pub use topology::{Part, Topology, ensure, init};

@@ -306,6 +306,11 @@ impl Link {
         api_answer(operation, &answer)
     }
 
+    /// What an answer of the API says that came to a request of another kind.
+    pub(crate) fn read_answer<A: DeserializeOwned>(operation: &str, answer: &Message) -> Result<A, Error> {
+        api_answer(operation, answer)
+    }
+
     fn api_request(&self, operation: &str, request: &impl Serialize) -> Result<Outgoing, Error> {
         let body = match serde_json::to_vec(request).map_err(|error| Error::Answer(error.to_string()))? {
             // `()`: a request without a body.

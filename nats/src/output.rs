@@ -5,17 +5,21 @@ use jiff::Timestamp;
 use rr_schemas::{id::RunId, name::WorkerName, ranges::Ranges};
 
 use crate::{
+    copies::Copied,
     error::{Error, PublishError},
     link::typed,
     mesh::Mesh,
     ordered::{Content, From, Ordered, Plan, Step},
-    pull::Pulled,
+    raw::RawMessage,
     subject::{self, header},
     transport::Outgoing,
 };
 
 /// Tasks that are filtered by the server; of more, all of the run's output is read.
 const FILTERS_MAX: u64 = 16;
+
+/// The content type of chunks.
+const OCTETS: &str = "application/octet-stream";
 
 /// Where output was written to.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -68,6 +72,34 @@ pub struct Chunk {
     pub bytes: Bytes,
 }
 
+impl Chunk {
+    /// Reads a stored chunk, and says which run it is of; none where it is no chunk.
+    pub fn read(raw: RawMessage) -> Option<(RunId, Self)> {
+        let (worker, run, task) = subject::parse_output(&raw.subject)?;
+        let out = raw.out().filter(|_| raw.flaw().is_none())?;
+        let stream = OutStream::of(&out.stream)?;
+        let id = ChunkId { task, attempt: out.attempt, stream, n: out.n };
+        Some((run, Self { worker, id, at: raw.at, bytes: raw.payload }))
+    }
+
+    /// The chunk as it is stored, but for its sequence.
+    pub fn copied(&self, run: &RunId) -> Copied {
+        let headers = [
+            (header::CONTENT_TYPE, OCTETS.to_owned()),
+            (header::OUT_ATTEMPT, self.id.attempt.to_string()),
+            (header::OUT_CHUNK, self.id.n.to_string()),
+            (header::OUT_STREAM, self.id.stream.word().to_owned()),
+        ];
+        Copied {
+            subject: subject::output(&self.worker, run, self.id.task),
+            seq: 0,
+            time: self.at.to_string(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
+            payload: self.bytes.clone(),
+        }
+    }
+}
+
 /// Which output to read.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct OutputFilter {
@@ -96,7 +128,7 @@ impl Mesh {
         id: ChunkId,
         bytes: Bytes,
     ) -> Result<(), PublishError> {
-        let mut headers = typed("application/octet-stream");
+        let mut headers = typed(OCTETS);
         headers.insert(header::OUT_STREAM, id.stream.word());
         headers.insert(header::OUT_ATTEMPT, id.attempt.to_string());
         headers.insert(header::OUT_CHUNK, id.n.to_string());
@@ -144,7 +176,9 @@ impl OutputReader {
                 Step::Begin { pending } => self.pending = Some(pending),
                 Step::Message(pulled) => {
                     self.pending = Some(pulled.pending);
-                    if let Some(chunk) = read(pulled).filter(|chunk| self.wants(chunk)) {
+                    if let Some(chunk) =
+                        Chunk::read(pulled.raw).map(|(_, chunk)| chunk).filter(|chunk| self.wants(chunk))
+                    {
                         return Ok(Some(chunk));
                     }
                 }
@@ -160,13 +194,4 @@ impl OutputReader {
     fn wants(&self, chunk: &Chunk) -> bool {
         self.filter.tasks.as_ref().is_none_or(|tasks| tasks.contains(chunk.id.task))
     }
-}
-
-/// Reads a chunk; what is none is passed over, output is for people.
-fn read(pulled: Pulled) -> Option<Chunk> {
-    let (worker, _, task) = subject::parse_output(&pulled.raw.subject)?;
-    let out = pulled.raw.out().filter(|_| pulled.raw.flaw().is_none())?;
-    let stream = OutStream::of(&out.stream)?;
-    let id = ChunkId { task, attempt: out.attempt, stream, n: out.n };
-    Some(Chunk { worker, id, at: pulled.raw.at, bytes: pulled.raw.payload })
 }

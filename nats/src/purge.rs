@@ -16,6 +16,12 @@ enum What<'a> {
     Filter(&'a str),
     /// Below this sequence.
     Seq(u64),
+    /// Both.
+    #[serde(untagged)]
+    FilterBelow {
+        filter: &'a str,
+        seq: u64,
+    },
 }
 
 /// Removes every message that the filter names, and says how many there were.
@@ -23,13 +29,25 @@ pub(crate) async fn matching(link: &Link, stream: &str, filter: &PurgeFilter) ->
     purge(link, stream, &What::Filter(filter.as_str())).await
 }
 
+/// Removes what the filter names below a sequence, and says how many there were.
+pub(crate) async fn matching_below(link: &Link, stream: &str, filter: &PurgeFilter, seq: u64) -> Result<u64, Error> {
+    if is_nothing(seq) {
+        return Ok(0);
+    }
+    purge(link, stream, &What::FilterBelow { filter: filter.as_str(), seq }).await
+}
+
 /// Removes every message below a sequence, and says how many there were.
 pub(crate) async fn below(link: &Link, stream: &str, seq: u64) -> Result<u64, Error> {
-    // The server takes 0 for "everything", and nothing lies below 1.
-    if seq <= 1 {
+    if is_nothing(seq) {
         return Ok(0);
     }
     purge(link, stream, &What::Seq(seq)).await
+}
+
+/// Whether nothing lies below a sequence: 1 is the first, and the server takes 0 for "everything".
+const fn is_nothing(seq: u64) -> bool {
+    seq <= 1
 }
 
 async fn purge(link: &Link, stream: &str, what: &What<'_>) -> Result<u64, Error> {

@@ -122,6 +122,31 @@ impl Mesh {
         Ok(found.map(Quarantined::read))
     }
 
+    /// Everything in the quarantine, the oldest first and without bodies, for readers of histories. Where consumers may not
+    /// be made, each message costs a request.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn all_quarantined(&self) -> Result<Vec<Quarantined>, Error> {
+        match self.quarantined(usize::MAX).await {
+            Ok((mut newest_first, _)) => {
+                newest_first.reverse();
+                return Ok(newest_first);
+            }
+            Err(Error::Denied { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let filter = subject::QUARANTINE_SUBJECTS.concat();
+        let (mut found, mut seq) = (Vec::new(), 1);
+        while let Some(raw) =
+            read_leader(self.link(), subject::QUARANTINE, Which::Next { seq, next_by_subj: &filter }).await?
+        {
+            seq = raw.seq.saturating_add(1);
+            found.push(Quarantined { payload: Bytes::new(), ..Quarantined::read(raw) });
+        }
+        Ok(found)
+    }
+
     /// One message in the quarantine, whole; none where it is not there any more.
     ///
     /// # Errors

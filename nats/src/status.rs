@@ -1,6 +1,7 @@
 //! States of runs in the bucket `rr-runs`: a projection for people, and the tombstones of ids.
 //!
-//! Invariant: a state never goes back to a smaller decision number, whoever writes it.
+//! Invariant: a state never goes back to a smaller decision number, whoever writes it, unless the history itself has lost
+//! the decisions that it showed.
 
 use std::{
     cmp::Reverse,
@@ -25,6 +26,7 @@ use crate::{
     mesh::Mesh,
     ordered::{Content, Step},
     pull::Pulled,
+    raw::RawMessage,
     subject::{self, InputSubject},
     work::subjects,
 };
@@ -115,12 +117,25 @@ impl StatusWriter {
             // What cannot be read is no state; it is written over.
             let found = found.and_then(|message| value::<StatusEntry>(&message).ok());
             if let Some(newer) = found.filter(|found| found.n >= entry.n) {
-                self.remember(&newer, Known { seq, n: newer.n });
-                return Ok(Put::Older);
+                if newer.n == entry.n || !self.is_lost(&newer).await? {
+                    self.remember(&newer, Known { seq, n: newer.n });
+                    return Ok(Put::Older);
+                }
+                tracing::error!(
+                    run.id = %run, shown = newer.n, decision.n = entry.n,
+                    "the history of a run has lost its end; its state is that of what is left"
+                );
             }
             expected = seq;
         }
         Err(PublishError::Unknown("others write the same state all the time".to_owned()))
+    }
+
+    /// Whether the decision that a state shows is not there any more.
+    async fn is_lost(&self, shown: &StatusEntry) -> Result<bool, PublishError> {
+        let last = self.mesh.last_number(&shown.view.run).await;
+        let last = last.map_err(|error| PublishError::Unknown(error.to_string()))?;
+        Ok(last.is_some_and(|last| last < shown.n))
     }
 
     /// Remembers the revision, as long as more is to come.
@@ -164,6 +179,30 @@ impl Mesh {
         let mut entries: Vec<StatusEntry> = messages.iter().filter_map(|message| value(message).ok()).collect();
         entries.sort_by_key(|entry| Reverse(entry.view.started_at));
         Ok(entries)
+    }
+
+    /// Hands every state over, one by one, with the message that it stands in. What cannot be read is left out.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn each_status(&self, mut take: impl FnMut(StatusEntry, RawMessage) + Send) -> Result<(), Error> {
+        let mut reader = RUNS.reader(self.link(), ">", Content::Whole);
+        loop {
+            let pending = match reader.next().await? {
+                Step::Begin { pending } => pending,
+                Step::Message(Pulled { raw, pending, .. }) => {
+                    let entry = (!raw.is_removed()).then(|| value::<StatusEntry>(&raw).ok()).flatten();
+                    if let Some(entry) = entry {
+                        take(entry, raw);
+                    }
+                    pending
+                }
+            };
+            if pending == 0 {
+                reader.close().await;
+                return Ok(());
+            }
+        }
     }
 
     /// Every entity with decisions whose state does not say that it is over, whether or not there is a state.

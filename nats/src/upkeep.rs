@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
+    connected::Connected,
     error::Error,
     link::{DEADLINE, DEADLINE_LONG, Link},
     mesh::Mesh,
+    shortened::Shortened,
     subject::{self, EVENTS, TIMERS},
     topology::Topology,
 };
@@ -71,6 +73,13 @@ impl Store {
 pub enum Finding {
     /// The event log is gone: nothing is left of the histories, and nothing was done.
     LogGone,
+    /// The log has lost its end: what was acknowledged is not there any more, and nothing was done.
+    Shortened {
+        /// The last sequence that was seen, where it is gone or stands for something else now.
+        was: Option<u64>,
+        /// Runs whose states are ahead of their histories.
+        runs: Vec<Shortened>,
+    },
     /// A stream was gone, and is there again, without what was in it. Others may have made it.
     Anew(Store),
     /// A stream is younger than the log, as the first look shows: what it held when it was removed may still be missing.
@@ -98,7 +107,10 @@ pub enum Finding {
 struct Seen {
     config: Value,
     created: String,
+    first_seq: u64,
     last_seq: u64,
+    /// When the last message was stored.
+    last_at: Option<Timestamp>,
 }
 
 /// A durable as it was seen last.
@@ -115,6 +127,9 @@ struct Remembered {
 pub struct Upkeep {
     mesh: Mesh,
     log: Option<Seen>,
+    connected: Connected,
+    /// Whether the log may have lost its end since that was looked at.
+    is_doubtful: bool,
     streams: BTreeMap<Store, Seen>,
     /// By stream and name.
     durables: BTreeMap<(&'static str, String), Remembered>,
@@ -126,34 +141,70 @@ impl Upkeep {
         let partitions = mesh.all_partitions().map(|partition| (EVENTS, subject::partition_durable(partition)));
         let durables = partitions.chain([(TIMERS, subject::TIMERS_DURABLE.to_owned())]);
         let durables = durables.map(|durable| (durable, Remembered::default())).collect();
-        Self { mesh: mesh.clone(), log: None, streams: BTreeMap::new(), durables }
+        Self {
+            mesh: mesh.clone(),
+            log: None,
+            connected: mesh.connected(),
+            is_doubtful: true,
+            streams: BTreeMap::new(),
+            durables,
+        }
     }
 
     /// Looks at everything once, and makes again what is missing. What is found counts also where the look then fails.
+    /// Runs that ended before `kept_since` may have been forgotten on purpose.
     ///
     /// # Errors
     /// [`Error`] where it cannot be looked; what cannot be made again is a finding.
-    pub async fn look(&mut self) -> (Vec<Finding>, Result<(), Error>) {
+    pub async fn look(&mut self, kept_since: Timestamp) -> (Vec<Finding>, Result<(), Error>) {
         let mut findings = Vec::new();
-        let looked = self.look_into(&mut findings).await;
+        let looked = self.look_into(kept_since, &mut findings).await;
         (findings, looked)
     }
 
-    async fn look_into(&mut self, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    async fn look_into(&mut self, kept_since: Timestamp, findings: &mut Vec<Finding>) -> Result<(), Error> {
         let Some(log) = seen(self.mesh.link(), EVENTS).await? else {
             self.forget_floors();
+            self.is_doubtful = true;
             findings.push(Finding::LogGone);
             return Ok(());
         };
+        // A server that comes back may have an older log; and what somebody has purged may have been the newest.
+        let is_back = self.connected.has_news();
+        self.connected.look();
+        let before = self.log.as_ref();
         // Sequences of another log, or of an older copy of this one, mean other inputs.
-        if self.log.as_ref().is_some_and(|before| before.created != log.created || before.last_seq > log.last_seq) {
-            self.forget_floors();
+        let is_another = before.is_some_and(|before| before.created != log.created || before.last_seq > log.last_seq);
+        self.is_doubtful |= is_back || is_another || before.is_some_and(|before| before.first_seq < log.first_seq);
+        if self.is_doubtful {
+            let was = self.lost_end(&log).await?;
+            let runs = self.mesh.shortened(kept_since).await?;
+            self.is_doubtful = false;
+            if was.is_some() || is_another {
+                self.forget_floors();
+            }
+            if was.is_some() || !runs.is_empty() {
+                findings.push(Finding::Shortened { was, runs });
+            }
         }
         let log = self.log.insert(log).created.clone();
         for store in Store::ALL {
             findings.extend(self.look_at_stream(store, &log).await?);
         }
         self.look_at_durables(findings).await
+    }
+
+    /// The last sequence that was seen, where it is gone or stands for another message now.
+    async fn lost_end(&self, now: &Seen) -> Result<Option<u64>, Error> {
+        let Some(before) = &self.log else { return Ok(None) };
+        let was = Some(before.last_seq);
+        if before.created != now.created || before.last_seq > now.last_seq {
+            return Ok(was);
+        }
+        let there = self.mesh.stored_at(before.last_seq).await?;
+        // To the millisecond, as messages say it. One that is gone may have been purged.
+        let is_same = there.zip(before.last_at).is_none_or(|(there, at)| there.as_millisecond() == at.as_millisecond());
+        Ok(was.filter(|_| !is_same))
     }
 
     fn forget_floors(&mut self) {
@@ -248,10 +299,16 @@ async fn seen(link: &Link, stream: &str) -> Result<Option<Seen>, Error> {
     }
     #[derive(Deserialize)]
     struct State {
+        first_seq: u64,
         last_seq: u64,
+        #[serde(default)]
+        last_ts: String,
     }
     match link.api::<Info>(&format!("STREAM.INFO.{stream}"), &(), DEADLINE).await {
-        Ok(Info { config, created, state }) => Ok(Some(Seen { config, created, last_seq: state.last_seq })),
+        Ok(Info { config, created, state: State { first_seq, last_seq, last_ts } }) => {
+            let last_at = last_ts.parse().ok();
+            Ok(Some(Seen { config, created, first_seq, last_seq, last_at }))
+        }
         Err(Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
     }

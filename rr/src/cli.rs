@@ -1,9 +1,11 @@
 //! What can be typed: types for clap and their help, nothing else.
 
+mod backup;
 mod completions;
 mod connect;
 mod doctor;
 mod flow;
+mod histories;
 mod init;
 mod lock;
 mod quarantine;
@@ -16,10 +18,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use completions::{CompletionsArgs, Shell};
 pub(crate) use connect::MeshArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use flow::{CheckArgs, FlowArgs, FlowFormat, PlanArgs, PublishArgs, RunArgs, SetArgs};
+pub(crate) use histories::{ExportArgs, ReplayArgs, VerifyArgs};
 pub(crate) use init::InitArgs;
 pub(crate) use lock::LockArgs;
 pub(crate) use quarantine::{QuarantineArgs, QuarantineVerb};
@@ -133,6 +137,9 @@ pub(crate) enum Verb {
     Signal(SignalArgs),
     Retry(RetryArgs),
     Why(WhyArgs),
+    Verify(VerifyArgs),
+    Export(ExportArgs),
+    Replay(ReplayArgs),
     Doctor(DoctorArgs),
     Check(CheckArgs),
     Plan(PlanArgs),
@@ -142,6 +149,8 @@ pub(crate) enum Verb {
     Worker(WorkerArgs),
     Coordinator(CoordinatorArgs),
     Init(InitArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     Bench(BenchArgs),
     Sim(SimArgs),
     Completions(CompletionsArgs),

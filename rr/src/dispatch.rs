@@ -89,6 +89,9 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Signal(_)
         | Verb::Retry(_)
         | Verb::Why(_)
+        | Verb::Verify(_)
+        | Verb::Export(_)
+        | Verb::Replay(_)
         | Verb::Doctor(_)
         | Verb::Check(_)
         | Verb::Plan(_)
@@ -98,6 +101,8 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Worker(_)
         | Verb::Coordinator(_)
         | Verb::Init(_)
+        | Verb::Backup(_)
+        | Verb::Restore(_)
         | Verb::Bench(_)
         | Verb::Sim(_)
         | Verb::Completions(_)
@@ -120,6 +125,9 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Signal(_)
         | Verb::Retry(_)
         | Verb::Why(_)
+        | Verb::Verify(_)
+        | Verb::Export(_)
+        | Verb::Replay(_)
         | Verb::Doctor(_)
         | Verb::Check(_)
         | Verb::Plan(_)
@@ -128,6 +136,8 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Quarantine(_)
         | Verb::Worker(WorkerArgs { verb: Some(_), .. })
         | Verb::Init(_)
+        | Verb::Backup(_)
+        | Verb::Restore(_)
         | Verb::Bench(_)
         | Verb::Sim(_)
         | Verb::Completions(_)
@@ -146,6 +156,9 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Signal(args) => on_one_thread(commands::signal(ctx, &args)),
         Verb::Retry(args) => on_one_thread(commands::retry(ctx, &args)),
         Verb::Why(args) => on_one_thread(commands::why(ctx, &args)),
+        Verb::Verify(args) => on_one_thread(commands::verify(ctx, &args)),
+        Verb::Export(args) => on_one_thread(commands::export(ctx, &args)),
+        Verb::Replay(args) => on_one_thread(commands::replay(ctx, &args)),
         Verb::Doctor(args) => on_one_thread(commands::doctor(ctx, &args)),
         Verb::Check(args) => commands::check(ctx, &args),
         Verb::Plan(args) => commands::plan(ctx, &args),
@@ -156,6 +169,8 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Worker(args) => on_threads(commands::worker(ctx, &args)),
         Verb::Coordinator(args) => on_threads(commands::coordinator(ctx, &args)),
         Verb::Init(args) => on_one_thread(commands::init(ctx, &args)),
+        Verb::Backup(args) => on_one_thread(commands::backup(ctx, &args)),
+        Verb::Restore(args) => on_one_thread(commands::restore(ctx, &args)),
         Verb::Bench(args) => commands::bench(ctx, &args),
         Verb::Sim(args) => commands::sim(ctx, &args),
         Verb::Completions(args) => commands::completions(ctx.printer, &args, None),

@@ -42,6 +42,8 @@ pub(crate) enum Exit {
     Interrupted,
     /// What the command of `rr lock` has ended with; its numbers are its own.
     OfCommand(u8),
+    /// A number that a verb documents as its own: 3 of `rr verify`.
+    OfVerb(u8),
 }
 
 impl Exit {
@@ -84,7 +86,7 @@ impl Exit {
             Self::Denied => 77,
             Self::Config => 78,
             Self::Interrupted => 130,
-            Self::OfCommand(code) => code,
+            Self::OfCommand(code) | Self::OfVerb(code) => code,
         }
     }
 
@@ -108,6 +110,7 @@ impl Exit {
             Self::Config => "configuration",
             Self::Interrupted => "second Ctrl-C",
             Self::OfCommand(_) => "the command's own",
+            Self::OfVerb(_) => "the verb's own",
         }
     }
 

@@ -10,7 +10,8 @@ use crate::error::CliError;
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    /// None under `nohup`: what has to outlive its terminal must not be told of its end, nor hand that on to a command.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -23,7 +24,7 @@ impl Signals {
         Ok(Self {
             interrupt: watch(SignalKind::interrupt())?,
             terminate: watch(SignalKind::terminate())?,
-            hangup: watch(SignalKind::hangup())?,
+            hangup: if is_hangup_ignored() { None } else { Some(watch(SignalKind::hangup())?) },
         })
     }
 
@@ -32,9 +33,24 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+            () = hung_up(&mut self.hangup) => {}
         }
     }
+}
+
+async fn hung_up(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(hangup) => drop(hangup.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever has started this process has it ignore HUP. To be asked before anybody listens for it.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (Number::HUP.as_raw() - 1)) != 0)
 }
 
 /// A signal for the command that this process attends to.
@@ -75,7 +91,7 @@ impl PassedOn {
         let signal = tokio::select! {
             _ = self.stop.interrupt.recv() => Number::INT,
             _ = self.stop.terminate.recv() => Number::TERM,
-            _ = self.stop.hangup.recv() => Number::HUP,
+            () = hung_up(&mut self.stop.hangup) => Number::HUP,
             _ = self.quit.recv() => Number::QUIT,
             _ = self.one.recv() => Number::USR1,
             _ = self.two.recv() => Number::USR2,

@@ -97,6 +97,24 @@ pub enum JoinAnswer {
     },
 }
 
+/// An attempt that a coordinator asks after.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Asked {
+    /// The run.
+    pub run: crate::id::RunId,
+    /// The task.
+    pub task: u32,
+    /// Which try.
+    pub attempt: u32,
+    /// Which offer of that try.
+    pub offer: u32,
+    /// The worker process that has said that it runs it; another one does not answer.
+    pub instance: InstanceId,
+    /// The token of the offer, for whoever has forgotten it; empty where the run has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
+}
+
 /// What a coordinator asks of a worker over core NATS: a hint, repeated until a report or a deadline comes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -110,6 +128,8 @@ pub enum Control {
         /// Which try.
         attempt: u32,
     },
+    /// Say how this attempt ended, unless it runs or is about to be reported: nobody has heard of it for long.
+    Tell(Asked),
     /// Take no new work, finish what runs, go.
     Drain {},
     /// Answer.

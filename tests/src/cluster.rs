@@ -1,11 +1,14 @@
 //! A cluster of three real servers, each started from its configuration in `nats/cluster`, to be killed one by one.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::mesh::{TestMesh, Timing};
 use crate::process::Running;
+use crate::proxy::Proxy;
 use crate::sandbox::Sandbox;
 use crate::wait::eventually;
 use crate::{http, ports, program};
@@ -16,10 +19,15 @@ pub const SERVERS: usize = 3;
 /// How long servers may take until they have found each other, or are up to date again.
 const READY: Duration = Duration::from_mins(1);
 
+/// A port where nobody listens.
+const NOBODY: u16 = 9;
+
 /// The servers of a cluster.
 #[derive(Debug)]
 pub struct Servers {
     nodes: [Node; SERVERS],
+    /// Where servers can be cut off from each other: the network from each to each, row by row.
+    wires: Vec<Proxy>,
 }
 
 #[derive(Debug)]
@@ -43,13 +51,33 @@ impl TestMesh<Servers> {
     /// # Panics
     /// It cannot be started.
     pub async fn cluster(timing: Timing) -> Self {
-        let sandbox = Sandbox::new().await;
         let nodes = std::array::from_fn(|_| Node::new());
+        Self::of(Servers { nodes, wires: Vec::new() }, timing).await
+    }
+
+    /// The same, and servers can be cut off from each other.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub async fn wired_cluster(timing: Timing) -> Self {
+        let nodes: [Node; SERVERS] = std::array::from_fn(|_| Node::new());
+        let mut wires = Vec::new();
+        for _from in &nodes {
+            for to in &nodes {
+                wires.push(Proxy::to(to.cluster).await);
+            }
+        }
+        Self::of(Servers { nodes, wires }, timing).await
+    }
+
+    async fn of(server: Servers, timing: Timing) -> Self {
+        let sandbox = Sandbox::new().await;
+        let Servers { nodes, .. } = &server;
         let urls: Vec<String> =
             nodes.iter().map(|node| format!("nats://rr:secret@127.0.0.1:{}", node.client)).collect();
         let url = urls.join(",");
         sandbox.configure(&timing.configured(&url));
-        let mut mesh = Self { sandbox, server: Servers { nodes }, url };
+        let mut mesh = Self { sandbox, server, url };
         for n in 0..SERVERS {
             mesh.start_server(n).await;
         }
@@ -66,9 +94,8 @@ impl TestMesh<Servers> {
     pub async fn start_server(&mut self, n: usize) {
         let binary = program::nats_server().await;
         let name = name(n);
-        let config = program::root().join(format!("nats/cluster/{name}.conf"));
-        let routes: Vec<String> =
-            self.nodes().iter().map(|node| format!("nats://route:secret@127.0.0.1:{}", node.cluster)).collect();
+        let config = self.config(&name);
+        let routes = self.routes(n);
         let store = self.sandbox.dir().join(&name);
         let node = self.node(n);
         let local = |port: u16| format!("127.0.0.1:{port}");
@@ -86,6 +113,47 @@ impl TestMesh<Servers> {
             .env("RR_NATS_ROUTE_PASSWORD", "secret")
             .start();
         self.node_mut(n).process = Some(process);
+    }
+
+    /// The configuration for users; where there are wires, with nothing that leads past them.
+    fn config(&self, name: &str) -> PathBuf {
+        let given = program::root().join("nats/cluster");
+        if self.server.wires.is_empty() {
+            return given.join(format!("{name}.conf"));
+        }
+        let common = fs::read_to_string(given.join("common.conf")).expect("the configuration of a cluster");
+        // Servers tell each other where they are: here, where nobody is.
+        let common = common.replacen("cluster {", &format!("cluster {{\n  advertise: \"127.0.0.1:{NOBODY}\""), 1);
+        // A file of its own for each: another server may be reading its own just now.
+        self.sandbox.write(&format!("{name}.conf"), format!("server_name: {name}\n{common}"))
+    }
+
+    fn routes(&self, n: usize) -> Vec<String> {
+        let wires = self.server.wires.chunks(SERVERS).nth(n);
+        let to = self.nodes().iter().enumerate().filter(|(to, _)| wires.is_none() || *to != n);
+        let port = |to: usize, node: &Node| wires.and_then(|wires| wires.get(to)).map_or(node.cluster, Proxy::port);
+        to.map(|(to, node)| format!("nats://route:secret@127.0.0.1:{}", port(to, node))).collect()
+    }
+
+    /// Cuts a server off from the others; its clients still reach it.
+    pub fn cut_off(&self, n: usize) {
+        for (place, wire) in self.server.wires.iter().enumerate() {
+            if place / SERVERS == n || place % SERVERS == n {
+                wire.cut();
+            }
+        }
+    }
+
+    /// Every server reaches every other one again.
+    pub fn rejoin(&self) {
+        for wire in &self.server.wires {
+            wire.heal();
+        }
+    }
+
+    /// Where one server is, with user and password.
+    pub fn url_of(&self, n: usize) -> String {
+        format!("nats://rr:secret@127.0.0.1:{}", self.node(n).client)
     }
 
     /// `kill -9` of a server.

@@ -18,7 +18,11 @@ impl Dice {
     #[expect(clippy::new_without_default, reason = "two of them are never the same")]
     pub fn new() -> Self {
         let given = std::env::var_os(SEED).and_then(|seed| seed.to_str()?.parse().ok());
-        let seed = given.unwrap_or_else(|| fastrand::u64(..));
+        Self::of(given.unwrap_or_else(|| fastrand::u64(..)))
+    }
+
+    /// The sequence of this seed.
+    pub fn of(seed: u64) -> Self {
         Self { rng: fastrand::Rng::with_seed(seed), seed }
     }
 
@@ -26,6 +30,16 @@ impl Dice {
     #[must_use]
     pub fn fork(&mut self) -> Self {
         Self { rng: self.rng.fork(), seed: self.seed }
+    }
+
+    /// The seed that repeats the sequence.
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// A number from this range.
+    pub fn number(&mut self, range: std::ops::Range<usize>) -> usize {
+        self.rng.usize(range)
     }
 
     /// A time, in milliseconds from this range.

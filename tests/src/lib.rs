@@ -4,13 +4,14 @@
 //! configuration), [`process`] (what a sandbox starts), [`mesh`] (a server, coordinators and workers, to be killed),
 //! [`cluster`] (the same with three servers), [`single`] (the same with one whose state can be asked for), [`by_hand`] (what no
 //! client sends), [`proxy`] (a bad network), [`python`] (packages that are not ours), [`sshd`] (an ssh server), [`verdict`]
-//! (a run's stored history, judged), [`wait`] (for a condition, never for a time).
+//! (a run's stored history, judged), [`wait`] (for a condition, never for a time), [`chaos`] (all of it at once).
 //!
 //! Invariants: each test has its own directories, server and ports; everything that a test starts is gone when it ends,
 //! however it ends; what cannot be started fails the test.
 #![expect(clippy::expect_used, clippy::panic, reason = "a harness fails by panicking")]
 
 pub mod by_hand;
+pub mod chaos;
 pub mod cluster;
 pub mod dice;
 pub mod http;

@@ -7,12 +7,13 @@ use rr_core::Policy;
 use rr_nats::server::{Config, Embedded};
 use rr_nats::{ConnectOptions, Link, Mesh, connect};
 use rr_schemas::id::RunId;
+use rr_schemas::span::Span;
 use rr_schemas::view::RunView;
 
 use crate::process::Running;
 use crate::program;
 use crate::proxy::Proxy;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Call, Sandbox};
 use crate::wait::eventually;
 
 /// How long a mesh may take until it serves.
@@ -37,7 +38,13 @@ impl Timing {
     pub fn policy(self) -> Policy {
         match self {
             Self::Default => Policy::default(),
-            Self::Short | Self::ShortPatient => Policy { losses_max: LOSSES_MAX, ..Policy::default() },
+            Self::Short | Self::ShortPatient => Policy {
+                lease: Span::saturating_from_secs(2),
+                offer_expiry: Span::saturating_from_secs(if self == Self::Short { 3 } else { 20 }),
+                losses_max: LOSSES_MAX,
+                look_max: Span::saturating_from_secs(3),
+                ..Policy::default()
+            },
         }
     }
 
@@ -47,15 +54,14 @@ impl Timing {
     }
 
     fn configuration(self) -> String {
-        let offer_expiry = match self {
-            Self::Default => return String::new(),
-            Self::Short => "3s",
-            Self::ShortPatient => "20s",
-        };
+        if self == Self::Default {
+            return String::new();
+        }
+        let Policy { lease, offer_expiry, losses_max, look_max, .. } = self.policy();
         format!(
             "mesh: {{ partitions: 2, ack-wait: 2s, partition-ack-wait: 1s, pin-timeout: 1s }}\n\
              coordinator:\n  presence-ttl: 3s\n  hesitation: 100ms\n  \
-             policy: {{ lease: 2s, offer-expiry: {offer_expiry}, losses-max: 1000, look-max: 3s }}\n\
+             policy: {{ lease: {lease}, offer-expiry: {offer_expiry}, losses-max: {losses_max}, look-max: {look_max} }}\n\
              worker: {{ times: {{ presence-ttl: 3s, presence-renew: 1s, verify: 3s, lock-ttl: 6s }} }}\n"
         )
     }
@@ -133,7 +139,12 @@ impl<S> TestMesh<S> {
         self.rr(["coordinator", "--server", &self.url_via(proxy)]).start()
     }
 
-    fn url_via(&self, proxy: &Proxy) -> String {
+    /// `rr` with these arguments, which reaches the server through a proxy.
+    pub fn rr_via<'a>(&self, proxy: &Proxy, args: impl IntoIterator<Item = &'a str>) -> Call<'_> {
+        self.rr(args).env("RR_SERVER", self.url_via(proxy))
+    }
+
+    pub(crate) fn url_via(&self, proxy: &Proxy) -> String {
         let (login, _) = self.url.rsplit_once('@').expect("a user in the URL");
         format!("{login}@127.0.0.1:{}", proxy.port())
     }

@@ -1,9 +1,10 @@
 //! The events of a run by themselves.
 
 mod gate;
+mod tally;
 mod task;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rr_core::{History, Plan, Policy, plan::PlannedJob};
@@ -13,17 +14,32 @@ use rr_schemas::{
     id::RunId,
     name::Name,
     quota::Quota,
-    report::Outcome,
+    report::{Ended, Outcome},
     view::{JobView, TaskStatus},
 };
 
 use crate::{Findings, Rule, Violation};
 use gate::Signals;
+use tally::Tally;
 use task::{Task, TaskEnd};
+
+/// Whether a run is to have ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Extent {
+    /// It is over: its end is judged, too.
+    Over,
+    /// It goes on, or nobody knows.
+    SoFar,
+}
 
 /// Everything that is wrong with the events of a run that has ended, judged one by one and in the end as a whole.
 /// `policy` is the coordinators' own, for what flows do not say.
 pub fn judge(run: &RunId, log: &[Record], policy: &Policy) -> Vec<Violation> {
+    judge_extent(run, log, policy, Extent::Over)
+}
+
+/// The same for a run that need not have ended.
+pub fn judge_extent(run: &RunId, log: &[Record], policy: &Policy, extent: Extent) -> Vec<Violation> {
     let mut findings = Findings::default();
     let is_aside = |record: &&Record| matches!(record.event, Event::PutAside { .. });
     let log = log.get(log.iter().take_while(is_aside).count()..).unwrap_or_default();
@@ -41,22 +57,26 @@ pub fn judge(run: &RunId, log: &[Record], policy: &Policy) -> Vec<Violation> {
     // What was taken over is over, and must never be handed out.
     let tasks = carried.into_iter().flat_map(|carried| &carried.tasks);
     let tasks = tasks.flat_map(|(outcome, tasks)| tasks.iter().map(|task| (task, Task::carried(*outcome))));
-    let tasks = tasks.collect();
     let mut judge = Judge {
         plan: &plan,
         policy,
-        tasks,
+        tallies: vec![Tally::default(); plan.jobs().len()],
+        tasks: BTreeMap::new(),
+        begun: BTreeSet::new(),
         signals: Signals::taken_over(carried.map(|carried| carried.signals.clone()).unwrap_or_default()),
         began: log.first().map(|record| record.at),
         ended_jobs: BTreeMap::new(),
-        stopped: false,
+        stopped: None,
         findings,
     };
+    for (number, carried) in tasks {
+        judge.change(number, |task| *task = carried);
+    }
     for record in log.iter().skip(1) {
         judge.check(record);
     }
     judge.check_time(log);
-    judge.check_end(run, log);
+    judge.check_end(run, log, extent);
     judge.findings.0
 }
 
@@ -71,11 +91,16 @@ struct Judge<'p> {
     plan: &'p Plan,
     policy: &'p Policy,
     tasks: BTreeMap<u32, Task>,
+    /// Per job, its tasks counted, so that an event costs no look at each of them.
+    tallies: Vec<Tally>,
+    /// Jobs whose needs were looked at.
+    begun: BTreeSet<usize>,
     signals: Signals,
     /// When the run was submitted.
     began: Option<Timestamp>,
     ended_jobs: BTreeMap<usize, JobStatus>,
-    stopped: bool,
+    /// What the run must end as, once it is being stopped.
+    stopped: Option<RunStatus>,
     findings: Findings,
 }
 
@@ -89,7 +114,7 @@ impl<'p> Judge<'p> {
                 for task in tasks.iter() {
                     self.check_offer(record, index, task, *attempt, *offer);
                 }
-                self.check_window(at, planned);
+                self.check_window(at, index, planned);
             }
             Event::Started { task, attempt, .. } | Event::Held { task, attempt } => {
                 let is_open = self.tasks.get(task).is_some_and(|task| task.is_open(*attempt));
@@ -102,6 +127,7 @@ impl<'p> Judge<'p> {
                     .demand(is_open, Rule::Returned, at, || format!("offer {offer} of task {task} is not there"));
             }
             Event::Ended { task, attempt, end, again, .. } => {
+                self.check_outcome(at, *task, end);
                 let end = TaskEnd { at: record.at, attempt: *attempt, outcome: end.outcome, again: *again };
                 self.check_ended(at, *task, end);
             }
@@ -111,14 +137,12 @@ impl<'p> Judge<'p> {
                 self.findings.demand(first, Rule::DecidedOnce, at, || format!("job {job} ends a second time"));
                 match &planned.job.signal {
                     Some(signal) => self.check_gate(record, index, signal, *status),
-                    None => self.check_job(at, planned, *status),
+                    None => self.check_job(at, index, planned, *status),
                 }
             }
             Event::Signalled { signal, .. } => self.check_signal(at, signal),
-            Event::CancelRequested { .. } | Event::DeadlinePassed {} => {
-                let first = !std::mem::replace(&mut self.stopped, true);
-                self.findings.demand(first, Rule::Stop, at, || "the run is stopped a second time".into());
-            }
+            Event::CancelRequested { .. } => self.stop(at, RunStatus::Cancelled),
+            Event::DeadlinePassed {} => self.stop(at, RunStatus::TimedOut),
             Event::Submitted { .. } | Event::Rejected { .. } => {
                 self.findings.demand(false, Rule::Chain, at, || "the run comes into being a second time".into());
             }
@@ -126,12 +150,21 @@ impl<'p> Judge<'p> {
         }
     }
 
+    fn stop(&mut self, at: u64, status: RunStatus) {
+        let first = self.stopped.is_none();
+        self.findings.demand(first, Rule::Stop, at, || "the run is stopped a second time".into());
+        self.stopped.get_or_insert(status);
+    }
+
     fn check_may_start(&mut self, at: u64, index: usize, planned: &PlannedJob) {
-        let stopped = self.stopped;
+        let stopped = self.stopped.is_some();
         self.findings.demand(!stopped, Rule::Stop, at, || format!("{} is offered in a stopped run", planned.name));
         let over = self.ended_jobs.contains_key(&index);
         self.findings.demand(!over, Rule::Order, at, || format!("{} is offered after its end", planned.name));
-        self.check_needs(at, planned);
+        // What has succeeded stays so, or a job ends twice.
+        if self.begun.insert(index) {
+            self.check_needs(at, planned);
+        }
     }
 
     /// Whatever the job needs has succeeded.
@@ -151,9 +184,10 @@ impl<'p> Judge<'p> {
         let belongs = self.plan.job_of(number) == Some(index);
         self.findings.demand(belongs, Rule::Count, at, || format!("task {number} is offered for a foreign job"));
         let Some(planned) = self.plan.jobs().get(index) else { return };
-        let left = planned.n - self.skipped(planned) - self.bad(planned);
-        let hopeless = planned.job.fail_fast && left < self.needed(planned);
-        let task = self.tasks.entry(number).or_default();
+        let tally = self.tally(index);
+        let left = planned.n.saturating_sub(tally.skipped + tally.bad);
+        let hopeless = planned.job.fail_fast && left < needed(planned, tally);
+        let task = self.tasks.get(&number).copied().unwrap_or_default();
         let again = offer > 1;
         self.findings.demand(again || !hopeless, Rule::Threshold, at, || format!("task {number} starts in vain"));
         let counts = task.may_be_offered(attempt, offer);
@@ -162,11 +196,16 @@ impl<'p> Judge<'p> {
         });
         let waited = again || task.due.is_none_or(|due| due <= record.at);
         self.findings.demand(waited, Rule::Retry, at, || format!("task {number} is offered before its wait is over"));
-        task.offered(attempt, offer);
+        self.change(number, |task| task.offered(attempt, offer));
     }
 
     /// Tasks that are open or between attempts never outnumber the window; waves do not overlap.
-    fn check_window(&mut self, at: u64, planned: &PlannedJob) {
+    fn check_window(&mut self, at: u64, index: usize, planned: &PlannedJob) {
+        if !(planned.job.waves || matches!(planned.job.parallelism, Parallelism::Waves(_))) {
+            let (busy, window) = (self.tally(index).busy, size(planned, planned.job.parallelism.quotas().first()));
+            let text = || format!("{} has {busy} tasks under way, its window is {window}", planned.name);
+            return self.findings.demand(busy <= window, Rule::Window, at, text);
+        }
         // Waves are made of what runs; what was taken over has no place in them.
         let mut n_carried = 0;
         let mut busy: Vec<u32> = Vec::new();
@@ -177,52 +216,59 @@ impl<'p> Judge<'p> {
             }
         }
         let waves: BTreeMap<u32, u32> = busy.iter().map(|offset| wave(planned, *offset)).collect();
-        let is_in_waves = planned.job.waves || matches!(planned.job.parallelism, Parallelism::Waves(_));
-        let sizes = waves.values().copied();
-        let window = if is_in_waves {
-            sizes.max().unwrap_or(0)
-        } else {
-            size(planned, planned.job.parallelism.quotas().first())
-        };
+        let window = waves.values().copied().max().unwrap_or(0);
         let fits = u32::try_from(busy.len()).is_ok_and(|n| n <= window);
-        let text = || format!("{} has {} tasks under way, its window is {window}", planned.name, busy.len());
+        let text = || format!("{} has {} tasks under way, its wave has {window}", planned.name, busy.len());
         self.findings.demand(fits, Rule::Window, at, text);
-        let one = !is_in_waves || waves.len() <= 1;
-        self.findings.demand(one, Rule::Window, at, || format!("waves of {} overlap", planned.name));
+        self.findings.demand(waves.len() <= 1, Rule::Window, at, || format!("waves of {} overlap", planned.name));
+    }
+
+    /// What an exit code and a signal say, the outcome says too.
+    fn check_outcome(&mut self, at: u64, number: u32, end: &Ended) {
+        let fits = match end.outcome {
+            Outcome::Ok => end.signal.is_none() && end.exit_code.is_none_or(|code| code == 0),
+            Outcome::Failed => end.exit_code != Some(0),
+            Outcome::Unreachable | Outcome::Refused => end.exit_code.is_none() && end.signal.is_none(),
+            Outcome::Timeout | Outcome::Lost | Outcome::Cancelled => true,
+        };
+        self.findings.demand(fits, Rule::Outcome, at, || {
+            let (code, signal) = (end.exit_code, end.signal);
+            format!("task {number} ends {} with exit code {code:?} and signal {signal:?}", end.outcome.word())
+        });
     }
 
     fn check_ended(&mut self, at: u64, number: u32, end: TaskEnd) {
         let Some(planned) = self.plan.job_of(number).and_then(|index| self.plan.jobs().get(index)) else {
             return self.findings.demand(false, Rule::Count, at, || format!("task {number} ends and is none"));
         };
-        let task = self.tasks.entry(number).or_default();
-        let open = task.is_open(end.attempt);
+        let open = self.tasks.get(&number).is_some_and(|task| task.is_open(end.attempt));
         self.findings.demand(open, Rule::DecidedOnce, at, || {
             format!("attempt {} of task {number} ends and is not open", end.attempt)
         });
-        task.ended(end);
-        if let Some(wrong) = task.wrong_retry(end, &planned.job, self.policy, self.stopped) {
+        self.change(number, |task| task.ended(end));
+        let task = self.tasks.get(&number).copied().unwrap_or_default();
+        if let Some(wrong) = task.wrong_retry(end, &planned.job, self.policy, self.stopped.is_some()) {
             self.findings.demand(false, Rule::Retry, at, || format!("task {number}: {wrong}"));
         }
     }
 
-    fn check_job(&mut self, at: u64, planned: &PlannedJob, status: JobStatus) {
+    fn check_job(&mut self, at: u64, index: usize, planned: &PlannedJob, status: JobStatus) {
         let name = &planned.name;
-        let idle = self.of(planned).all(|(_, task)| !task.open);
-        self.findings.demand(idle, Rule::End, at, || format!("{name} ends while an attempt is open"));
-        let ok = self.of(planned).filter(|(_, task)| task.last == Some(Outcome::Ok) && !task.open).count();
-        let enough = u32::try_from(ok).is_ok_and(|ok| ok >= self.needed(planned));
-        let all = self.of(planned).count() == planned.n as usize;
+        let tally = self.tally(index);
+        let Tally { ok, .. } = tally;
+        self.findings.demand(tally.open == 0, Rule::End, at, || format!("{name} ends while an attempt is open"));
+        let enough = ok >= needed(planned, tally);
         match status {
             JobStatus::Succeeded => {
                 self.findings.demand(enough, Rule::Threshold, at, || format!("{name} is called good with {ok}"));
+                let all = tally.known == planned.n;
                 self.findings.demand(all, Rule::Threshold, at, || format!("{name} ends before each target had a turn"));
             }
             JobStatus::Failed => {
                 self.findings.demand(!enough, Rule::Threshold, at, || format!("{name} is called bad with {ok}"));
             }
             JobStatus::Cancelled => {
-                let stopped = self.stopped;
+                let stopped = self.stopped.is_some();
                 self.findings.demand(stopped, Rule::Stop, at, || format!("{name} is cancelled and nobody asked"));
             }
             JobStatus::Waiting | JobStatus::Running | JobStatus::Skipped => {
@@ -239,31 +285,53 @@ impl<'p> Judge<'p> {
         }
     }
 
-    fn check_end(&mut self, run: &RunId, log: &[Record]) {
+    fn check_end(&mut self, run: &RunId, log: &[Record], extent: Extent) {
         let is_end = |record: &&Record| matches!(record.event, Event::RunEnded { .. });
         let ends = log.iter().filter(is_end).count();
-        self.findings.demand(ends == 1, Rule::End, 0, || format!("the run ends {ends} times"));
+        let right = ends == 1 || (extent == Extent::SoFar && ends == 0);
+        self.findings.demand(right, Rule::End, 0, || format!("the run ends {ends} times"));
         let after = log.iter().skip_while(|record| !is_end(record)).skip(1);
-        let quiet = after.clone().all(|record| matches!(record.event, Event::Late { .. } | Event::PutAside { .. }));
-        self.findings.demand(quiet, Rule::End, 0, || "something but late reports follows the end".into());
+        let mut loud = after.filter(|record| !matches!(record.event, Event::Late { .. } | Event::PutAside { .. }));
+        let loud = loud.next().map(|record| record.cause);
+        self.findings.demand(loud.is_none(), Rule::End, loud.unwrap_or(0), || {
+            "something but late reports follows the end".into()
+        });
         let mut history = History::new(run.clone());
         for record in log {
             if let Err(error) = history.apply(record) {
-                return self.findings.demand(false, Rule::Chain, record.cause, || error.to_string());
+                // Mostly another rule has said why.
+                let first = self.findings.0.is_empty();
+                return self.findings.demand(!first, Rule::Chain, record.cause, || error.to_string());
             }
         }
         let view = history.view();
+        for ((job, planned), tally) in view.jobs.iter().zip(self.plan.jobs()).zip(self.tallies.clone()) {
+            self.check_counts(job, tally);
+            if ends > 0 {
+                self.check_view(job, planned);
+            }
+        }
+        if ends == 0 {
+            return;
+        }
         let all_good = view.jobs.iter().all(|job| job.status == JobStatus::Succeeded);
         let right = match view.status {
-            RunStatus::Succeeded => all_good,
-            RunStatus::Failed => !all_good && !self.stopped,
-            RunStatus::Cancelled | RunStatus::TimedOut => self.stopped,
+            RunStatus::Succeeded => all_good && self.stopped.is_none(),
+            RunStatus::Failed => !all_good && self.stopped.is_none(),
+            status @ (RunStatus::Cancelled | RunStatus::TimedOut) => self.stopped == Some(status),
             RunStatus::Queued | RunStatus::Running | RunStatus::Rejected => false,
         };
         self.findings.demand(right, Rule::End, 0, || format!("the run ends as {}", view.status.word()));
-        for (job, planned) in view.jobs.iter().zip(self.plan.jobs()) {
-            self.check_view(job, planned);
-        }
+    }
+
+    /// What the fold counts is what the events say. Tasks between two attempts are given up when their job has no hope.
+    fn check_counts(&mut self, job: &JobView, tally: Tally) {
+        let shown_bad = job.failed + job.unreachable;
+        let (least, most) = (tally.bad + tally.skipped, tally.bad + tally.skipped + (tally.busy - tally.open));
+        let same = job.ok == tally.ok && (least..=most).contains(&shown_bad);
+        self.findings.demand(same, Rule::Conservation, 0, || {
+            format!("job {} is shown with {} ok and {shown_bad} not, and has {} and {least}", job.job, job.ok, tally.ok)
+        });
     }
 
     fn check_view(&mut self, job: &JobView, planned: &PlannedJob) {
@@ -289,30 +357,34 @@ impl<'p> Judge<'p> {
         Some((index, self.plan.jobs().get(index)?))
     }
 
-    fn bad(&self, planned: &PlannedJob) -> u32 {
-        let over = self.of(planned).filter(|(_, task)| task.is_over() && task.last != Some(Outcome::Ok)).count();
-        u32::try_from(over).unwrap_or(u32::MAX) - self.skipped(planned)
+    fn tally(&self, index: usize) -> Tally {
+        self.tallies.get(index).copied().unwrap_or_default()
     }
 
-    /// Targets that nobody serves, where the flow says that such ones do not count.
-    fn skipped(&self, planned: &PlannedJob) -> u32 {
-        if planned.job.on_unreachable != Some(OnUnreachable::Skip) {
-            return 0;
-        }
-        let skipped = self.of(planned).filter(|(_, task)| task.is_over() && task.last == Some(Outcome::Unreachable));
-        u32::try_from(skipped.count()).unwrap_or(u32::MAX)
-    }
-
-    /// How many targets must succeed: rounded up, at least one, of those that count.
-    fn needed(&self, planned: &PlannedJob) -> u32 {
-        match planned.job.success {
-            Quota::Count(count) => count.get(),
-            Quota::Percent(percent) => share(planned.n - self.skipped(planned), percent.hundredths(), 9_999).max(1),
+    /// Changes a task, and what is counted of its job.
+    fn change(&mut self, number: u32, change: impl FnOnce(&mut Task)) {
+        let before = self.tasks.get(&number).copied();
+        let mut after = before.unwrap_or_default();
+        change(&mut after);
+        self.tasks.insert(number, after);
+        let Some(index) = self.plan.job_of(number) else { return };
+        let skips =
+            self.plan.jobs().get(index).is_some_and(|planned| planned.job.on_unreachable == Some(OnUnreachable::Skip));
+        if let Some(tally) = self.tallies.get_mut(index) {
+            tally.change(before, after, skips);
         }
     }
 
     fn of(&self, planned: &PlannedJob) -> impl Iterator<Item = (&u32, &Task)> {
         self.tasks.range(planned.first..planned.first.saturating_add(planned.n))
+    }
+}
+
+/// How many targets must succeed: rounded up, at least one, of those that count.
+fn needed(planned: &PlannedJob, tally: Tally) -> u32 {
+    match planned.job.success {
+        Quota::Count(count) => count.get(),
+        Quota::Percent(percent) => share(planned.n.saturating_sub(tally.skipped), percent.hundredths(), 9_999).max(1),
     }
 }
 

@@ -39,6 +39,7 @@ mod ending;
 mod engine;
 mod joining;
 mod locking;
+mod retelling;
 mod returning;
 mod writing;
 

@@ -19,11 +19,14 @@ use crate::{
     append::append,
     around::look_around,
     entity::Entity,
-    perform::perform,
+    perform::{UNDER_WAY_MAX, perform},
     shell::Shell,
     token::is_borne,
     trouble::{Trouble, TurnError},
 };
+
+/// A decision with more effects than this may take seconds to perform, so people see it before: one round of effects.
+const MANY_EFFECTS: usize = UNDER_WAY_MAX;
 
 /// Inputs of a turn that are not answered yet.
 pub(super) struct Queue<'a> {
@@ -139,7 +142,18 @@ pub(super) async fn step(
     };
     log(entity, &stored);
     let effects = entity.run.effects(&stored);
+    if effects.len() > MANY_EFFECTS {
+        show_early(shell, entity).await;
+    }
     perform(shell, entity, effects).await
+}
+
+/// Shows what is decided before the world is told of it, which may take long. A debt that is not paid here stays owed.
+async fn show_early(shell: &Shell, entity: &mut Entity) {
+    match shell.show(entity).await {
+        Ok(()) => entity.debts.shown(entity.tip.n),
+        Err(error) => tracing::debug!(run.id = %entity.run_id, %error, "the status is written later"),
+    }
 }
 
 /// Looks around for a submit that begins a run.

@@ -149,11 +149,16 @@ impl Lock {
         }
     }
 
-    /// Gives the lock back, if it is still this holder's.
+    /// Gives the lock back, if it is still this holder's. Tries until the lock's time is over.
     ///
     /// # Errors
     /// It runs out by itself then.
-    pub async fn release(mut self) -> Result<(), LockError> {
+    pub async fn release(self) -> Result<(), LockError> {
+        let over = self.sent + self.ttl;
+        timeout_at(over, self.given_back()).await.unwrap_or(Ok(()))
+    }
+
+    async fn given_back(mut self) -> Result<(), LockError> {
         let key = self.key();
         let mut last = PublishError::Conflict;
         for _ in 0..TRIES {

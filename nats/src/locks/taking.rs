@@ -4,7 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use futures::StreamExt as _;
 use rr_schemas::lock::HeldLock;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{LOCK_TTL_MIN, Lock, LockEntry, LockError, NOTE_TTL, State, TRIES};
 use crate::{
@@ -21,6 +21,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause between two tries: so much later than it became free a lock may be taken, where nobody hears that it did.
 /// A thousand who wait cost a thousand requests a second then, of the twenty thousand that a server answers.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long giving back what an unanswered try may have taken is tried; it runs out by itself.
+const WITHDRAW_MAX: Duration = Duration::from_secs(2);
 
 /// What a request for a lock came to.
 #[derive(Debug)]
@@ -105,8 +107,7 @@ impl LockRequest {
 
     /// Takes the lock as soon as it is free, unless `stop` comes before. No order among those who wait is promised.
     ///
-    /// `told` hears what it waits for, after each try. To be awaited to its end, which comes at the latest with the answer, or the
-    /// missing answer, to what is under way when `stop` comes.
+    /// `told` hears what it waits for, after each try. To be awaited to its end, which comes within 2 s after `stop`.
     ///
     /// # Errors
     /// What waiting does not cure.
@@ -119,7 +120,15 @@ impl LockRequest {
         let mut hints = None;
         let mut pause = PAUSE_MIN;
         loop {
-            match self.try_take().await {
+            let tried = tokio::select! {
+                biased;
+                () = &mut stop => {
+                    self.withdraw().await;
+                    return Ok(Taking::Stopped);
+                }
+                tried = self.try_take() => tried,
+            };
+            match tried {
                 Ok(lock) => return Ok(Taking::Taken(Box::new(lock))),
                 Err(LockError::Held(entry)) => told(LockWait::Holder(&entry)),
                 Err(error) if error.is_retryable() => told(LockWait::Trouble(&error)),
@@ -147,13 +156,16 @@ impl LockRequest {
             return;
         }
         let key = self.key();
-        let withdrawn = match self.mesh.lock_state(&key).await {
-            Ok(State::Held(entry)) if entry.is_of(&self.value.taking) => {
-                LOCKS.remove(self.mesh.link(), &key, entry.revision, Some(NOTE_TTL)).await.is_ok()
+        let withdrawn = timeout(WITHDRAW_MAX, async {
+            match self.mesh.lock_state(&key).await {
+                Ok(State::Held(entry)) if entry.is_of(&self.value.taking) => {
+                    LOCKS.remove(self.mesh.link(), &key, entry.revision, Some(NOTE_TTL)).await.is_ok()
+                }
+                Ok(State::Held(_) | State::Free(_)) => true,
+                Err(_) => false,
             }
-            Ok(State::Held(_) | State::Free(_)) => true,
-            Err(_) => false,
-        };
+        });
+        let withdrawn = withdrawn.await.unwrap_or(false);
         if !withdrawn {
             tracing::debug!(lock = %self.value.lock, "a lock that may have been taken runs out by itself");
         }

@@ -5,6 +5,7 @@
 
 mod clock;
 mod finding;
+mod history;
 mod offers;
 mod patient;
 mod present;
@@ -83,6 +84,7 @@ async fn examine(patient: &Patient) -> Vec<Finding> {
     findings.extend(present::partitions(patient).await);
     findings.extend(present::workers(patient));
     findings.extend(clock::clocks(patient));
+    findings.extend(history::history(patient).await);
     findings.extend(runs::runs(patient).await);
     findings.extend(offers::offers(patient).await);
     findings.extend(quarantine::quarantine(patient).await);

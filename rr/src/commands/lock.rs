@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anstyle::Style;
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use rr_nats::{LOCK_TTL_MIN, Lock, LockEntry, LockError, LockLost, LockRequest, LockWait, Mesh, Taking};
 use rr_schemas::{
@@ -49,12 +50,12 @@ pub(crate) async fn lock(ctx: &Context, args: &LockArgs) -> Result<Exit, CliErro
     }
     let mesh = Place::need(ctx)?.connect("lock").await?;
     let mut signals = PassedOn::new()?;
-    let lock = match take(ctx, args, &name, &mesh, &mut signals).await? {
-        Ok(lock) => lock,
-        Err(exit) => return Ok(exit),
-    };
     let guard = GuardKeeper::start()?;
-    let done = under(ctx, args, &name, lock, &guard, &mut signals).await;
+    let done = match take(ctx, args, &name, &mesh, &mut signals).await {
+        Ok(Ok(lock)) => under(ctx, args, &name, lock, &guard, &mut signals).await,
+        Ok(Err(exit)) => Ok(exit),
+        Err(error) => Err(error),
+    };
     guard.stop().await;
     mesh.drain().await;
     done
@@ -82,7 +83,19 @@ async fn take(
 ) -> Result<Result<Lock, Exit>, CliError> {
     let mut request = mesh.lock(wanted(ctx, args, name), args.ttl.as_duration());
     if args.no_wait {
-        return match request.try_take().await {
+        let tried = tokio::select! {
+            biased;
+            passed = signals.next() => Err(passed),
+            tried = request.try_take() => Ok(tried),
+        };
+        let tried = match tried {
+            Ok(tried) => tried,
+            Err(passed) => {
+                request.withdraw().await;
+                return Ok(Err(ended_by(passed.signal.as_raw())));
+            }
+        };
+        return match tried {
             Ok(lock) => Ok(Ok(lock)),
             Err(LockError::Held(entry)) => {
                 ctx.printer.note(format_args!("lock {name} is {}", held_words(&entry, now())));
@@ -166,13 +179,18 @@ async fn under(
     guard: &GuardKeeper,
     signals: &mut PassedOn,
 ) -> Result<Exit, CliError> {
+    // What came while the mesh gave the lock is for us: there is no command yet that could hear it.
+    if let Some(passed) = signals.next().now_or_never() {
+        give_back(ctx, name, lock, signals).await;
+        return Ok(ended_by(passed.signal.as_raw()));
+    }
     let mut env = ctx.environment.all().clone();
     env.extend(lock_variables(name, lock.token()).map(|(name, value)| (name.into(), value.into())));
     let marker = format!("lock.{name}.{}", InstanceId::random(&mut fastrand::Rng::new()));
     let mut command = match Attended::start(&args.command, &env, marker, &guard.guard()) {
         Ok(command) => command,
         Err(error) => {
-            give_back(ctx, name, lock).await;
+            give_back(ctx, name, lock, signals).await;
             return Err(not_started(&error));
         }
     };
@@ -190,7 +208,7 @@ async fn under(
     };
     match ended {
         Ok(status) => {
-            give_back(ctx, name, lock).await;
+            give_back(ctx, name, lock, signals).await;
             let status = status.map_err(|error| CliError::bug(format_args!("learn how the command ended: {error}")))?;
             Ok(exit_of(status))
         }
@@ -199,16 +217,21 @@ async fn under(
             // Half of the time that is left is the command's, the other half is for ending it.
             let survivors = command.end(lock.margin() / 2).await;
             if survivors == 0 {
-                give_back(ctx, name, lock).await;
+                give_back(ctx, name, lock, signals).await;
             }
             Err(lost_told(name, lost, survivors))
         }
     }
 }
 
-async fn give_back(ctx: &Context, name: &Name, lock: Lock) {
-    if let Err(error) = lock.release().await {
-        ctx.printer.warn(format_args!("lock {name} is not given back, it runs out by itself: {error}"));
+/// Gives the lock back. Nobody has to wait for a server that does not answer: a signal ends that.
+async fn give_back(ctx: &Context, name: &Name, lock: Lock, signals: &mut PassedOn) {
+    let given = tokio::select! {
+        given = lock.release() => given.map_err(|error| error.to_string()),
+        passed = signals.next() => Err(format!("signal {}", passed.signal.as_raw())),
+    };
+    if let Err(reason) = given {
+        ctx.printer.warn(format_args!("lock {name} is not given back, it runs out by itself: {reason}"));
     }
 }
 

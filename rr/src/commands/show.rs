@@ -34,17 +34,25 @@ pub(crate) async fn show(ctx: &Context, args: &ShowArgs) -> Result<Exit, CliErro
             (story?.history().view(), tails)
         }
     };
+    print_board(ctx, &view, &tails)?;
+    Ok(Exit::Succeeded)
+}
+
+/// Prints a run as it stands.
+///
+/// # Errors
+/// Those of stdout.
+pub(super) fn print_board(ctx: &Context, view: &RunView, tails: &Tails) -> Result<(), CliError> {
     if ctx.printer.is_json() {
-        ctx.printer.json_document(&view)?;
-        return Ok(Exit::Succeeded);
+        return ctx.printer.json_document(view);
     }
-    for line in heading(&view) {
+    for line in heading(view) {
         ctx.printer.line(line.whole())?;
     }
-    for line in summary(&view, &tails) {
+    for line in summary(view, tails) {
         ctx.printer.line(line)?;
     }
-    Ok(Exit::Succeeded)
+    Ok(())
 }
 
 /// Whether what is kept of a run says all that is asked.

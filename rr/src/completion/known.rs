@@ -60,9 +60,9 @@ impl Known {
     pub(super) fn candidates(&self, kind: Kind, current: &OsStr) -> Vec<CompletionCandidate> {
         let Some(current) = current.to_str() else { return Vec::new() };
         let candidates = match kind {
-            Kind::Run => self.runs(|_| true, true),
-            Kind::LiveRun => self.runs(|status| !status.is_final(), true),
-            Kind::EndedRun => self.runs(can_be_retried, false),
+            Kind::Run => self.runs(current, |_| true, true),
+            Kind::LiveRun => self.runs(current, |status| !status.is_final(), true),
+            Kind::EndedRun => self.runs(current, can_be_retried, false),
             Kind::Job => self.jobs(),
             Kind::Host => self.hosts(current),
             Kind::PresentWorker => self.present_workers(),
@@ -99,21 +99,19 @@ impl Known {
         answer
     }
 
-    /// Runs in a state that fits, the newest first.
-    fn runs(&self, fits: impl Fn(RunStatus) -> bool, with_private: bool) -> Vec<Candidate> {
-        let in_mesh = self.ask(|mesh, deadline| async move {
-            let mut entries = mesh.statuses().await.ok()?;
-            // Those that are too young to have a state, if there is time left to look for them.
-            if let Ok(Ok(queued)) = timeout_at(deadline - DEADLINE / 5, mesh.queued(&entries)).await {
-                entries.extend(queued);
-            }
+    /// Runs that begin so and are in a state that fits, the newest first. What a mesh remembers of old ones may take longer
+    /// to read than anybody waits, so only the last ten thousand that changed are looked at.
+    fn runs(&self, current: &str, fits: impl Fn(RunStatus) -> bool + Sync, with_private: bool) -> Vec<Candidate> {
+        let is_meant = |view: &RunView| fits(view.status) && view.run.as_str().starts_with(current);
+        let in_mesh = self.ask(|mesh, _| async move {
+            let (entries, _) = mesh.recent_statuses(SHOWN_MAX, |entry| is_meant(&entry.view)).await.ok()?;
             Some(entries.into_iter().map(|entry| entry.view).collect::<Vec<_>>())
         });
         let mut views = in_mesh.unwrap_or_default();
         if let Some(archive) = self.context().filter(|_| with_private).and_then(|ctx| ctx.archive().ok()) {
             views.extend(archive.list().into_iter().map(|kept| kept.header.view));
         }
-        views.retain(|view| fits(view.status));
+        views.retain(is_meant);
         views.sort_by_key(|view| Reverse(view.started_at));
         views.iter().map(|view| Candidate::new(&view.run, Some(outline(view)))).collect()
     }
@@ -173,9 +171,7 @@ impl Known {
     }
 
     fn contexts(&self) -> Vec<Candidate> {
-        // Any other character would have to be quoted, by the rules of a shell that is not known here.
-        let is_plain = |name: &String| name.chars().all(|char| char.is_alphanumeric() || "._-@+".contains(char));
-        let names = connection::contexts(&self.environment).into_iter().filter(is_plain);
+        let names = connection::contexts(&self.environment).into_iter().filter(|name| is_plain(name));
         names.map(|name| Candidate::new(&name, None)).collect()
     }
 
@@ -193,10 +189,17 @@ impl Known {
                 let Some((name, param)) = flow.params.iter().find(|(known, _)| known.as_str() == name) else {
                     return Vec::new();
                 };
-                values(param).iter().map(|value| Candidate::new(&format_args!("{name}={value}"), None)).collect()
+                let values = values(param).into_iter().filter(|value| is_plain(value));
+                values.map(|value| Candidate::new(&format_args!("{name}={value}"), None)).collect()
             }
         }
     }
+}
+
+/// Whether a text stands for itself in every shell. Any other one would have to be quoted, by the rules of a shell that is
+/// not known here; unquoted it would be the shell's to carry out.
+fn is_plain(text: &str) -> bool {
+    text.chars().all(|char| char.is_alphanumeric() || "._-@+".contains(char))
 }
 
 fn values(param: &Param) -> Vec<String> {

@@ -49,10 +49,14 @@ pub(crate) enum Act {
     Direct(String, String),
     /// `info S a`: the numbers of a consumer.
     Info(String, String),
+    /// `counts S a`: the same without sequences, which are not the same in a cluster.
+    Counts(String, String),
     /// `state S`: the numbers of a stream.
     State(String),
     /// `wait ms`.
     Wait(u64),
+    /// `restart`: the server is killed, and started again.
+    Restart,
 }
 
 /// Reads the scripts of a file.
@@ -132,7 +136,12 @@ pub(crate) fn step(line: &str) -> Option<Step> {
             let (stream, consumer) = two(rest);
             Act::Info(stream, consumer)
         }
+        "counts" => {
+            let (stream, consumer) = two(rest);
+            Act::Counts(stream, consumer)
+        }
         "state" => Act::State(rest.to_owned()),
+        "restart" => Act::Restart,
         "wait" => Act::Wait(rest.parse().ok()?),
         _ => return None,
     };

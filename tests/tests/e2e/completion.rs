@@ -13,7 +13,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 const SOON: Duration = Duration::from_secs(20);
 
 const FLOW: &str = "name: nightly\nparams:\n  version: { type: string, default: '1', description: What to install }\n  \
-                    channel: { type: string, default: beta, choices: [beta, stable] }\njobs:\n  \
+                    channel: { type: string, default: beta, choices: [beta, stable, 'two words', '$(touch x)'] }\njobs:\n  \
                     - { name: fetch, run: [echo, hello], hosts: 'db[1-2]' }\n  \
                     - { name: store, run: ['false'], hosts: db3 }\n";
 
@@ -40,6 +40,12 @@ async fn mesh_with_runs(sandbox: &Sandbox) -> Running {
     sandbox.write("endless.yaml", "{name: endless, jobs: [{name: wait, run: [sleep, '600'], hosts: h1}]}");
     let _failed = sandbox.rr(["publish", "flow.yaml", "--id", "nightly-1", "--wait"]).run().await.exits(1);
     let _live = sandbox.rr(["publish", "endless.yaml", "--id", "nightly-2"]).run().await.exits(0);
+    let both = ["nightly-2\tendless, running", "nightly-1\tnightly, failed"];
+    eventually("both runs", SOON, async || {
+        let told = told(sandbox, &["show", "night"]).await;
+        if told == both { Ok(()) } else { Err(told.join("; ")) }
+    })
+    .await;
     up
 }
 
@@ -47,12 +53,6 @@ async fn mesh_with_runs(sandbox: &Sandbox) -> Running {
 async fn runs_jobs_hosts_and_workers_of_the_mesh_are_offered_where_they_fit() {
     let sandbox = Sandbox::new().await;
     let _up = mesh_with_runs(&sandbox).await;
-    let both = ["nightly-2\tendless, running", "nightly-1\tnightly, failed"];
-    eventually("both runs", SOON, async || {
-        let told = told(&sandbox, &["show", "night"]).await;
-        if told == both { Ok(()) } else { Err(told.join("; ")) }
-    })
-    .await;
     for (words, candidates) in [
         (&["watch", "nightly-1"][..], &["nightly-1\tnightly, failed"][..]),
         (&["cancel", ""], &["nightly-2\tendless, running"]),

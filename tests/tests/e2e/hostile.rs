@@ -199,6 +199,7 @@ async fn what_cannot_be_believed_is_kept_aside_and_changes_nothing() {
     let inputs = aside.iter().filter_map(|found| found.strip_prefix("rr.in.")?.split([' ', ':']).nth(1)?.parse().ok());
     let verdict = Verdict::without(&handle, &run, Timing::Short, &inputs.collect()).await;
     assert!(verdict.events().all(|event| !matches!(event, Event::CancelRequested { .. })));
+    let _clean = mesh.rr(["verify"]).run().await.exits(0).says(&["messages that nobody believed"]);
     assert!(coordinator.runs() && worker.runs(), "{}{}", coordinator.stderr(), worker.stderr());
     assert!(!std::path::Path::new("/tmp/rr-planted").exists(), "a planted offer was executed");
 }

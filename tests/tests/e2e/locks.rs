@@ -1,9 +1,9 @@
 //! Locks of the mesh: jobs with `lock`, and `rr lock`.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use rr_schemas::{decision::RunStatus, id::RunId};
-use rr_tests::{Running, TestMesh, Timing, eventually};
+use rr_tests::{Proxy, Running, TestMesh, Timing, eventually};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_mins(1);
@@ -190,4 +190,63 @@ async fn a_command_whose_lock_or_keeper_is_gone_is_ended() {
     mesh.server().kill().await.unwrap();
     let _lost = lost.ended(LIMIT).await.exits(1).says(&["lock deploy was lost", "--ttl"]);
     is_gone(two).await;
+}
+
+#[tokio::test]
+async fn a_signal_before_the_command_starts_or_after_it_has_ended_is_for_rr() {
+    let mesh = TestMesh::bare(Timing::Short).await;
+    let _coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let go = mesh.path("go").display().to_string();
+    let until_told = format!("echo held; until [ -e {go} ]; do sleep 0.05; done");
+    let mut holder = mesh.rr(["lock", "deploy", "--", "sh", "-c", &until_told]).start();
+    holder.has_written("held", LIMIT).await;
+    let proxy = Proxy::to(mesh.address().port()).await;
+    let mut next = mesh.rr_via(&proxy, ["lock", "deploy", "--", "echo", "mine"]).start();
+    next.has_written("waiting for lock deploy", LIMIT).await;
+    // Its next try is answered so late that the signal comes in between.
+    proxy.delay(Duration::from_millis(700));
+    mesh.write("go", "");
+    let _holder = holder.ended(LIMIT).await.exits(0);
+    next.terminate();
+    let ended = next.ended(LIMIT).await.exits(143);
+    assert!(!ended.stdout.contains("mine"), "{ended}");
+    proxy.heal();
+
+    std::fs::remove_file(mesh.path("go")).unwrap();
+    let pid = mesh.path("pid").display().to_string();
+    let until_told = format!("echo $$ > {pid}; {until_told}");
+    let mut silent = mesh.rr_via(&proxy, ["lock", "other", "--", "sh", "-c", &until_told]).start();
+    silent.has_written("held", LIMIT).await;
+    proxy.silence_both();
+    mesh.write("go", "");
+    is_gone(process(&mesh, "pid").await).await;
+    eventually("its end", LIMIT, async || {
+        if silent.runs() {
+            silent.terminate();
+            return Err("it waits for the server");
+        }
+        Ok(())
+    })
+    .await;
+    let _ended = silent.ended(LIMIT).await.exits(0).says(&["lock other is not given back, it runs out by itself"]);
+}
+
+#[tokio::test]
+async fn whoever_was_to_outlive_its_terminal_does() {
+    let mesh = TestMesh::bare(Timing::Short).await;
+    let _coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let rr = rr_tests::program::rr();
+    let go = mesh.path("go").display().to_string();
+    let script = format!("kill -HUP $PPID; echo held; until [ -e {go} ]; do sleep 0.05; done; echo done");
+    let nohup =
+        ["-c", "trap '' HUP; exec \"$@\"", "sh", rr.to_str().unwrap(), "lock", "deploy", "--", "sh", "-c", &script];
+    let mut kept = mesh.call(Path::new("/bin/sh"), nohup).start();
+    kept.has_written("held", LIMIT).await;
+    mesh.write("go", "");
+    let _ended = kept.ended(LIMIT).await.exits(0).says(&["done"]);
+    let mut ended = mesh.rr(["lock", "deploy", "--", "sh", "-c", "kill -HUP $PPID; sleep 100"]).start();
+    eventually("its end", LIMIT, async || if ended.runs() { Err("it goes on") } else { Ok(()) }).await;
+    let _ended = ended.ended(LIMIT).await.exits(129);
 }

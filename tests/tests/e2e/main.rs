@@ -9,8 +9,10 @@
 )]
 
 mod api;
+mod backup;
 mod bad_input;
 mod cbor;
+mod chaos;
 mod cli;
 mod cluster;
 mod compat;
@@ -22,6 +24,7 @@ mod examples;
 mod faults;
 mod full;
 mod gates;
+mod histories;
 mod hostile;
 mod interrupt;
 mod links;

@@ -193,7 +193,8 @@ async fn works(guarded: &Guarded, coordinator: Running, worker: Running) {
     assert_eq!(guarded.ended("r1").await, RunStatus::Succeeded);
     let logs = guarded.rr("v", &["logs", "r1"]).run().await.exits(0);
     assert!(logs.stdout.contains("a h1 | hi\n") && logs.stdout.contains("once\n"), "{logs}");
-    for args in [&["show", "r1"][..], &["ls"], &["watch", "r1"], &["why", "r1"]] {
+    let histories = [&["verify"][..], &["verify", "r1"], &["export", "r1", "--output"], &["replay", "r1"]];
+    for args in [&["show", "r1"][..], &["ls"], &["watch", "r1"], &["why", "r1"]].into_iter().chain(histories) {
         let _seen = guarded.rr("v", args).run().await.exits(0);
     }
     guarded.sandbox.write("long.yaml", "name: f\njobs: [{ name: a, run: [sleep, '60'], hosts: [h1] }]\n");

@@ -184,6 +184,31 @@ async fn a_connection_that_breaks_makes_the_attempt_lost_and_ends_its_tree() {
 }
 
 #[tokio::test]
+async fn a_lock_is_kept_over_there_until_the_end_and_longer_where_nobody_knows_the_end() {
+    let stage = Stage::new().await;
+    let log = stage.mesh.path("log");
+    let script = format!("echo in $RR_LOCK_TOKEN >> {0}; sleep 0.2; echo out >> {0}", log.display());
+    let job = format!("  - {{ name: a, shell: '{script}', hosts: 'db[1-4]', lock: deploy, parallelism: 4 }}\n");
+    let view = stage.run("r1", &job).await;
+    assert_eq!(view.status.word(), "succeeded", "{view:#?}");
+    let log = stage.mesh.read("log");
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 8, "{log}");
+    assert!(lines.chunks(2).all(|pair| pair[0].starts_with("in ") && pair[1] == "out"), "{log}");
+    let tokens: Vec<u64> = lines.iter().step_by(2).map(|line| line[3..].parse().unwrap()).collect();
+    assert!(tokens.is_sorted_by(|one, next| one < next), "{log}");
+
+    let _free = stage.mesh.rr(["lock", "deploy", "--no-wait", "--", "true"]).run().await.exits(0);
+    let (seconds, job) = stubborn(&stage, ", lock: deploy, on_lost: fail");
+    stage.publish("r2", &job).await;
+    stage.has("began", "x\n").await;
+    stage.server.cut();
+    assert_eq!(task(&stage.ended("r2").await, 0).status.word(), "lost");
+    let _held = stage.mesh.rr(["lock", "deploy", "--no-wait", "--", "true"]).run().await.exits(6).says(&["r2"]);
+    stage.has_no_sleep(seconds).await;
+}
+
+#[tokio::test]
 async fn without_ssh_a_worker_does_not_start() {
     let mesh = TestMesh::bare(Timing::Short).await;
     let _coordinator = mesh.coordinator();

@@ -18,7 +18,7 @@ use rr_schemas::{
     input::{Cancel, Found, Holder, Input, Seen, SeenAttempts, Signal, Submit},
     lock::{HeldLock, LockHolder},
     offer::{Command, Offer, Target},
-    presence::{Control, CoordinatorPresence, Hosts, Join, JoinAnswer, Serves, WorkerPresence},
+    presence::{Asked, Control, CoordinatorPresence, Hosts, Join, JoinAnswer, Serves, WorkerPresence},
     report::{Claim, Ended, Outcome, Output, Report, What},
     retry::{Again, Carried, RetryOf},
     view::StatusEntry,
@@ -319,6 +319,9 @@ fn presence_joining_control_and_status_are_written_as_ever() {
     );
     check("join-refused", &JoinAnswer::Refused { reason: "db7 is served by worker edge-2".into() });
     check("control-kill", &Control::Kill { run: "r1".parse().unwrap(), task: 3, attempt: 2 });
+    let (run, instance) = ("r1".parse().unwrap(), "i1".parse().unwrap());
+    let asked = Asked { run, task: 3, attempt: 2, offer: 1, instance, token: "t0".into() };
+    check("control-tell", &Control::Tell(asked));
     check("control-drain", &Control::Drain {});
     check("control-ping", &Control::Ping {});
     let view = r#"{"run": "r1", "flow": "rollout", "status": "running", "started_at": "2026-11-22T01:02:03.456Z", "ended_at": null,

@@ -26,7 +26,7 @@ impl Judge<'_> {
     pub(super) fn check_signal(&mut self, at: u64, signal: &Name) {
         let is_known = self.plan.jobs().iter().any(|planned| planned.job.signal.as_ref() == Some(signal));
         self.findings.demand(is_known, Rule::Chain, at, || format!("no job waits for signal {signal}"));
-        let stopped = self.stopped;
+        let stopped = self.stopped.is_some();
         self.findings.demand(!stopped, Rule::Stop, at, || format!("signal {signal} is given to a stopped run"));
         let first = self.signals.0.insert(signal.clone());
         self.findings.demand(first, Rule::DecidedOnce, at, || format!("signal {signal} is given a second time"));
@@ -50,7 +50,7 @@ impl Judge<'_> {
                 self.findings.demand(is_over, Rule::Time, at, || format!("{name} fails before its time is over"));
             }
             JobStatus::Cancelled => {
-                let stopped = self.stopped;
+                let stopped = self.stopped.is_some();
                 self.findings.demand(stopped, Rule::Stop, at, || format!("{name} is cancelled and nobody asked"));
             }
             JobStatus::Waiting | JobStatus::Running | JobStatus::Skipped => {

@@ -16,7 +16,7 @@ pub(super) struct TaskEnd {
     pub(super) again: Option<Timestamp>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Task {
     attempt: u32,
     offer: u32,

@@ -233,6 +233,9 @@ impl Engine {
             What::Ended(_) | What::Returned {} => {
                 // Of what was given back it knows nothing.
                 self.ledger.confirm(parcel.n);
+                if matches!(parcel.report.what, What::Ended(_)) {
+                    self.told.remember(parcel.clone());
+                }
                 if let Some(attempt) = self.attempts.remove(&parcel.n) {
                     self.words.extend(attempt.acks.into_iter().map(Word::Done));
                 }

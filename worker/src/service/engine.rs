@@ -29,6 +29,7 @@ use super::clocks::{Clocks, Due};
 use super::ending::Mode;
 use super::joining::{Joined, Joining};
 use super::locking::{Locks, News};
+use super::retelling::Told;
 use super::writing::Unwritten;
 use crate::attempt::{Attempt, Phase};
 use crate::config::Options;
@@ -65,6 +66,7 @@ pub(super) struct Engine {
     pub(super) unwritten: Unwritten,
     pub(super) joining: Joining,
     pub(super) locks: Locks,
+    pub(super) told: Told,
     pub(super) running: JoinSet<(u64, Ended)>,
     pub(super) chores: FuturesUnordered<BoxFuture<'static, Chore>>,
     pub(super) clocks: Clocks,
@@ -156,6 +158,7 @@ impl Engine {
             unwritten: Unwritten::default(),
             joining: Joining::new(verify),
             locks: Locks::default(),
+            told: Told::default(),
             running: JoinSet::new(),
             chores: FuturesUnordered::new(),
             busy: 0,
@@ -350,6 +353,7 @@ impl Engine {
     fn asked(&mut self, control: &Control) {
         match control {
             Control::Kill { run, task, attempt } => self.cancel(run, *task, *attempt),
+            Control::Tell(asked) => self.tell_again(asked),
             Control::Drain {} => self.drain(),
             // Answered where it came in.
             Control::Ping {} => {}

@@ -18,7 +18,7 @@ use rr_schemas::{
     report::{Ended, Outcome},
 };
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,8 @@ pub(super) struct Locks {
     lines: HashMap<String, Line>,
     /// One for each line: it asks for the lock, or renews it.
     tasks: JoinSet<News>,
+    /// The lock of each task.
+    names: HashMap<Id, Name>,
 }
 
 #[derive(Debug)]
@@ -56,17 +58,28 @@ pub(super) enum News {
     Answered(Name, Result<Taking, LockError>),
     /// It was parted with.
     Parted(Name),
+    /// Nobody renews it any more, though nobody has parted with it. A bug.
+    Broken(Name),
 }
 
 impl Locks {
     /// The next news; none when there is none to come. Safe to drop.
     pub(super) async fn next(&mut self) -> Option<News> {
-        loop {
-            match self.tasks.join_next().await? {
-                Ok(news) => return Some(news),
-                Err(error) => tracing::error!(%error, "the keeper of a lock failed; the lock runs out"),
+        match self.tasks.join_next_with_id().await? {
+            Ok((task, news)) => {
+                self.names.remove(&task);
+                Some(news)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the keeper of a lock failed; the lock runs out");
+                self.names.remove(&error.id()).map(News::Broken)
             }
         }
+    }
+
+    fn spawn(&mut self, lock: Name, keeper: impl Future<Output = News> + Send + 'static) {
+        let task = self.tasks.spawn(keeper);
+        self.names.insert(task.id(), lock);
     }
 
     /// Whether no lock is asked for or held.
@@ -76,7 +89,7 @@ impl Locks {
 
     /// Whether so many wait that no more may come.
     pub(super) fn are_full(&self) -> bool {
-        self.lines.values().map(|line| line.waiting.len() + 1).sum::<usize>() >= WAITING_MAX
+        self.lines.values().map(|line| line.waiting.len()).sum::<usize>() >= WAITING_MAX
     }
 
     /// Takes an attempt out of its line.
@@ -126,7 +139,8 @@ impl Engine {
         };
         let taking = InstanceId::random(&mut fastrand::Rng::new());
         let wanted = HeldLock { lock: lock.clone(), holder, taking, since: self.now(), token: None };
-        self.locks.tasks.spawn(ask(self.mesh.clone(), wanted, self.options.times.lock_ttl.into(), stop));
+        let asking = ask(self.mesh.clone(), wanted, self.options.times.lock_ttl.into(), stop);
+        self.locks.spawn(lock.clone(), asking);
     }
 
     /// The next one in a line asks for the lock, if there is one.
@@ -145,14 +159,39 @@ impl Engine {
             News::Answered(lock, Ok(Taking::Taken(held))) => self.locked(lock, *held),
             News::Answered(lock, Ok(Taking::Stopped)) | News::Parted(lock) => self.next_in_line(&lock),
             News::Answered(lock, Err(error)) => {
-                let first = self.locks.lines.get(&lock.folded()).map(|line| line.first);
-                if let Some(n) = first.filter(|n| self.is_in(*n, Phase::Locking)) {
-                    tracing::error!(%lock, %error, "cannot take a lock");
-                    let reason = format!("cannot take lock {lock}: {error}");
-                    self.end_unstarted(n, ended_because(Outcome::Refused, &reason, self.now()));
-                }
+                tracing::error!(%lock, %error, "cannot take a lock");
+                self.refuse_first(&lock, &error.to_string());
                 self.next_in_line(&lock);
             }
+            News::Broken(lock) => {
+                self.refuse_first(&lock, "whoever asked for it here failed; this is a bug in rr");
+                self.alarm_first(&lock);
+                self.next_in_line(&lock);
+            }
+        }
+    }
+
+    fn first_in_line(&self, lock: &Name) -> Option<u64> {
+        self.locks.lines.get(&lock.folded()).map(|line| line.first)
+    }
+
+    /// Ends the attempt that waits for an answer, which will not come.
+    fn refuse_first(&mut self, lock: &Name, reason: &str) {
+        if let Some(n) = self.first_in_line(lock).filter(|n| self.is_in(*n, Phase::Locking)) {
+            let reason = format!("cannot take lock {lock}: {reason}");
+            self.end_unstarted(n, ended_because(Outcome::Refused, &reason, self.now()));
+        }
+    }
+
+    /// Has the attempt that holds a lock ended at once: nobody knows how much of the lock's time is left.
+    fn alarm_first(&self, lock: &Name) {
+        let first = self.first_in_line(lock).and_then(|n| self.attempts.get(&n));
+        if let Some(attempt) = first
+            && let Some(grip) = &attempt.grip
+        {
+            grip.lost.cancel();
+            attempt.cancel.cancel();
+            grip.hurry.cancel();
         }
     }
 
@@ -173,7 +212,7 @@ impl Engine {
             self.ready.insert((offer.priority.class(), n));
         }
         // Where nobody wants it any more, it is given back at once.
-        self.locks.tasks.spawn(hold(name, lock, alarm, parted));
+        self.locks.spawn(name.clone(), hold(name, lock, alarm, parted));
     }
 
     /// An attempt that waits for its lock does not want it any more.
@@ -290,4 +329,21 @@ async fn is_over(mesh: Mesh, offer: Arc<Offer>, n: u64, options: Arc<crate::Opti
     let claimed = mesh.is_claimed(&offer.run, offer.task, offer.attempt, &options.name).await;
     // Asked again with the next sign of life.
     Chore::Wanted(n, !claimed.unwrap_or(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_keeper_that_fails_says_whose_lock_it_was() {
+        let mut locks = Locks::default();
+        let [whole, broken]: [Name; 2] = ["whole", "broken"].map(|name| name.parse().unwrap());
+        locks.spawn(broken.clone(), async { panic!("a bug") });
+        assert!(matches!(locks.next().await, Some(News::Broken(lock)) if lock == broken));
+        let told = News::Parted(whole.clone());
+        locks.spawn(whole.clone(), async { told });
+        assert!(matches!(locks.next().await, Some(News::Parted(lock)) if lock == whole));
+        assert!(locks.next().await.is_none() && locks.names.is_empty());
+    }
 }

@@ -1,9 +1,15 @@
-//! Each rule, judged from the log alone, on runs drawn from seeds.
+//! Each rule, judged from what is stored alone, on runs drawn from seeds.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use rr_core::{History, Policy};
 use rr_draw::Dice;
 use rr_schemas::{decision::RunStatus, flow::Flow};
+use rr_verify::{
+    history::{Whole, judge_whole},
+    records::Extent,
+};
 
 use super::{
     flows::drawn,
@@ -35,6 +41,17 @@ proptest! {
 }
 
 fn judge(world: &World, history: &History) {
-    let violations = rr_verify::records::judge(history.run().id(), &world.log, &Policy::default());
-    assert!(violations.is_empty(), "{violations:#?}");
+    let (decisions, inputs, times) = world.stored();
+    let judged = judge_whole(&Whole {
+        run: history.run().id(),
+        decisions: &decisions,
+        inputs: &inputs,
+        times: &times,
+        bad: &BTreeMap::new(),
+        aside: &BTreeSet::new(),
+        policy: &Policy::default(),
+        extent: Extent::Over,
+        now: None,
+    });
+    assert!(judged.violations.is_empty() && judged.truncated.is_none(), "{judged:#?}");
 }

@@ -6,13 +6,15 @@ use jiff::{Timestamp, ToSpan as _};
 use rr_core::{Effect, Heard, History, Look, Policy, Run, run::WITHDRAWN_BY, run::decide::Around};
 use rr_draw::{Dice, SIGNALS};
 use rr_schemas::{
-    decision::Record,
+    decision::{Decision, Record},
     flow::Flow,
     flow::params::ParamValues,
     input::{Cancel, Found, Holder, Input, Seen, SeenAttempts, Signal, Source, Submit},
     report::{Claim, Ended, Outcome, Output, Report, What},
     retry::{Again, RetryOf},
 };
+
+use rr_verify::history::{Said, Stored};
 
 /// What fate may do to a run.
 #[derive(Clone, Copy)]
@@ -65,9 +67,21 @@ struct Execution {
     alive: bool,
 }
 
+/// A decision as a stream would have it.
+#[derive(Clone)]
+pub(crate) struct Turn {
+    pub(crate) seq: u64,
+    pub(crate) upto: u64,
+    pub(crate) records: Vec<Record>,
+}
+
 pub(crate) struct World {
     pub(crate) run: Run,
     pub(crate) log: Vec<Record>,
+    /// The same as decisions, with a sequence of their own among what was said.
+    pub(crate) turns: Vec<Turn>,
+    /// Everything that was said.
+    pub(crate) said: Vec<Heard>,
     seq: u64,
     now: Timestamp,
     policy: Policy,
@@ -100,6 +114,8 @@ impl World {
         let mut world = Self {
             run: Run::new("r1".parse().unwrap(), policy),
             log: Vec::new(),
+            turns: Vec::new(),
+            said: Vec::new(),
             seq: 0,
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             policy,
@@ -127,6 +143,7 @@ impl World {
         self.seq += 1;
         self.now += 1.millisecond();
         self.inbox.push(Heard::new(self.seq, self.now, source, input));
+        self.said.extend(self.inbox.last().cloned());
     }
 
     /// Lets the coordinator answer what is there, in decisions, and performs their effects.
@@ -134,8 +151,13 @@ impl World {
         let mut heard = std::mem::take(&mut self.inbox);
         loop {
             let decided = self.run.decide(&heard);
-            heard.drain(..decided.answered);
+            let upto = self.turns.last().map_or(0, |turn| turn.upto);
+            let upto = heard.drain(..decided.answered).next_back().map_or(upto, |last| last.seq);
             let effects = self.run.effects(&decided.records);
+            if !decided.records.is_empty() {
+                self.seq += 1;
+                self.turns.push(Turn { seq: self.seq, upto, records: decided.records.clone() });
+            }
             self.log.extend(decided.records);
             for effect in effects {
                 self.perform(&effect);
@@ -377,6 +399,25 @@ impl World {
             seen.push(SeenAttempts { tasks, attempt, offer, found, withdrawn });
         }
         seen
+    }
+
+    /// What a stream would have of it: decisions, and what was said. Sequences are tens, so that tests have room between.
+    pub(crate) fn stored(&self) -> (Vec<Stored>, Vec<Said>, BTreeMap<u64, Timestamp>) {
+        let hash = |seq: u64| format!("hash{seq}");
+        let mut prev = String::new();
+        let decisions = (1..).zip(&self.turns).map(|(n, turn)| {
+            let seq = 10 * turn.seq;
+            let prev = std::mem::replace(&mut prev, hash(seq));
+            let events = turn.records.iter().map(|record| Record { cause: 10 * record.cause, ..record.clone() });
+            let (by, upto, secret) = ("c1".parse().unwrap(), 10 * turn.upto, String::new());
+            let decision = Decision { n, by, upto, prev, secret, events: events.collect() };
+            Stored { seq, hash: hash(seq), decision }
+        });
+        let said = self.said.iter();
+        let inputs =
+            said.map(|said| Said { seq: 10 * said.seq, source: said.source.clone(), input: said.input.clone() });
+        let times = self.said.iter().map(|said| (10 * said.seq, said.at)).collect();
+        (decisions.collect(), inputs.collect(), times)
     }
 
     /// Claims an attempt for nobody. Where that fails its claim was answered, since all that was said is.

@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use rr_nats::{OfferMsg, PullConfig, Timers, Topology};
-use rr_schemas::{flow::select::Labels, offer::Target, presence::Hosts};
+use rr_schemas::{
+    flow::{Priority, select::Labels},
+    offer::Target,
+    presence::Hosts,
+};
 
 use super::{World, cancel, entity, feed, host, name, offer, queue, quick, run, soon, take, worker, world, world_of};
 
@@ -80,6 +84,27 @@ async fn an_offer_that_is_taken_back_leaves_the_others_to_come_again() {
         offers_come_again(&world, &own, |_| Target::Worker(worker("w1")), whole).await;
         offers_come_again(&world, &normal, |_| queue("q"), whole).await;
     }
+}
+
+#[tokio::test]
+async fn what_is_offered_after_a_lost_lane_was_looked_at_stays() {
+    let world = world().await;
+    let names = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
+    let lost = async || world.mesh.lost_lane(&name("q"), Priority::Normal).await.unwrap();
+    assert_eq!(lost().await, None, "it is there");
+    let before = run("before");
+    world.mesh.offer(&offer(&before, 0, queue("q"))).await.unwrap();
+    world.stranger().await.delete_consumer_from_stream(&names[1], "RR_WORK").await.unwrap();
+    let looked = lost().await.unwrap();
+    // Another coordinator is quicker: it clears, makes the durable again, and offers once more.
+    world.mesh.clear_lane(&lost().await.unwrap()).await.unwrap();
+    assert!(world.mesh.offers(&before).await.unwrap().is_empty());
+    world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
+    let after = run("after");
+    world.mesh.offer(&offer(&after, 0, queue("q"))).await.unwrap();
+
+    world.mesh.clear_lane(&looked).await.unwrap();
+    assert_eq!(world.mesh.offers(&after).await.unwrap(), BTreeSet::from([(0, 1)]));
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::host::LABEL_CHARS_MAX;
+
 /// Literal text, then brackets with the literal text behind each.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Pattern {
@@ -130,8 +132,11 @@ impl Bracket {
 }
 
 impl Item {
-    /// The number that `digits` (nothing but ASCII digits) write; none if it is too large.
+    /// The number that `digits` (nothing but ASCII digits) write; none if it is too large, or longer than a part of a host.
     pub(super) fn single(digits: &str) -> Option<Self> {
+        if digits.len() > LABEL_CHARS_MAX {
+            return None;
+        }
         let value = digits.parse().ok()?;
         let is_filled = digits.len() > 1 && digits.starts_with('0');
         Some(Self { first: value, last: value, width: if is_filled { digits.len() } else { 0 } })

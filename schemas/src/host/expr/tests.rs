@@ -1,3 +1,5 @@
+use crate::host::LABEL_CHARS_MAX;
+
 use super::*;
 use std::time::Duration;
 
@@ -209,4 +211,17 @@ fn serde_takes_a_string_only() {
     for wrong in ["5", "[\"a\"]", "null", "\"db[\""] {
         assert!(serde_json::from_str::<HostSet>(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn a_number_with_more_digits_than_a_host_has_room_for_is_too_large() {
+    let zeros = "0".repeat(70_000);
+    for wide in
+        [format!("h[{zeros}1]"), format!("h[{zeros}1-2]"), format!("h[1-{zeros}2]"), format!("h[{zeros}1-{zeros}2]")]
+    {
+        let error = wide.parse::<HostSet>().unwrap_err();
+        assert_eq!(error.to_string(), "number too large at col 3");
+    }
+    let most = "0".repeat(LABEL_CHARS_MAX - 1);
+    assert_eq!(format!("[{most}1-{most}2]").parse::<HostSet>().unwrap().len(), 2);
 }

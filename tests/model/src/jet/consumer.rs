@@ -124,8 +124,8 @@ impl Consumer {
             seq: begins,
             looked: begins,
             floor_delivery: 0,
-            // Copies begin with no floor.
-            floor: if is_copied { 0 } else { begins - 1 },
+            // Copies begin with no floor, mostly.
+            floor: if is_copied && newest.is_none() { 0 } else { begins - 1 },
             pending: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             again: BTreeMap::new(),
@@ -306,6 +306,10 @@ impl Consumer {
         }
         let found = store.next(self.looked.max(self.seq), &self.filters);
         self.looked = found.map_or_else(|| store.last() + 1, |message| message.seq);
+        if found.is_none() && self.undelivered > 0 {
+            // It has counted what is gone: it learns of that at the end, which counts as passed.
+            (self.seq, self.undelivered) = (self.looked.max(self.seq), 0);
+        }
         found.cloned()
     }
 

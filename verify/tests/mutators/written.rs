@@ -1,5 +1,4 @@
-//! The judge is judged: a clean history passes, and each way of breaking one is found and named.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking, and read better short")]
+//! One history, made with the core by hand, and ways of breaking it.
 
 use jiff::{Timestamp, ToSpan as _};
 use rr_core::{Effect, Heard, Policy, Run, run::wait::Wait};

@@ -1,0 +1,38 @@
+//! Verbs that keep a mesh elsewhere and bring it back.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Arguments of `rr backup`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    about = "Write a mesh into a directory",
+    long_about = "Writes what cannot be made again of a mesh into a directory: the log with its sequences, the states of runs, the \
+        quarantine and the output. It may go on meanwhile.\n\n\
+        The directory holds what the mesh holds, secrets of tokens and parameters included; only its owner may read it.",
+    after_long_help = "Examples:\n  rr backup /var/backups/rr/monday\n  rr --config auth/root.yaml backup monday --json"
+)]
+pub(crate) struct BackupArgs {
+    /// Directory, new or empty
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
+
+/// Arguments of `rr restore`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    about = "Make a mesh of what rr backup wrote",
+    long_about = "Makes a mesh of what rr backup wrote, on a server that has none, and verifies it as rr verify does.\n\n\
+        Runs that were open go on: the first coordinator wakes them and offers again what nobody holds. What has happened \
+        since the backup is not known there, so attempts that ran since may run again.",
+    after_long_help = "Examples:\n  rr --server nats://new:4222 restore /var/backups/rr/monday\n  rr restore monday --replicas 1"
+)]
+pub(crate) struct RestoreArgs {
+    /// Directory that rr backup wrote
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Copies of each stream, instead of as many as there were
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub(crate) replicas: Option<u8>,
+}

@@ -1,0 +1,126 @@
+//! What stands beside the log and is judged with it: states, the quarantine, offers.
+//!
+//! Invariant: it is read before the log, so whatever it shows has been decided by then.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use rr_nats::{Copied, Mesh, OfferedNow, Quarantined, copies};
+use rr_schemas::id::RunId;
+use rr_schemas::view::StatusEntry;
+use rr_verify::stream::{Beside, Shown};
+
+use super::file::{Kind, Line};
+use crate::error::CliError;
+use crate::mesh;
+
+/// What stands beside the log, as an export has it.
+#[derive(Debug, Default)]
+pub(crate) struct Besides {
+    /// The messages, in the order of an export.
+    pub(crate) lines: Vec<Line>,
+    beside: Beside,
+}
+
+impl Besides {
+    /// As the judge takes it.
+    pub(crate) fn into_beside(self) -> Beside {
+        self.beside
+    }
+
+    /// Takes a message of an export in.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn take(&mut self, line: &Line) -> Result<(), String> {
+        match line.kind {
+            Kind::State => {
+                // A state of a newer rr that cannot be read shows nothing.
+                if let Ok(entry) = serde_json::from_slice::<StatusEntry>(&line.copied.payload) {
+                    self.beside.shown.insert(entry.view.run.clone(), Shown::from(&entry));
+                }
+            }
+            Kind::Bad => {
+                let header = |name| line.copied.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value);
+                let seq = header(copies::BAD_SEQ).and_then(|seq| seq.parse().ok());
+                if let (Some(subject), Some(seq)) = (header(copies::BAD_SUBJECT), seq)
+                    && copies::run_of(subject).is_some()
+                {
+                    self.beside.aside.insert(seq);
+                }
+            }
+            Kind::Offer => {
+                let (run, task, attempt) = copies::offer_of(&line.copied.subject)
+                    .ok_or_else(|| format!("{:?} is no subject of an offer", line.copied.subject))?;
+                self.beside.offers.entry(run).or_default().insert((task, attempt));
+            }
+            Kind::Event | Kind::Output => {}
+        }
+        Ok(())
+    }
+}
+
+/// Reads what stands beside the log of a mesh, of one run or of all. `keeps`: whether an export is to have it.
+///
+/// # Errors
+/// The mesh cannot be read.
+pub(crate) async fn gather(mesh: &Mesh, run: Option<&RunId>, keeps: bool) -> Result<Besides, CliError> {
+    let told = |error: rr_nats::Error| mesh::told(&error);
+    let mut besides = Besides::default();
+    let wanted = |of: &RunId| run.is_none_or(|run| run == of);
+    let mut lines = Vec::new();
+    if keeps {
+        let states = mesh.copy_statuses(&wanted).await.map_err(told)?;
+        lines.extend(states.into_iter().map(|copied| Line { kind: Kind::State, copied }));
+    } else if let Some(run) = run {
+        let entry = mesh.status(run).await.map_err(told)?;
+        besides.beside.shown.extend(entry.iter().map(|entry| (run.clone(), Shown::from(entry))));
+    } else {
+        let shown = &mut besides.beside.shown;
+        let take = |entry: StatusEntry, _| {
+            shown.insert(entry.view.run.clone(), Shown::from(&entry));
+        };
+        mesh.each_status(take).await.map_err(told)?;
+    }
+    let bad = mesh.all_quarantined().await.map_err(told)?;
+    let is_wanted = |bad: &&Quarantined| copies::run_of(&bad.subject).is_some_and(|of| wanted(&of));
+    lines.extend(bad.iter().filter(is_wanted).map(|bad| Line { kind: Kind::Bad, copied: of_quarantined(bad) }));
+    if keeps {
+        let offers = mesh.offer_subjects(run).await.map_err(told)?;
+        lines.extend(offers.into_iter().map(|subject| Line { kind: Kind::Offer, copied: bare(subject) }));
+    } else {
+        besides.beside.offers = offers(mesh, run).await?;
+    }
+    for line in &lines {
+        // What was made here is right.
+        if let Err(reason) = besides.take(line) {
+            tracing::warn!(reason, "passed over");
+        }
+    }
+    if keeps {
+        besides.lines = lines;
+    }
+    Ok(besides)
+}
+
+async fn offers(mesh: &Mesh, run: Option<&RunId>) -> Result<OfferedNow, CliError> {
+    let Some(run) = run else { return mesh.offered_now().await.map_err(|error| mesh::told(&error)) };
+    let offers: BTreeSet<(u32, u32)> = mesh.offers(run).await.map_err(|error| mesh::told(&error))?;
+    Ok([(run.clone(), offers)].into())
+}
+
+fn of_quarantined(bad: &Quarantined) -> Copied {
+    let mut headers = vec![
+        (copies::BAD_SUBJECT.to_owned(), bad.subject.clone()),
+        (copies::BAD_SEQ.to_owned(), bad.was.to_string()),
+        (copies::BAD_REASON.to_owned(), bad.reason.clone()),
+    ];
+    headers.sort();
+    let (subject, time) = (format!("rr.bad.{}", bad.finder), bad.at.to_string());
+    Copied { subject, seq: bad.seq, time, headers, payload: Bytes::new() }
+}
+
+/// Something of which only the subject is known.
+const fn bare(subject: String) -> Copied {
+    Copied { subject, seq: 0, time: String::new(), headers: Vec::new(), payload: Bytes::new() }
+}

@@ -1,0 +1,35 @@
+//! Everything in the corpus, and a short search from there, the same one each time.
+
+use rr_fuzz::{Fuzz, Target, corpus, limits::Limits};
+
+/// Inputs of a search: some seconds of a build without optimisations.
+const STEPS: [(Target, u32); 5] = [
+    (Target::Flow, 1_500),
+    (Target::Hosts, 4_000),
+    (Target::Wire, 4_000),
+    (Target::Template, 4_000),
+    (Target::Words, 20_000),
+];
+
+#[test]
+fn nothing_in_the_corpus_or_near_it_breaks_a_reader() {
+    for (target, steps) in STEPS {
+        let mut fuzz = Fuzz::new(target, Limits::of_this_build(), 1);
+        let entries = corpus::entries(target).unwrap();
+        assert!(entries.len() > 5, "{target:?} has a corpus");
+        for entry in entries {
+            if let Err(failure) = fuzz.feed(&entry.bytes) {
+                panic!("{target:?}, {}: {}", entry.file.display(), failure.wrong);
+            }
+        }
+        let known = fuzz.tally();
+        for _ in 0..steps {
+            if let Err(failure) = fuzz.step() {
+                panic!("{target:?}, {:?}: {}", String::from_utf8_lossy(&failure.input), failure.wrong);
+            }
+        }
+        let tally = fuzz.tally();
+        println!("{target:?}: {} kinds of answers in the corpus, {} near it", known.answers, tally.answers);
+        assert!(tally.answers >= known.answers && tally.kept > 0);
+    }
+}

@@ -1,0 +1,236 @@
+//! A cluster of three servers, of which some die, sleep, or are cut off from the others.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rr_nats::{ConnectOptions, First, connect};
+use rr_schemas::id::{EntityId, RunId};
+use rr_schemas::input::{Input, Signal};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::chaos::flows::KINDS;
+use crate::chaos::scenario::{Cue, Report, Scenario};
+use crate::chaos::stage::{EVERYBODY, Role, Stage};
+use crate::cluster::SERVERS;
+use crate::mesh::{TestMesh, Timing};
+use crate::wait::eventually;
+
+/// What a server may lead, and what its death therefore may stop.
+const LED: [(&str, Option<&str>); 5] = [
+    ("RR_EVENTS", None),
+    ("RR_EVENTS", Some("p0")),
+    ("RR_WORK", None),
+    ("RR_WORK", Some("w-w1")),
+    ("KV_rr-runs", None),
+];
+
+/// How long anything may take that is not itself measured.
+const END: Duration = Duration::from_mins(2);
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "leader-killed",
+        rows: &[7],
+        what: "`kill -9` of the server that leads the log, a queue, or a consumer of either; it comes back",
+        bound: Duration::from_secs(20),
+        why: "an election (5 to 8 s), and what was delivered and is not acknowledged comes again (5 s)",
+        play: |cue| Box::pin(leader(cue, Way::Killed)),
+    },
+    Scenario {
+        name: "leader-paused",
+        rows: &[8],
+        what: "the same server sleeps for 15 s, and wakes up",
+        bound: Duration::from_secs(20),
+        why: "as for one that dies",
+        play: |cue| Box::pin(leader(cue, Way::Paused)),
+    },
+    Scenario {
+        name: "majority-paused",
+        rows: &[9],
+        what: "two of three servers sleep for 15 s: `rr publish` says within 10 s that there is no majority",
+        bound: Duration::from_secs(20),
+        why: "counted from their awakening: an election, and what was held comes again",
+        play: |cue| Box::pin(no_majority(cue)),
+    },
+    Scenario {
+        name: "cluster-killed",
+        rows: &[10],
+        what: "`kill -9` of all three servers at once, and a start of all of them",
+        bound: Duration::from_secs(20),
+        why: "counted from the start: the servers find each other, elect, and what was held comes again",
+        play: |cue| Box::pin(all_killed(cue)),
+    },
+    Scenario {
+        name: "minority-cut-off",
+        rows: &[15],
+        what: "one server and the coordinator that knows only that one are cut off from the other two for 15 s",
+        bound: Duration::from_secs(20),
+        why: "as for a server that dies, and one of two coordinators with it",
+        play: |cue| Box::pin(minority(cue)),
+    },
+    Scenario {
+        name: "writers-storm",
+        rows: &[40],
+        what: "50 programs ask for one run at once, and then give it 50 signals, while a coordinator is killed",
+        bound: Duration::from_secs(20),
+        why: "as for a coordinator that dies, with pins of 3 s and acknowledgements of 5 s",
+        play: |cue| Box::pin(storm(cue)),
+    },
+];
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    Killed,
+    Paused,
+}
+
+async fn leader(mut cue: Cue, way: Way) -> Report {
+    let mut stage = Stage::cluster(Timing::Default, EVERYBODY).await;
+    stage.load(&mut cue);
+    let mut led = LED.into_iter().cycle();
+    while cue.again(2) {
+        stage.has_asked(4).await;
+        let Some((stream, consumer)) = led.next() else { break };
+        let victim = stage.mesh.leader(stream, consumer).await;
+        match way {
+            Way::Killed => {
+                stage.mesh.kill_server(victim).await;
+                sleep(cue.dice.pause(8_000..12_000)).await;
+                stage.mesh.start_server(victim).await;
+            }
+            Way::Paused => {
+                stage.mesh.server_process(victim).pause();
+                sleep(Duration::from_secs(15)).await;
+                stage.mesh.server_process(victim).go_on();
+            }
+        }
+        stage.report.faults += 1;
+        stage.mesh.is_healthy(victim).await;
+    }
+    stage.has_asked(4).await;
+    stage.finish().await
+}
+
+async fn no_majority(mut cue: Cue) -> Report {
+    let mut stage = Stage::cluster(Timing::Default, EVERYBODY).await;
+    stage.load(&mut cue);
+    while cue.again(1) {
+        stage.has_asked(4).await;
+        let since = Timestamp::now();
+        let victims = [cue.dice.number(0..SERVERS), 0].map(|n| n + 1).map(|n| n % SERVERS);
+        let victims = if victims[0] == victims[1] { [victims[0], (victims[0] + 1) % SERVERS] } else { victims };
+        for victim in victims {
+            stage.mesh.server_process(victim).pause();
+        }
+        let asleep = Instant::now();
+        let id = format!("refused{}", stage.report.faults);
+        let told = stage.mesh.rr(["publish", &stage.flow(), "--id", &id]).run().await;
+        let took = asleep.elapsed();
+        stage.report.demand(told.status.code() == Some(69), || format!("no exit code 69: {told}"));
+        stage.report.demand(told.stderr.contains("majority"), || format!("nothing is said of a majority: {told}"));
+        stage.report.demand(took < Duration::from_secs(10), || format!("rr publish took {took:?}"));
+        sleep(Duration::from_secs(15).saturating_sub(asleep.elapsed())).await;
+        for victim in victims {
+            stage.mesh.server_process(victim).go_on();
+        }
+        stage.was_out(since);
+        stage.report.faults += 1;
+        for victim in victims {
+            stage.mesh.is_healthy(victim).await;
+        }
+    }
+    stage.has_asked(4).await;
+    stage.finish().await
+}
+
+async fn all_killed(mut cue: Cue) -> Report {
+    let mut stage = Stage::cluster(Timing::Default, EVERYBODY).await;
+    stage.load(&mut cue);
+    while cue.again(1) {
+        stage.has_asked(4).await;
+        let since = Timestamp::now();
+        for victim in 0..SERVERS {
+            stage.mesh.kill_server(victim).await;
+        }
+        sleep(cue.dice.pause(0..2_000)).await;
+        for victim in 0..SERVERS {
+            stage.mesh.start_server(victim).await;
+        }
+        stage.was_out(since);
+        stage.report.faults += 1;
+        for victim in 0..SERVERS {
+            stage.mesh.is_healthy(victim).await;
+        }
+    }
+    stage.has_asked(4).await;
+    stage.finish().await
+}
+
+async fn minority(mut cue: Cue) -> Report {
+    let mesh = TestMesh::wired_cluster(Timing::Default).await;
+    let mut stage = Stage::over(mesh, Timing::Default, EVERYBODY, None).await;
+    // This one knows the last server only; beside it there is one that knows all of them.
+    let alone = stage.mesh.url_of(SERVERS - 1);
+    stage.move_to(0, &alone).await;
+    // Whoever asks for runs is on the other side: who is connected to a server that is cut off waits with it.
+    let options =
+        ConnectOptions { server: stage.mesh.url_of(0), name: "chaos".to_owned(), ..ConnectOptions::default() };
+    let link = connect(&options).await.expect("a connection");
+    stage.handle = link.mesh().await.expect("a mesh");
+    stage.load(&mut cue);
+    while cue.again(1) {
+        stage.has_asked(4).await;
+        stage.mesh.cut_off(SERVERS - 1);
+        sleep(Duration::from_secs(15)).await;
+        stage.mesh.rejoin();
+        stage.report.faults += 1;
+        stage.mesh.is_healthy(SERVERS - 1).await;
+    }
+    stage.has_asked(4).await;
+    stage.finish().await
+}
+
+/// Programs that want the same at once.
+const WRITERS: usize = 50;
+
+async fn storm(mut cue: Cue) -> Report {
+    let roles = [EVERYBODY, &[Role::Coordinator]].concat();
+    let mut stage = Stage::cluster(Timing::Default, &roles).await;
+    stage.load(&mut cue);
+    while cue.again(2) {
+        stage.has_asked(2).await;
+        let id: RunId = format!("storm{}", stage.report.faults).parse().expect("an id");
+        let kind = KINDS.iter().find(|kind| kind.name == "gate").expect("a flow that waits for a signal");
+        let (submit, wanted) = (kind.submit(&stage.mesh.path("")), Timestamp::now());
+        let mut writers = JoinSet::new();
+        for _ in 0..WRITERS {
+            let (mesh, id, submit) = (stage.handle.clone(), id.clone(), submit.clone());
+            writers.spawn(async move { mesh.submit(&id, "storm", &submit, First::New).await });
+        }
+        let told = writers.join_all().await;
+        let n_stored = told.iter().filter(|told| told.is_ok()).count();
+        let n_refused = told.iter().filter(|told| matches!(told, Err(rr_nats::PublishError::Conflict))).count();
+        stage.report.demand(n_stored == 1 && n_refused == WRITERS - 1, || format!("{WRITERS} ask for {id}: {told:?}"));
+        stage.also(id.clone(), kind, wanted);
+        let victim = *cue.dice.one_of(&stage.coordinators());
+        stage.kill(victim).await;
+        let mut writers = JoinSet::new();
+        for n in 0..WRITERS {
+            let (mesh, entity) = (stage.handle.clone(), EntityId::from(&id));
+            let signal =
+                Input::Signal(Signal { signal: "go".parse().expect("a name"), by: format!("storm{n}"), reason: None });
+            writers.spawn(async move { mesh.request(&entity, "storm", &signal).await });
+        }
+        let told = writers.join_all().await;
+        stage.report.demand(told.iter().all(Result::is_ok), || format!("signals to {id}: {told:?}"));
+        stage.revive(victim);
+        eventually("end of the run", END, async || {
+            let status = stage.handle.status(&id).await.map_err(|error| error.to_string())?;
+            let is_over = status.as_ref().is_some_and(|entry| entry.view.status.is_final());
+            if is_over { Ok(()) } else { Err(format!("{status:?}")) }
+        })
+        .await;
+    }
+    stage.finish().await
+}

@@ -1,0 +1,96 @@
+//! Everything at once, in any order.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::chaos::scenario::{Cue, Report, Scenario};
+use crate::chaos::stage::{EVERYBODY, Stage};
+use crate::mesh::Timing;
+use crate::proxy::Way;
+
+pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
+    name: "everything",
+    rows: &[],
+    what: "coordinators and workers are killed, stopped, paused and cut off, the server is killed, consumers are deleted: \
+           all of it at random",
+    bound: Duration::from_secs(25),
+    why: "one fault falls into the time that another one takes to be over",
+    play: |cue| Box::pin(everything(cue)),
+}];
+
+/// What happens next.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Kill,
+    Stop,
+    Pause,
+    Cut,
+    Silence,
+    OneWay,
+    Server,
+    Durable(&'static str, &'static str),
+}
+
+const FAULTS: [Fault; 11] = [
+    Fault::Kill,
+    Fault::Kill,
+    Fault::Stop,
+    Fault::Pause,
+    Fault::Cut,
+    Fault::Silence,
+    Fault::OneWay,
+    Fault::Server,
+    Fault::Durable("RR_EVENTS", "p0"),
+    Fault::Durable("RR_TIMERS", "timers"),
+    Fault::Durable("RR_WORK", "w-w1"),
+];
+
+async fn everything(mut cue: Cue) -> Report {
+    let mut stage = Stage::networked(Timing::ShortPatient, EVERYBODY).await;
+    for place in stage.coordinators() {
+        stage.part(place).process.has_written("the mesh is looked after", Duration::from_secs(30)).await;
+    }
+    stage.load(&mut cue);
+    while cue.again(6) {
+        let fault = *cue.dice.one_of(&FAULTS);
+        let victim = cue.dice.number(0..stage.parts.len());
+        let pause = cue.dice.pause(0..6_000);
+        stage.report.faults += 1;
+        match fault {
+            Fault::Kill => {
+                stage.part(victim).process.kill().await;
+                sleep(pause / 2).await;
+                stage.revive(victim);
+            }
+            Fault::Stop => stage.restart(victim).await,
+            Fault::Pause => {
+                stage.part(victim).process.pause();
+                sleep(pause).await;
+                stage.part(victim).process.go_on();
+            }
+            Fault::Cut | Fault::Silence | Fault::OneWay => {
+                let network = stage.network(victim);
+                match fault {
+                    Fault::Cut => network.cut(),
+                    Fault::OneWay => network.silence(*cue.dice.one_of(&[Way::ToServer, Way::FromServer])),
+                    _ => network.silence_both(),
+                }
+                sleep(pause).await;
+                stage.network(victim).heal();
+            }
+            Fault::Server => {
+                stage.mesh.server().kill().await.expect("the death of the server");
+                sleep(pause / 4).await;
+                stage.mesh.server().restart().await.expect("a server");
+            }
+            Fault::Durable(stream, name) => {
+                // It may be gone from the last time.
+                let _answer = stage.operator().try_call(&format!("CONSUMER.DELETE.{stream}.{name}"), &().into()).await;
+            }
+        }
+        stage.has_asked(1).await;
+    }
+    stage.has_asked(3).await;
+    stage.finish().await
+}

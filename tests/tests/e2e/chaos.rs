@@ -1,0 +1,149 @@
+//! A selection of the chaos suite (`cargo run -p rr-tests --bin chaos` plays all of it), and that the suite finds what it
+//! looks for.
+//!
+//! `RR_TEST_SEED` repeats the chances of a scenario; a failing test prints its own.
+
+use std::time::Duration;
+
+use rr_nats::encode_decision;
+use rr_schemas::decision::{Decision, Event, Record, RunStatus};
+use rr_schemas::id::EntityId;
+use rr_tests::chaos::flows::{Kind, kind};
+use rr_tests::chaos::stage::{EVERYBODY, Stage};
+use rr_tests::chaos::{Cue, Report, Scenario, scenarios};
+use rr_tests::{Dice, Timing};
+use tokio::time::sleep;
+
+/// How long anything here may take.
+const END: Duration = Duration::from_mins(1);
+/// How much longer than alone a scenario may stall beside all the other tests.
+const BESIDE_OTHERS: u32 = 3;
+
+async fn holds(name: &str) {
+    let scenario = scenarios::named(name).unwrap();
+    let scenario = Scenario { bound: scenario.bound * BESIDE_OTHERS, ..scenario };
+    let dice = Dice::new();
+    let report = scenario.play(dice.seed(), Duration::ZERO).await;
+    assert!(report.violations.is_empty(), "{:#?}", report.violations);
+    assert!(report.faults > 0 && report.runs > 0 && report.decisions > 0, "{report:?}");
+    println!("{name}: {} runs ended right, {} faults, longest stall {:?}", report.runs, report.faults, report.stall);
+}
+
+#[tokio::test]
+async fn killed_coordinators_neither_forget_nor_repeat() {
+    holds("coordinator-killed").await;
+}
+
+#[tokio::test]
+async fn killed_workers_neither_forget_nor_repeat() {
+    holds("worker-restarted").await;
+}
+
+#[tokio::test]
+async fn killed_servers_neither_forget_nor_repeat() {
+    holds("server-restarted").await;
+}
+
+#[tokio::test]
+async fn a_decision_whose_confirmation_is_lost_is_taken_once() {
+    holds("acks-lost").await;
+}
+
+#[tokio::test]
+async fn an_offer_that_is_stored_twice_is_run_once() {
+    holds("offers-twice").await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_emptied_is_named_and_nothing_runs_again() {
+    holds("log-purged").await;
+}
+
+#[tokio::test]
+async fn whatever_happens_to_whom_every_run_ends_right() {
+    holds("everything").await;
+}
+
+/// A flow that cannot fail, said to.
+static WRONG: Kind = kind("wrong", "jobs: [{ name: a, shell: 'NOTE true', hosts: h1 }]", &[RunStatus::Failed]);
+static RIGHT: Kind = kind("right", "jobs: [{ name: a, shell: 'NOTE true', hosts: h1 }]", &[RunStatus::Succeeded]);
+
+/// Everything that the suite must not overlook, at once.
+async fn spoilt(mut cue: Cue) -> Report {
+    let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
+    stage.verdicts = &[1];
+    stage.load(&mut cue);
+    // A run that ends as it must not, a second end that somebody has forged, a state that is not that of the history.
+    for (id, kind) in [("wrong", &WRONG), ("forged", &RIGHT), ("shown", &RIGHT)] {
+        let run = stage.publish(id, kind).await;
+        let _view = stage.mesh.ended(&run, END).await;
+    }
+    forge_an_end(&stage, "forged").await;
+    let mut entry = stage.handle.status(&"shown".parse().unwrap()).await.unwrap().unwrap();
+    entry.view.jobs[0].ok = 7;
+    let text = serde_json::to_vec(&entry).unwrap();
+    let mut by_hand = stage.operator().by_hand().await;
+    let _seq = by_hand.store(b"$KV.rr-runs.shown", b"NATS/1.0\r\n\r\n", &text).await.unwrap();
+    // Nobody decides for a while, and nobody says that this is so.
+    for place in stage.coordinators() {
+        stage.part(place).process.pause();
+    }
+    sleep(Duration::from_secs(5)).await;
+    for place in stage.coordinators() {
+        stage.part(place).process.go_on();
+    }
+    stage.has_asked(2).await;
+    // What has begun has begun twice.
+    let starts = stage.mesh.read("starts");
+    let first = starts.lines().find(|line| line.starts_with("forged")).unwrap();
+    stage.mesh.write("starts", format!("{starts}{first}\n"));
+    stage.judge().await;
+    let gone = *stage.workers().last().unwrap();
+    stage.part(gone).process.kill().await;
+    stage.close().await
+}
+
+/// Appends another end to the history of a run that is over, as whoever has a coordinator's rights can.
+async fn forge_an_end(stage: &Stage, run: &str) {
+    let entity: EntityId = run.parse().unwrap();
+    let last = stage.handle.last_decision(&entity).await.unwrap().unwrap();
+    let before = last.decision.unwrap();
+    let record = before.events.last().unwrap().clone();
+    let forged = Decision {
+        n: before.n + 1,
+        by: "evil".parse().unwrap(),
+        upto: before.upto,
+        prev: last.hash,
+        events: vec![Record { event: Event::RunEnded { status: RunStatus::Failed }, ..record }],
+        secret: String::new(),
+    };
+    let forged = encode_decision(&entity, &forged).unwrap();
+    let _seq = stage.handle.append(&entity, &forged, last.seq).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_suite_overlooks_nothing() {
+    let scenario = Scenario {
+        name: "spoilt",
+        rows: &[],
+        what: "everything that is wrong",
+        bound: Duration::from_secs(3),
+        why: "nobody decides for 5 s",
+        play: |cue| Box::pin(spoilt(cue)),
+    };
+    let report = scenario.play(1, Duration::ZERO).await;
+    let found = |texts: &[&str]| report.violations.iter().any(|found| texts.iter().all(|text| found.contains(text)));
+    for texts in [
+        &["run wrong ends succeeded"][..],
+        &["run forged: violation I11"],
+        &["rr-runs differs from the history of shown"],
+        &["forged", "began twice"],
+        &["has died by itself"],
+        &["a stall beyond 3s"],
+    ] {
+        assert!(found(texts), "{texts:?} is not found: {:#?}", report.violations);
+    }
+    // A panic of the harness is one, too.
+    let panics = Scenario { play: |_| Box::pin(async { panic!("no such thing") }), ..scenario };
+    assert_eq!(panics.play(1, Duration::ZERO).await.violations, ["no such thing"]);
+}

@@ -1,0 +1,183 @@
+//! Stored histories: judged, exported, judged again, replayed; and broken, cut off or lost, and said to be.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use rr_schemas::id::RunId;
+use rr_tests::{Running, TestMesh, Timing, eventually};
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// Two slots, a retry, a claimed job, output.
+const FLOW: &str = "name: f\nslots:\n\
+    \x20 - - { name: a, shell: 'echo out of $RR_HOST; test $RR_HOST$RR_ATTEMPT != h21', hosts: 'h[1-4]', parallelism: 2,\n\
+    \x20       retry: { attempts: 2, delay: 50ms } }\n\
+    \x20   - { name: b, run: [\"true\"], hosts: 'k[1-2]', on_lost: fail }\n\
+    \x20 - - { name: c, run: [echo, done] }\n";
+
+async fn mesh() -> (TestMesh, Running, Running) {
+    let (mesh, coordinator, worker) = TestMesh::start(Timing::Short).await;
+    mesh.write("f.yaml", FLOW);
+    (mesh, coordinator, worker)
+}
+
+async fn run(mesh: &TestMesh, id: &str) -> RunId {
+    let _done = mesh.rr(["publish", "f.yaml", "--id", id, "--wait"]).run().await.exits(0);
+    let run: RunId = id.parse().unwrap();
+    mesh.ended(&run, SOON).await;
+    run
+}
+
+#[tokio::test]
+async fn what_a_mesh_has_stored_is_judged_there_and_from_a_file() {
+    let (mesh, _coordinator, _worker) = mesh().await;
+    for id in ["r1", "r2", "r3"] {
+        run(&mesh, id).await;
+    }
+    let _clean =
+        mesh.rr(["verify"]).run().await.exits(0).says(&["runs over: 3, open: 0", "violations: 0, incomplete: 0"]);
+    let since = mesh.rr(["verify", "--since", "1h", "--json"]).run().await.exits(0);
+    let sum: Value = serde_json::from_str(since.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((&sum["sum"]["runs_over"], &sum["sum"]["violations"]), (&3.into(), &0.into()), "{since}");
+    let _one = mesh.rr(["verify", "r2"]).run().await.exits(0).says(&["runs over: 1"]);
+    let _none = mesh.rr(["verify", "r9"]).run().await.exits(66);
+    for (name, args) in [("one.jsonl", &["export", "r2", "--output"][..]), ("all.jsonl", &["export", "--all"])] {
+        let exported = mesh.rr(args.iter().copied()).run().await.exits(0);
+        mesh.write(name, &exported.stdout);
+        let n = if name == "one.jsonl" { "runs over: 1" } else { "runs over: 3" };
+        let _clean = mesh.rr(["verify", name]).run().await.exits(0).says(&[n, "violations: 0, incomplete: 0"]);
+        let _piped = mesh.rr(["verify", "-"]).stdin(name, &exported.stdout).run().await.exits(0).says(&[n]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_changed_or_cut_off_in_a_file_is_said() {
+    let (mesh, _coordinator, _worker) = mesh().await;
+    run(&mesh, "r1").await;
+    let whole = mesh.rr(["export", "r1", "--output"]).run().await.exits(0).stdout;
+    let lines: Vec<&str> = whole.lines().collect();
+    let is_decision = |line: &&str| line.contains("\"subject\":\"rr.ev.");
+    let third = lines.iter().copied().filter(is_decision).nth(2).unwrap();
+    let without_third: Vec<&str> =
+        lines.iter().copied().filter(|line| *line != third && !line.contains("\"end\"")).collect();
+    let n_events = lines.iter().filter(|line| line.contains("RR_EVENTS")).count();
+    let beginning: Vec<&str> = lines
+        .iter()
+        .copied()
+        .filter(|line| {
+            let first = lines.iter().position(|line| line.contains("RR_EVENTS")).unwrap();
+            !lines.iter().skip(first + n_events / 2).any(|late| late == line)
+        })
+        .collect();
+    for (what, text, code, said) in [
+        // The hash of what follows does not fit any more.
+        ("a word", whole.replacen("\"outcome\":\"ok\"", "\"outcome\":\"failed\"", 1), 1, "violation I"),
+        (
+            "a decision",
+            format!("{}\n{{\"end\":true,\"lines\":{}}}\n", without_third.join("\n"), without_third.len() - 1),
+            1,
+            "violation I1 run=r1 seq=",
+        ),
+        ("an end", format!("{}\n", beginning.join("\n")), 3, "its history is truncated: its state shows decision"),
+        ("a last line", format!("{}\n", lines[..lines.len() - 1].join("\n")), 3, "its last line is missing"),
+        ("nonsense", whole.replacen("{\"stream\"", "{\"strea\"", 1), 65, "broken.jsonl:2: no message"),
+        (
+            "a version",
+            whole.replacen("\"rr-export\":1", "\"rr-export\":2", 1),
+            65,
+            "broken.jsonl:1: version 2 is newer",
+        ),
+    ] {
+        mesh.write("broken.jsonl", &text);
+        let told = mesh.rr(["verify", "broken.jsonl"]).run().await.exits(code);
+        assert!(told.stdout.contains(said) || told.stderr.contains(said), "{what}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_shown_as_it_stood_at_any_moment() {
+    let (mesh, _coordinator, _worker) = mesh().await;
+    run(&mesh, "r1").await;
+    let shown = mesh.rr(["show", "r1", "--json"]).run().await.exits(0).stdout;
+    let exported = mesh.rr(["export", "r1"]).run().await.exits(0).stdout;
+    mesh.write("r1.jsonl", &exported);
+    for what in ["r1", "r1.jsonl"] {
+        let now = mesh.rr(["replay", what, "--json"]).run().await.exits(0).stdout;
+        assert_eq!(now, shown, "{what}: what is shown in the end is what is shown now");
+    }
+    let watched = mesh.rr(["watch", "r1", "--json"]).run().await.exits(0).stdout;
+    let events: Vec<Value> = watched.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let first = events[0]["seq"].to_string();
+    for at in [first.as_str(), "2000-01-01T00:00:00Z"] {
+        let begun = mesh.rr(["replay", "r1", "--at", at, "--json"]).run().await.exits(0);
+        let status = if at == first { "running" } else { "queued" };
+        assert_eq!(begun.json("status"), status, "{begun}");
+    }
+    let steps = mesh.rr(["replay", "r1.jsonl", "--step"]).run().await.exits(0).stdout;
+    let n = events.last().unwrap()["n"].as_u64().unwrap();
+    assert!(steps.contains(&format!("decision {n}  seq ")) && steps.contains("status   running"), "{steps}");
+    let _bad = mesh.rr(["replay", "r1", "--at", "noon"]).run().await.exits(65);
+}
+
+/// The end of the log is gone, as after a power loss of a server that had not synced it; states of runs are as they were.
+#[tokio::test]
+async fn a_lost_suffix_is_detected_and_named() {
+    let (mut mesh, coordinator, worker) = mesh().await;
+    run(&mesh, "r1").await;
+    let (store, saved) = (mesh.dir().join("nats"), mesh.dir().join("saved"));
+    let log = find(&store, "RR_EVENTS").unwrap();
+    mesh.server().kill().await.unwrap();
+    copy(&log, &saved);
+    mesh.server().restart().await.unwrap();
+    eventually("the request to be taken", SOON, async || {
+        let asked = mesh.rr(["publish", "f.yaml", "--id", "r2"]).run().await;
+        if matches!(asked.status.code(), Some(0 | 73)) { Ok(()) } else { Err(asked.to_string()) }
+    })
+    .await;
+    mesh.ended(&"r2".parse().unwrap(), SOON).await;
+    let _clean = mesh.rr(["verify"]).run().await.exits(0);
+    drop((coordinator, worker));
+    mesh.server().kill().await.unwrap();
+    fs::remove_dir_all(&log).unwrap();
+    copy(&saved, &log);
+    mesh.server().restart().await.unwrap();
+    let told = eventually("the server again", SOON, async || {
+        let told = mesh.rr(["verify"]).run().await;
+        if told.status.code() == Some(69) { Err(told.to_string()) } else { Ok(told) }
+    })
+    .await
+    .exits(3);
+    let said =
+        "incomplete run=r2 because its history is truncated: it began after the last message that the log still has";
+    assert!(told.stdout.contains(said), "{told}");
+    assert!(!told.stdout.contains("run=r1"), "{told}");
+}
+
+fn find(dir: &Path, name: &str) -> Option<std::path::PathBuf> {
+    for entry in fs::read_dir(dir).ok()?.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            if entry.file_name() == name {
+                return Some(path);
+            }
+            if let Some(found) = find(&path, name) {
+                return Some(found);
+            }
+        }
+    }
+    None
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What each event rests on: an input that is there, can be believed, and says it.
+
+use rr_schemas::{
+    decision::{Event, Record},
+    input::{Found, Holder, Input, Seen, Source},
+    report::{Ended, Outcome, What},
+};
+
+use super::{
+    Said,
+    heard::{Heard, any_report_of, leaves_behind},
+};
+use crate::{Findings, Rule};
+
+impl Heard<'_> {
+    /// Each event cites an input that is there and says so; the end of an attempt cites the report of who is said to have
+    /// ended it, or what was seen of it.
+    pub(super) fn check_causes(&self, findings: &mut Findings) {
+        for record in &self.log {
+            let at = record.cause;
+            if let Some(why) = self.whole.bad.get(&at).filter(|_| !leaves_behind(record)) {
+                findings.demand(false, Rule::Readable, at, || {
+                    format!("{} follows from a message that cannot be believed: {why}", name(record))
+                });
+                continue;
+            }
+            let Some(cause) = self.inputs.get(&at) else {
+                let is_forged = self.whole.inputs.iter().any(|said| said.seq == at) && !leaves_behind(record);
+                findings.demand(!is_forged, Rule::Readable, at, || {
+                    format!("{} follows from a message without the token of its attempt", name(record))
+                });
+                let is_left = leaves_behind(record);
+                findings.demand(is_left || is_forged, Rule::Cause, at, || {
+                    format!("{} cites an input that is not there", name(record))
+                });
+                continue;
+            };
+            self.check_time(record, findings);
+            self.check_said(record, cause, findings);
+        }
+    }
+
+    /// The time of an event is that of its cause, or of a later input that was answered before.
+    fn check_time(&self, record: &Record, findings: &mut Findings) {
+        let Some(stored) = self.whole.times.get(&record.cause) else { return };
+        if *stored == record.at {
+            return;
+        }
+        // The stream's clock may step back; a run's own time does not.
+        let latest = self.whole.times.range(..=record.cause).map(|(_, at)| *at).max();
+        let fits = record.at >= *stored && latest.is_none_or(|latest| record.at <= latest);
+        findings.demand(fits, Rule::Time, record.cause, || {
+            format!("{} is of {}, and its cause was stored at {stored}", name(record), record.at)
+        });
+    }
+
+    fn check_said(&self, record: &Record, cause: &Said, findings: &mut Findings) {
+        let at = record.cause;
+        let report = any_report_of(cause);
+        match &record.event {
+            Event::Submitted { flow, params, by, .. } => {
+                let same = matches!(&cause.input, Input::Submit(submit)
+                    if submit.flow == **flow && submit.params == *params && submit.by == *by);
+                findings.demand(same, Rule::Cause, at, || "the run is not what was asked for".into());
+            }
+            Event::CancelRequested { by, .. } => {
+                let same = matches!(&cause.input, Input::Cancel(cancel) if cancel.by == *by);
+                findings.demand(same, Rule::Cause, at, || format!("{by} did not ask to cancel the run"));
+            }
+            Event::Started { task, attempt, by } => {
+                self.check_place(at, *task, by, findings);
+                let by_claim = matches!((&cause.input, &cause.source), (Input::Claim(claim), Source::Claim { .. })
+                    if (claim.task, claim.attempt) == (*task, *attempt)
+                        && claim.worker == by.worker && claim.instance == by.instance);
+                let by_report = report.as_ref().is_some_and(|(report, who)| {
+                    matches!(report.what, What::Started { .. })
+                        && (report.task, report.attempt, who) == (*task, *attempt, by)
+                });
+                findings.demand(by_claim || by_report, Rule::Cause, at, || {
+                    format!("{} did not say that it runs attempt {attempt} of task {task}", by.worker)
+                });
+            }
+            Event::Late { task, attempt, by, outcome } => {
+                let same = report.as_ref().is_some_and(|(report, who)| {
+                    let said = match &report.what {
+                        What::Ended(end) => Some(end.outcome),
+                        What::Started { .. } | What::Returned {} => None,
+                    };
+                    (report.task, report.attempt, who) == (*task, *attempt, by) && said == *outcome
+                });
+                findings.demand(same, Rule::Cause, at, || format!("{} made no such report of task {task}", by.worker));
+            }
+            Event::Held { task, attempt } => {
+                let by_report = report.as_ref().is_some_and(|(report, _)| {
+                    (report.task, report.attempt) == (*task, *attempt)
+                        && matches!(&report.what, What::Ended(end) if end.outcome == Outcome::Lost)
+                });
+                let was_seen = seen(cause).is_some_and(|seen| {
+                    found(seen, *task, *attempt).is_some_and(|found| is_absence(found, Outcome::Lost))
+                });
+                findings.demand(by_report || was_seen, Rule::Presence, at, || {
+                    format!("task {task} is held as lost, and nobody has seen that")
+                });
+            }
+            Event::Ended { task, attempt, by, end, .. } => {
+                if let Some(seen) = seen(cause) {
+                    check_seen(record, (*task, *attempt, by.as_ref(), end), seen, findings);
+                } else {
+                    self.check_reported(at, (*task, *attempt, by.as_ref(), end), cause, findings);
+                }
+            }
+            Event::Rejected { .. }
+            | Event::Offered { .. }
+            | Event::Extended { .. }
+            | Event::Returned { .. }
+            | Event::Signalled { .. }
+            | Event::DeadlinePassed {}
+            | Event::JobEnded { .. }
+            | Event::RunEnded { .. }
+            | Event::PutAside { .. } => {}
+        }
+    }
+
+    fn check_reported(
+        &self,
+        at: u64,
+        (task, attempt, by, end): (u32, u32, Option<&Holder>, &Ended),
+        cause: &Said,
+        findings: &mut Findings,
+    ) {
+        let said = any_report_of(cause).and_then(|(report, who)| match &report.what {
+            What::Ended(said) if (report.task, report.attempt) == (task, attempt) && Some(&who) == by => Some(said),
+            What::Ended(_) | What::Started { .. } | What::Returned {} => None,
+        });
+        let who = by.map_or("somebody", |by| by.worker.as_str());
+        let Some(said) = said else {
+            return findings.demand(false, Rule::Cause, at, || {
+                format!("task {task}, attempt {attempt} ends by a report that {who} did not make")
+            });
+        };
+        if let Some(by) = by {
+            self.check_place(at, task, by, findings);
+        }
+        let same = said.outcome == end.outcome && said.exit_code == end.exit_code && said.signal == end.signal;
+        findings.demand(same, Rule::Outcome, at, || {
+            let (was, is) = (said.outcome.word(), end.outcome.word());
+            format!(
+                "{who} reports {was} ({:?}) of task {task}, and it counts as {is} ({:?})",
+                said.exit_code, end.exit_code
+            )
+        });
+        let counted = said.output == end.output;
+        findings
+            .demand(counted, Rule::Output, at, || format!("{who} has another account of the output of task {task}"));
+    }
+
+    fn check_place(&self, at: u64, task: u32, by: &Holder, findings: &mut Findings) {
+        let fits = self.may_run(task, by);
+        findings
+            .demand(fits, Rule::Presence, at, || format!("{} runs task {task}, which is another worker's", by.worker));
+    }
+}
+
+/// An attempt that ends because of what was seen ends as that says.
+fn check_seen(
+    record: &Record,
+    (task, attempt, by, end): (u32, u32, Option<&Holder>, &Ended),
+    seen: &Seen,
+    findings: &mut Findings,
+) {
+    let found = found(seen, task, attempt);
+    let fits = found.is_some_and(|found| match end.outcome {
+        Outcome::Lost => is_absence(found, Outcome::Lost) && (found == Found::WorkerGone || by.is_none()),
+        outcome @ Outcome::Unreachable => is_absence(found, outcome) && by.is_none(),
+        Outcome::Cancelled => true,
+        Outcome::Ok | Outcome::Failed | Outcome::Timeout | Outcome::Refused => false,
+    });
+    findings.demand(fits, Rule::Presence, record.cause, || {
+        let seen = found.map_or_else(|| "nothing".to_owned(), |found| format!("{found:?}"));
+        format!("attempt {attempt} of task {task} ends {}, and what was seen of it is {seen}", end.outcome.word())
+    });
+}
+
+const fn seen(said: &Said) -> Option<&Seen> {
+    match (&said.input, &said.source) {
+        (Input::Seen(seen), Source::Note) => Some(seen),
+        _ => None,
+    }
+}
+
+/// What was found of an attempt.
+fn found(seen: &Seen, task: u32, attempt: u32) -> Option<Found> {
+    let of_it = seen.attempts.iter().find(|seen| seen.attempt == attempt && seen.tasks.contains(task));
+    of_it.map(|seen| seen.found)
+}
+
+/// Whether a finding is the absence that an outcome speaks of.
+const fn is_absence(found: Found, outcome: Outcome) -> bool {
+    match found {
+        Found::WorkerGone | Found::OfferGone | Found::ClaimVoid => matches!(outcome, Outcome::Lost),
+        Found::OfferUnserved => matches!(outcome, Outcome::Unreachable),
+        Found::WorkerPresent | Found::OfferWaits => false,
+    }
+}
+
+/// An event in a word or two.
+fn name(record: &Record) -> String {
+    let text = format!("{:?}", record.event);
+    let end = text.find([' ', '{']).unwrap_or(text.len());
+    format!("event {}", text.get(..end).unwrap_or_default())
+}

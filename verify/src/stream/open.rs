@@ -1,0 +1,187 @@
+//! One run of the log, as far as it was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use rr_core::Run;
+use rr_schemas::{
+    decision::Event,
+    id::RunId,
+    input::Input,
+    view::{RunView, Tally},
+};
+
+use super::{Content, Finding, Rules, Shown};
+use crate::{
+    Rule, Violation,
+    history::{Judgement, Said, Stored, Whole, judge_whole},
+    records::Extent,
+};
+
+/// The messages of a run.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    decisions: Vec<Stored>,
+    inputs: Vec<Said>,
+    times: BTreeMap<u64, Timestamp>,
+    bad: BTreeMap<u64, String>,
+    unreadable: Option<(u64, String)>,
+}
+
+impl Open {
+    pub(super) fn hear(&mut self, seq: u64, at: Timestamp, content: Content) {
+        match content {
+            // A history that cannot be read goes on for whoever can, and says nothing to us from there on.
+            Content::Decision { .. } if self.unreadable.is_some() => {}
+            Content::Decision { hash, decision } => self.decisions.push(Stored { seq, hash, decision: *decision }),
+            Content::Unreadable(reason) => {
+                self.unreadable.get_or_insert((seq, reason));
+            }
+            Content::Foreign => {}
+            Content::Input { source, input } => {
+                self.times.insert(seq, at);
+                self.inputs.push(Said { seq, source, input: *input });
+            }
+            Content::Bad(reason) => {
+                self.bad.insert(seq, reason);
+            }
+        }
+    }
+
+    /// Messages that are held.
+    pub(super) fn held(&self) -> u64 {
+        u64::try_from(self.decisions.len() + self.inputs.len() + self.bad.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the decisions are all there from the first on.
+    pub(super) fn is_whole(&self) -> bool {
+        self.unreadable.is_none() && self.beginning_missing().is_none()
+    }
+
+    /// Nothing but late inputs of a run that is not there any more.
+    pub(super) fn is_remainder(&self) -> bool {
+        let has_submit = self.inputs.iter().any(|said| matches!(said.input, Input::Submit(_)));
+        self.decisions.is_empty() && self.unreadable.is_none() && !has_submit
+    }
+
+    pub(super) fn beginning_missing(&self) -> Option<String> {
+        let first = self.decisions.first()?;
+        (first.decision.n > 1).then(|| {
+            format!(
+                "its beginning is not in the log any more: the first decision there is number {} (seq={})",
+                first.decision.n, first.seq
+            )
+        })
+    }
+
+    pub(super) fn unreadable(&self) -> Option<String> {
+        self.unreadable.as_ref().map(|(seq, reason)| format!("decision seq={seq} cannot be read: {reason}"))
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.decisions.iter().flat_map(|stored| &stored.decision.events).any(|record| record.event.is_end())
+    }
+
+    /// The number of the last decision, 0 where there is none.
+    pub(super) fn last_number(&self) -> u64 {
+        self.decisions.last().map_or(0, |last| last.decision.n)
+    }
+
+    pub(super) fn has_unanswered_reports(&self) -> bool {
+        let upto = self.decisions.last().map_or(0, |last| last.decision.upto);
+        self.inputs.iter().rev().take_while(|said| said.seq > upto).any(|said| matches!(said.input, Input::Report(_)))
+    }
+
+    pub(super) fn n_unbelieved(&self, aside: &BTreeSet<u64>) -> u64 {
+        let n_aside = self.inputs.iter().filter(|said| aside.contains(&said.seq)).count();
+        u64::try_from(n_aside + self.bad.len()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn judge(
+        &self,
+        run: &RunId,
+        rules: &Rules,
+        aside: &BTreeSet<u64>,
+        shown: Option<Shown>,
+        offers: &BTreeSet<(u32, u32)>,
+    ) -> Judgement {
+        let extent = if self.is_over() { Extent::Over } else { Extent::SoFar };
+        let mut judged = judge_whole(&Whole {
+            run,
+            decisions: &self.decisions,
+            inputs: &self.inputs,
+            times: &self.times,
+            bad: &self.bad,
+            aside,
+            policy: &rules.policy,
+            extent,
+            now: rules.now,
+        });
+        if let Some(shown) = shown {
+            self.judge_shown(run, rules, shown, &mut judged);
+        }
+        if judged.truncated.is_none() {
+            judged.violations.extend(self.unknown_offers(offers));
+        }
+        judged
+    }
+
+    /// The state that people see is the fold of the history up to the decision that it names.
+    fn judge_shown(&self, run: &RunId, rules: &Rules, shown: Shown, judged: &mut Judgement) {
+        let last = self.decisions.last().map_or(0, |last| last.decision.n);
+        if shown.n > last {
+            judged.truncated = Some(format!("its state shows decision {}, and the log ends with {last}", shown.n));
+            return;
+        }
+        let mut state = Run::new(run.clone(), rules.policy);
+        let upto = self.decisions.iter().take_while(|stored| stored.decision.n <= shown.n);
+        let mut records = upto.flat_map(|stored| &stored.decision.events);
+        // What cannot be folded has been told already.
+        if records.any(|record| state.apply(record).is_err()) {
+            return;
+        }
+        let view: RunView = state.view();
+        let folded = Shown {
+            n: shown.n,
+            status: view.status,
+            tasks: Tally::of(&view),
+            started_at: view.started_at,
+            ended_at: view.ended_at,
+        };
+        if folded != shown {
+            let at = self.decisions.iter().find(|stored| stored.decision.n == shown.n).map_or(0, |stored| stored.seq);
+            let text = format!(
+                "rr-runs shows it {} with {:?} after decision {}, and it was {} with {:?}",
+                shown.status.word(),
+                shown.tasks,
+                shown.n,
+                folded.status.word(),
+                folded.tasks
+            );
+            judged.violations.push(Violation { rule: Rule::Projection, at, text });
+        }
+    }
+
+    /// Offers that wait and that no decision has made.
+    fn unknown_offers(&self, offers: &BTreeSet<(u32, u32)>) -> Vec<Violation> {
+        let records = self.decisions.iter().flat_map(|stored| &stored.decision.events);
+        let mut unknown = offers.clone();
+        for record in records {
+            if let Event::Offered { tasks, attempt, .. } = &record.event {
+                unknown.retain(|(task, number)| number != attempt || !tasks.contains(*task));
+            }
+        }
+        unknown.iter().map(|offer| unknown_offer(*offer)).collect()
+    }
+}
+
+fn unknown_offer((task, attempt): (u32, u32)) -> Violation {
+    let text = format!("an offer of attempt {attempt} of task {task} waits, and no decision has made it");
+    Violation { rule: Rule::Offered, at: 0, text }
+}
+
+/// Offers of a run that the log knows nothing of.
+pub(super) fn unknown_offers(run: &RunId, offers: &BTreeSet<(u32, u32)>) -> Vec<Finding> {
+    let finding = |offer| Finding::Violation { run: run.clone(), violation: unknown_offer(offer) };
+    offers.iter().copied().map(finding).collect()
+}

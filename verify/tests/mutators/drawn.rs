@@ -1,0 +1,65 @@
+//! Histories of random worlds, broken in every way that has a rule. The rule must be the first that is named.
+
+mod attempts;
+mod structure;
+
+use rr_verify::Rule;
+
+use crate::{flows::Dice, story::Story};
+
+/// Breaks a history in one way; false where it has nothing of the kind.
+pub(crate) type Mutator = fn(&mut Story, &mut Dice) -> bool;
+
+/// Histories that each way is tried on.
+const SEEDS: u64 = 300;
+/// Histories that each way must have found something to break in.
+const BROKEN_MIN: u32 = 5;
+
+#[test]
+fn what_a_hostile_world_leaves_behind_is_clean() {
+    for seed in 0..SEEDS {
+        let found = Story::drawn(seed).judged().findings;
+        assert!(found.is_empty(), "seed {seed}: {found:#?}");
+    }
+}
+
+#[test]
+fn the_right_rule_is_named_first_whatever_is_broken() {
+    let stories: Vec<Story> = (0..SEEDS).map(Story::drawn).collect();
+    let mut wrong = Vec::new();
+    for (what, rule, break_it) in structure::ALL.into_iter().chain(attempts::ALL) {
+        let mut n_broken = 0;
+        for (seed, story) in (0..).zip(&stories) {
+            let mut broken = story.clone();
+            if !break_it(&mut broken, &mut Dice(seed)) {
+                continue;
+            }
+            n_broken += 1;
+            let first = broken.first_broken();
+            if first != Some(rule) {
+                wrong.push(format!(
+                    "{what}, seed {seed}: {rule:?} is not {first:?}: {:?}",
+                    broken.judged().findings.first()
+                ));
+            }
+        }
+        if n_broken < BROKEN_MIN {
+            wrong.push(format!("{what} has nothing to break: {n_broken}"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} are wrong:\n{}",
+        wrong.len(),
+        wrong.iter().take(40).cloned().collect::<Vec<_>>().join("\n")
+    );
+}
+
+/// Whoever adds a rule adds a way to break it.
+#[test]
+fn every_rule_has_a_way_to_break_it() {
+    let ways: Vec<Rule> = structure::ALL.into_iter().chain(attempts::ALL).map(|(_, rule, _)| rule).collect();
+    for rule in Rule::ALL {
+        assert!(ways.contains(&rule), "{rule:?}");
+    }
+}

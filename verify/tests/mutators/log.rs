@@ -1,0 +1,227 @@
+//! What stands around histories: beginnings and ends that are missing, many runs in one log, what was put aside.
+
+use rr_core::Policy;
+use rr_schemas::{decision::RunStatus, input::Input};
+use rr_verify::stream::{Beside, Content, Finding, Message, Rules, Shown, Verifier};
+
+use crate::{flows::Dice, story::Story};
+
+const RULES: Rules = Rules {
+    policy: Policy {
+        offer_expiry: rr_schemas::span::Span::saturating_from_secs(60),
+        lease: rr_schemas::span::Span::saturating_from_secs(30),
+        losses_max: 3,
+        stop_wait: rr_schemas::span::Span::saturating_from_secs(1),
+        look_max: rr_schemas::span::Span::saturating_from_secs(600),
+    },
+    now: None,
+    keeps: false,
+    begins_late: false,
+};
+
+/// A history whose run has many decisions, and was not rejected.
+fn long() -> Story {
+    (0..1_000).map(Story::drawn).find(|story| story.decisions.len() > 8).unwrap()
+}
+
+fn reasons(findings: &[Finding]) -> Vec<&str> {
+    findings
+        .iter()
+        .map(|finding| match finding {
+            Finding::Incomplete { reason, .. } => reason.as_str(),
+            Finding::Violation { violation, .. } => panic!("{violation}"),
+        })
+        .collect()
+}
+
+#[test]
+fn a_history_that_is_not_whole_is_incomplete_and_breaks_no_rule() {
+    type Cut = fn(&mut Story);
+    for (what, cut, told) in [
+        ("its beginning was removed", (|s| drop(s.decisions.remove(0))) as Cut, "its beginning is not in the log"),
+        ("its end was lost", |s| s.decisions.truncate(5), "its history is truncated: its state shows decision"),
+        (
+            "all of it was lost",
+            |s| {
+                s.decisions.clear();
+                s.inputs.retain(|said| !matches!(said.input, Input::Submit(_)));
+                s.beside.shown.values_mut().for_each(|shown| shown.status = RunStatus::Running);
+            },
+            "it is shown to go on, and its history is not there",
+        ),
+        (
+            "its last offers were lost, and a worker knows better",
+            |s| {
+                let secret = "secret";
+                s.decisions[0].decision.secret = secret.to_owned();
+                let run = s.run.clone();
+                for said in &mut s.inputs {
+                    match &mut said.input {
+                        Input::Report(report) => {
+                            report.token = rr_verify::token::token(secret, &run, report.task, report.attempt);
+                        }
+                        Input::Claim(claim) => {
+                            claim.token = rr_verify::token::token(secret, &run, claim.task, claim.attempt);
+                        }
+                        _ => {}
+                    }
+                }
+                s.decisions.truncate(2);
+                s.beside.shown.clear();
+            },
+            "its history is truncated: w",
+        ),
+    ] {
+        let mut story = long();
+        cut(&mut story);
+        let found = story.judged().findings;
+        let reasons = reasons(&found);
+        assert!(reasons.len() == 1 && reasons[0].starts_with(told), "{what}: {reasons:?}");
+    }
+}
+
+#[test]
+fn a_decision_that_cannot_be_read_ends_what_can_be_said() {
+    let story = long();
+    let mut verifier = Verifier::new(Rules { keeps: true, ..RULES }, Beside::default());
+    for message in story.messages() {
+        let is_third = matches!(&message.content, Content::Decision { decision, .. } if decision.n == 3);
+        let content = if is_third { Content::Unreadable("version 9".to_owned()) } else { message.content };
+        verifier.hear(Message { content, ..message });
+    }
+    let end = verifier.finish();
+    assert!(reasons(&end.findings)[0].ends_with("cannot be read: version 9"), "{:?}", end.findings);
+}
+
+#[test]
+fn what_was_put_aside_must_not_have_been_decided_unless_it_was() {
+    let mut story = long();
+    // Somebody else's claim of an end that counts for nobody.
+    let forged = story.inputs.iter().find(|said| matches!(said.input, Input::Report(_))).unwrap().clone();
+    let seq = story.decisions[3].seq + 1;
+    let Input::Report(mut report) = forged.input else { panic!() };
+    report.instance = "forger".parse().unwrap();
+    story.inputs.push(rr_verify::history::Said { seq, source: forged.source, input: Input::Report(report) });
+    story.inputs.sort_by_key(|said| said.seq);
+    story.times.insert(seq, *story.times.values().max().unwrap());
+    story.beside.aside.insert(seq);
+    assert_eq!(story.judged().findings, []);
+    // Everything that was believed after all stays believed.
+    story.beside.aside = story.inputs.iter().map(|said| said.seq).collect();
+    assert_eq!(story.judged().findings, []);
+}
+
+/// Runs of many seeds in one log, each begun while others go on.
+fn braided(n: u64) -> (Vec<Message>, Beside) {
+    let (mut all, mut beside) = (Vec::new(), Beside::default());
+    for seed in 0..n {
+        let mut story = Story::drawn(seed);
+        if seed.is_multiple_of(5) {
+            story.repeat_a_report();
+        }
+        beside.shown.extend(story.beside.shown.clone());
+        // Each begins some messages after the one before.
+        all.extend(story.messages().into_iter().map(|message| (message.seq + seed * 400, message)));
+    }
+    all.sort_by_key(|(place, message)| (*place, message.run.clone()));
+    (all.into_iter().map(|(_, message)| message).collect(), beside)
+}
+
+#[test]
+fn a_log_of_many_runs_is_judged_with_the_open_ones_in_memory() {
+    let (messages, beside) = braided(200);
+    let n = messages.len() as u64;
+    let mut verifier = Verifier::new(RULES, beside.clone());
+    messages.clone().into_iter().for_each(|message| verifier.hear(message));
+    let end = verifier.finish();
+    assert_eq!(end.findings, []);
+    assert_eq!((end.sum.messages, end.sum.over + end.again.len() as u64), (n, 200));
+    assert!(end.sum.held_most < n / 4, "{} of {n} were held at once", end.sum.held_most);
+    // What came behind an end is judged by a second reading.
+    assert!(!end.again.is_empty());
+    let rules = Rules { keeps: true, ..RULES };
+    let mut second = Verifier::new(rules, beside);
+    messages.into_iter().filter(|message| end.again.contains(&message.run)).for_each(|message| second.hear(message));
+    let second = second.finish();
+    assert_eq!((second.findings, second.sum.over), (Vec::new(), end.again.len() as u64));
+}
+
+#[test]
+fn a_broken_run_among_many_is_the_one_that_is_named() {
+    let (messages, beside) = braided(60);
+    let mut dice = Dice(5);
+    let runs: Vec<_> = beside.shown.keys().cloned().collect();
+    let broken = runs[dice.roll(runs.len() as u64) as usize].clone();
+    let mut verifier = Verifier::new(RULES, beside);
+    for mut message in messages {
+        if let (true, Content::Decision { decision, .. }) = (message.run == broken, &mut message.content) {
+            decision.prev.push('x');
+        }
+        verifier.hear(message);
+    }
+    let end = verifier.finish();
+    assert!(!end.findings.is_empty());
+    for finding in end.findings {
+        let Finding::Violation { run, violation } = finding else { panic!("{finding}") };
+        assert_eq!((run, violation.rule.id()), (broken.clone(), "I1"));
+    }
+}
+
+#[test]
+fn of_forgotten_runs_nothing_is_demanded_and_of_lost_ones_something_is_said() {
+    let story = long();
+    let last = *story.times.values().max().unwrap();
+    let shown = *story.beside.shown.values().next().unwrap();
+    let over = Shown { status: RunStatus::Failed, ..shown };
+    for (state, n_forgotten, told) in [
+        (over, 1, None),
+        (Shown { status: RunStatus::Running, ..shown }, 0, Some("it is shown to go on, and the log has nothing of it")),
+        (
+            Shown { started_at: last.checked_add(jiff::Span::new().seconds(1)).ok(), ..over },
+            0,
+            Some("its history is truncated: it began after the last message"),
+        ),
+    ] {
+        let mut beside = story.beside.clone();
+        beside.shown.insert("gone".parse().unwrap(), state);
+        let mut verifier = Verifier::new(RULES, beside);
+        story.messages().into_iter().for_each(|message| verifier.hear(message));
+        let end = verifier.finish();
+        let reasons = reasons(&end.findings);
+        assert_eq!(end.sum.forgotten, n_forgotten);
+        assert!(match told {
+            Some(told) => reasons.len() == 1 && reasons[0].starts_with(told),
+            None => reasons.is_empty(),
+        });
+    }
+}
+
+#[test]
+fn a_state_may_show_what_was_noted_after_the_end() {
+    let is_late = |story: &Story| {
+        let mut decisions = story.decisions.iter();
+        let end = decisions.find(|stored| stored.decision.events.iter().any(|record| record.event.is_end()));
+        let after = decisions.next().and_then(|stored| stored.decision.events.first());
+        end.zip(after).is_some_and(|(end, late)| late.cause > end.seq)
+    };
+    // Such stories are rare: this is where the first one is.
+    let mut story = (4_351..20_000).map(Story::drawn).find(is_late).unwrap();
+    let last = story.decisions.last().unwrap().decision.n;
+    story.beside.shown.values_mut().for_each(|shown| shown.n = last);
+    let mut verifier = Verifier::new(RULES, story.beside.clone());
+    story.messages().into_iter().for_each(|message| verifier.hear(message));
+    let end = verifier.finish();
+    assert!(end.findings.is_empty() && end.again.contains(&story.run), "{:?}", end.findings);
+}
+
+#[test]
+fn a_reading_that_begins_late_passes_over_what_began_before() {
+    let story = long();
+    let begins_late = Rules { begins_late: true, ..RULES };
+    for (rules, n_earlier, n_found) in [(RULES, 0, 1), (begins_late, 1, 0)] {
+        let mut verifier = Verifier::new(rules, Beside::default());
+        story.messages().into_iter().skip(4).for_each(|message| verifier.hear(message));
+        let end = verifier.finish();
+        assert_eq!((end.sum.earlier, end.findings.len()), (n_earlier, n_found), "{:?}", end.findings);
+    }
+}

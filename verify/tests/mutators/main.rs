@@ -1,0 +1,36 @@
+//! The judge is judged: clean histories pass, and each way of breaking one is found and named by the right rule.
+//!
+//! [`written`] breaks one history that was made by hand, [`drawn`] breaks the histories of random worlds (those of the core's
+//! own properties), [`log`] breaks what stands around them: beginnings, ends, what is beside the log.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    clippy::expect_used,
+    clippy::format_push_string,
+    reason = "tests fail by panicking, and read better short"
+)]
+
+mod drawn;
+#[path = "../../../coordinator/core/tests/core/flows.rs"]
+#[expect(dead_code, reason = "others of its flows are the core's")]
+mod flows;
+mod log;
+mod story;
+#[path = "../../../coordinator/core/tests/core/world.rs"]
+#[expect(dead_code, reason = "others of its ways are the core's")]
+mod world;
+mod written;
+
+/// What the world asks of the core's tests of retries.
+mod retries {
+    use rr_core::Run;
+    use rr_schemas::retry::{Again, Carried};
+
+    pub(crate) fn carried(old: &Run, again: Again) -> Carried {
+        let given = old.signals().filter(|(_, given)| *given).map(|(signal, _)| signal.clone());
+        Carried { run: old.id().clone(), tasks: old.carried(again), signals: given.collect() }
+    }
+}

@@ -1,0 +1,173 @@
+//! A history to be broken, and the ways into it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use rr_core::Policy;
+use rr_schemas::{
+    decision::{Decision, Event, Record},
+    flow::{Flow, Job},
+    id::RunId,
+    input::{Input, Source},
+    report::{Report, What},
+};
+use rr_verify::{
+    Rule,
+    history::{Said, Stored},
+    stream::{Beside, Content, End, Finding, Message, Rules, Shown, Verifier},
+};
+
+use crate::{
+    flows::{Dice, drawn},
+    world::{Fate, World},
+};
+
+/// What is stored of one run.
+#[derive(Clone)]
+pub(crate) struct Story {
+    pub(crate) run: RunId,
+    pub(crate) decisions: Vec<Stored>,
+    pub(crate) inputs: Vec<Said>,
+    pub(crate) times: BTreeMap<u64, Timestamp>,
+    pub(crate) bad: BTreeMap<u64, String>,
+    pub(crate) beside: Beside,
+    pub(crate) now: Option<Timestamp>,
+}
+
+impl Story {
+    /// A run that a seed has drawn, in a world that does its worst.
+    pub(crate) fn drawn(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let flow = drawn(&mut dice);
+        let mut world = World::new(&flow, Fate::HOSTILE, dice);
+        world.play();
+        let (decisions, inputs, times) = world.stored();
+        let run = format!("run{seed}").parse().unwrap();
+        let mut story =
+            Self { run, decisions, inputs, times, bad: BTreeMap::new(), beside: Beside::default(), now: None };
+        let view = world.run.view();
+        let shown = Shown {
+            n: story.decisions.len() as u64,
+            status: view.status,
+            tasks: rr_schemas::view::Tally::of(&view),
+            started_at: view.started_at,
+            ended_at: view.ended_at,
+        };
+        story.beside.shown.insert(story.run.clone(), shown);
+        story
+    }
+
+    /// Its messages as the log has them.
+    pub(crate) fn messages(&self) -> Vec<Message> {
+        let at = |seq: u64| {
+            let before = self.times.range(..=seq).next_back();
+            before.map_or(Timestamp::UNIX_EPOCH, |(_, at)| *at)
+        };
+        let message = |seq, content| Message { run: self.run.clone(), seq, at: at(seq), content };
+        let decisions = self.decisions.iter().map(|stored| {
+            let Stored { seq, hash, decision } = stored.clone();
+            message(seq, Content::Decision { hash, decision: Box::new(decision) })
+        });
+        let inputs = self.inputs.iter().map(|said| {
+            let Said { seq, source, input } = said.clone();
+            message(seq, Content::Input { source, input: Box::new(input) })
+        });
+        let bad = self.bad.iter().map(|(seq, reason)| message(*seq, Content::Bad(reason.clone())));
+        let mut all: Vec<Message> = decisions.chain(inputs).chain(bad).collect();
+        all.sort_by_key(|message| message.seq);
+        all
+    }
+
+    /// A worker says once more what it has said before, when everything is over.
+    pub(crate) fn repeat_a_report(&mut self) {
+        let is_report = |said: &&Said| matches!(said.input, Input::Report(_));
+        let Some(said) = self.inputs.iter().find(is_report).cloned() else { return };
+        let seq = self.decisions.last().unwrap().seq + 3;
+        self.inputs.push(Said { seq, ..said });
+        self.times.insert(seq, *self.times.values().max().unwrap());
+    }
+
+    /// What is said of it.
+    pub(crate) fn judged(&self) -> End {
+        let rules = Rules { policy: Policy::default(), now: self.now, keeps: true, begins_late: false };
+        let mut verifier = Verifier::new(rules, self.beside.clone());
+        self.messages().into_iter().for_each(|message| verifier.hear(message));
+        verifier.finish()
+    }
+
+    /// The rule that is said to be broken first.
+    pub(crate) fn first_broken(&self) -> Option<Rule> {
+        self.judged().findings.into_iter().find_map(|finding| match finding {
+            Finding::Violation { violation, .. } => Some(violation.rule),
+            Finding::Incomplete { .. } => None,
+        })
+    }
+
+    pub(crate) fn flow(&self) -> Option<&Flow> {
+        self.records().find_map(|(_, record)| record.event.submitted()).map(|run| run.flow)
+    }
+
+    /// The jobs with the first of their tasks.
+    pub(crate) fn jobs(&self) -> Vec<(u32, Job)> {
+        let mut first = 0;
+        let jobs = self.flow().into_iter().flat_map(Flow::all_jobs).map(|(_, job)| {
+            let targets = job.targets();
+            first += targets;
+            (first - targets, job.clone())
+        });
+        jobs.collect()
+    }
+
+    pub(crate) fn job_of(&self, task: u32) -> Option<Job> {
+        self.jobs().into_iter().rfind(|(first, _)| *first <= task).map(|(_, job)| job)
+    }
+
+    pub(crate) fn is_claimed(&self, task: u32) -> bool {
+        self.job_of(task).is_some_and(|job| job.is_claimed())
+    }
+
+    /// Every event with its place: decision and index.
+    pub(crate) fn records(&self) -> impl DoubleEndedIterator<Item = ((usize, usize), &Record)> {
+        let places = self.decisions.iter().enumerate();
+        let places: Vec<(usize, usize)> =
+            places.flat_map(|(n, stored)| (0..stored.decision.events.len()).map(move |index| (n, index))).collect();
+        places.into_iter().map(|place| (place, &self.decisions[place.0].decision.events[place.1]))
+    }
+
+    pub(crate) fn events_mut(&mut self, place: (usize, usize)) -> &mut Vec<Record> {
+        &mut self.decisions[place.0].decision.events
+    }
+
+    pub(crate) fn event_mut(&mut self, place: (usize, usize)) -> &mut Event {
+        &mut self.events_mut(place)[place.1].event
+    }
+
+    pub(crate) fn said(&self, seq: u64) -> Option<&Said> {
+        self.inputs.iter().find(|said| said.seq == seq)
+    }
+
+    pub(crate) fn report(&self, seq: u64) -> Option<(&Source, &Report, &What)> {
+        self.said(seq).and_then(|said| match &said.input {
+            Input::Report(report) => Some((&said.source, report, &report.what)),
+            _ => None,
+        })
+    }
+
+    /// One of the places whose events fit.
+    pub(crate) fn pick(&self, dice: &mut Dice, fits: impl Fn(&Record) -> bool) -> Option<(usize, usize)> {
+        let places: Vec<_> = self.records().filter(|(_, record)| fits(record)).map(|(place, _)| place).collect();
+        if places.is_empty() { None } else { Some(places[dice.roll(places.len() as u64) as usize]) }
+    }
+
+    pub(crate) fn decision(&self, n: usize) -> &Decision {
+        &self.decisions[n].decision
+    }
+
+    pub(crate) fn offered(&self) -> BTreeSet<(u32, u32)> {
+        let of = |record: &Record| match &record.event {
+            Event::Offered { tasks, attempt, .. } => tasks.iter().map(|task| (task, *attempt)).collect::<Vec<_>>(),
+            _ => Vec::new(),
+        };
+        self.records().flat_map(|(_, record)| of(record)).collect()
+    }
+}
