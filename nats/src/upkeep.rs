@@ -1,17 +1,23 @@
 //! What a mesh has on the server stays there: streams and durables that somebody removes are made again as they were.
 //!
-//! Invariants: what is made again has the configuration that was there last, the operator's changes included. The event
-//! log itself is never made again: an empty one would say that nothing has ever happened. The durable of a partition
-//! begins behind an input up to which every one was acknowledged, which means answered; where no such input is known it
-//! begins with the oldest one. What comes twice is skipped by the cursors of the runs.
+//! Invariants: what is made again has the configuration that was there last, the operator's changes included; a durable
+//! with which our guarantees would not hold is made as they need it. The event log itself is never made again: an empty
+//! one would say that nothing has ever happened. The durable of a partition begins behind an input up to which every one
+//! was acknowledged, which means answered; where no such input is known it begins with the oldest one. What comes twice
+//! is skipped by the cursors of the runs.
+
+mod anew;
+
+mod seen;
 
 use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use self::anew::anew;
 use crate::{
     connected::Connected,
     error::Error,
@@ -19,8 +25,9 @@ use crate::{
     mesh::Mesh,
     shortened::Shortened,
     subject::{self, EVENTS, TIMERS},
-    topology::Topology,
 };
+
+use self::seen::{Seen, is_younger, seen};
 
 /// Durables that are asked after at once.
 const ASKED_AT_ONCE: usize = 16;
@@ -102,17 +109,6 @@ pub enum Finding {
     },
 }
 
-/// A stream as it was seen last.
-#[derive(Debug)]
-struct Seen {
-    config: Value,
-    created: String,
-    first_seq: u64,
-    last_seq: u64,
-    /// When the last message was stored.
-    last_at: Option<Timestamp>,
-}
-
 /// A durable as it was seen last.
 #[derive(Clone, Debug, Default)]
 struct Remembered {
@@ -177,7 +173,10 @@ impl Upkeep {
         let is_another = before.is_some_and(|before| before.created != log.created || before.last_seq > log.last_seq);
         self.is_doubtful |= is_back || is_another || before.is_some_and(|before| before.first_seq < log.first_seq);
         if self.is_doubtful {
-            let was = self.lost_end(&log).await?;
+            let was = match &self.log {
+                Some(before) => before.lost_end(&log, &self.mesh).await?,
+                None => None,
+            };
             let runs = self.mesh.shortened(kept_since).await?;
             self.is_doubtful = false;
             if was.is_some() || is_another {
@@ -192,19 +191,6 @@ impl Upkeep {
             findings.extend(self.look_at_stream(store, &log).await?);
         }
         self.look_at_durables(findings).await
-    }
-
-    /// The last sequence that was seen, where it is gone or stands for another message now.
-    async fn lost_end(&self, now: &Seen) -> Result<Option<u64>, Error> {
-        let Some(before) = &self.log else { return Ok(None) };
-        let was = Some(before.last_seq);
-        if before.created != now.created || before.last_seq > now.last_seq {
-            return Ok(was);
-        }
-        let there = self.mesh.stored_at(before.last_seq).await?;
-        // To the millisecond, as messages say it. One that is gone may have been purged.
-        let is_same = there.zip(before.last_at).is_none_or(|(there, at)| there.as_millisecond() == at.as_millisecond());
-        Ok(was.filter(|_| !is_same))
     }
 
     fn forget_floors(&mut self) {
@@ -270,9 +256,8 @@ async fn durable(
     if before.config.is_none() && missed < MISSED_MAX {
         return Ok((before, None));
     }
-    let config = before.config.clone().or_else(|| default_config(stream, name)).unwrap_or_default();
-    let from = before.floor.filter(|_| *stream == EVENTS).map(|floor| floor.saturating_add(1));
-    let made = make_durable(link, stream, name, beginning(config, from)).await;
+    let (config, from) = anew(stream, name, before.config.as_ref(), before.floor);
+    let made = make_durable(link, stream, name, config).await;
     match (made, look_at_durable(link, stream, name).await?) {
         (Ok(()), Some(now)) => Ok((now, Some(Finding::Durable { name: name.clone(), stream, from }))),
         // Somebody else was faster.
@@ -281,36 +266,6 @@ async fn durable(
         (Err(error), None) => {
             Ok((before, Some(Finding::Missing { what: format!("durable {name} of {stream}"), error })))
         }
-    }
-}
-
-/// Whether what was created then is younger. What cannot be read is not.
-fn is_younger(created: &str, than: &str) -> bool {
-    let at = |text: &str| text.parse::<Timestamp>().ok();
-    at(created).zip(at(than)).is_some_and(|(created, than)| created > than)
-}
-
-async fn seen(link: &Link, stream: &str) -> Result<Option<Seen>, Error> {
-    #[derive(Deserialize)]
-    struct Info {
-        config: Value,
-        created: String,
-        state: State,
-    }
-    #[derive(Deserialize)]
-    struct State {
-        first_seq: u64,
-        last_seq: u64,
-        #[serde(default)]
-        last_ts: String,
-    }
-    match link.api::<Info>(&format!("STREAM.INFO.{stream}"), &(), DEADLINE).await {
-        Ok(Info { config, created, state: State { first_seq, last_seq, last_ts } }) => {
-            let last_at = last_ts.parse().ok();
-            Ok(Some(Seen { config, created, first_seq, last_seq, last_at }))
-        }
-        Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
@@ -378,48 +333,4 @@ async fn make_durable(link: &Link, stream: &str, name: &str, config: Value) -> R
     let request = Create { stream_name: stream, config, action: "create" };
     let operation = format!("CONSUMER.CREATE.{stream}.{name}");
     link.api::<Made>(&operation, &request, DEADLINE_LONG).await.map(|Made {}| ())
-}
-
-/// As a mesh with the usual numbers has it.
-fn default_config(stream: &str, name: &str) -> Option<Value> {
-    let topology = Topology::default();
-    let partition = name.strip_prefix('p').and_then(|number| number.parse().ok()).map(rr_schemas::id::Partition);
-    let config = match partition.filter(|_| stream == EVENTS) {
-        Some(partition) => topology.partition(partition),
-        None => topology.fired(),
-    };
-    serde_json::to_value(config).ok()
-}
-
-/// A durable's configuration with another beginning.
-fn beginning(mut config: Value, from: Option<u64>) -> Value {
-    let Some(fields) = config.as_object_mut() else { return config };
-    fields.remove("opt_start_seq");
-    fields.insert("deliver_policy".to_owned(), json!("all"));
-    if let Some(from) = from {
-        fields.insert("deliver_policy".to_owned(), json!("by_start_sequence"));
-        fields.insert("opt_start_seq".to_owned(), json!(from));
-    }
-    config
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_durable_begins_where_it_is_told_whatever_it_began_with() {
-        let began = json!({ "name": "p1", "deliver_policy": "by_start_sequence", "opt_start_seq": 7, "ack_wait": 5 });
-        let expected =
-            json!({ "name": "p1", "deliver_policy": "by_start_sequence", "opt_start_seq": 9, "ack_wait": 5 });
-        assert_eq!(beginning(began.clone(), Some(9)), expected);
-        assert_eq!(beginning(began, None), json!({ "name": "p1", "deliver_policy": "all", "ack_wait": 5 }));
-    }
-
-    #[test]
-    fn what_was_never_seen_is_made_as_usual() {
-        let partition = default_config(EVENTS, "p3").unwrap();
-        assert_eq!((&partition["durable_name"], &partition["filter_subject"]), (&json!("p3"), &json!("rr.in.3.>")));
-        assert_eq!(default_config(TIMERS, "timers").unwrap()["filter_subject"], json!("rr.fired.>"));
-    }
 }

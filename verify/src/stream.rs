@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     fmt,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -61,6 +62,9 @@ pub enum Content {
     /// Something among the inputs that nobody can believe, and why.
     Bad(String),
 }
+
+/// How long the history of a run is surely kept: until then its absence is a loss.
+const SURELY_KEPT: Duration = Duration::from_hours(1);
 
 /// What stands beside the log and is judged with it. It must have been read before the log: what it shows has been decided.
 #[derive(Clone, Debug, Default)]
@@ -304,10 +308,17 @@ impl Verifier {
                 continue;
             }
             let began_later = shown.started_at.is_some_and(|began| self.last.is_none_or(|last| began > last));
+            let is_young = shown
+                .started_at
+                .zip(self.rules.now)
+                .is_some_and(|(began, now)| now.duration_since(began).unsigned_abs() < SURELY_KEPT);
             if !shown.status.is_final() {
                 self.incomplete(&run, "it is shown to go on, and the log has nothing of it".to_owned());
             } else if began_later {
                 let reason = "its history is truncated: it began after the last message that the log still has";
+                self.incomplete(&run, reason.to_owned());
+            } else if is_young {
+                let reason = "its history is gone: it began less than an hour ago, too late to be forgotten on purpose";
                 self.incomplete(&run, reason.to_owned());
             } else {
                 self.sum.forgotten += 1;

@@ -12,8 +12,8 @@ use rr_schemas::{
     report::Outcome,
 };
 use rr_verify::{
-    Rule,
-    history::{Said, Stored, judge},
+    history::{Judgement, Said, Stored, Whole, judge_whole},
+    records::Extent,
 };
 use tokio::time::{Instant, sleep};
 
@@ -102,11 +102,20 @@ impl Kept {
                 Some(Said { seq: said.seq(), source: said.source.clone(), input })
             })
             .collect();
-        let is_over = self.is_over();
-        let of_the_end = |rule: Rule| matches!(rule, Rule::End | Rule::Conservation);
-        let violations = judge(&self.run, &decisions, &inputs, &policy());
-        let counting = violations.into_iter().filter(|found| is_over || !(of_the_end(found.rule) && found.at == 0));
-        counting.map(|found| Complaint { run: Some(self.run.clone()), text: found.to_string() }).collect()
+        let whole = Whole {
+            run: &self.run,
+            decisions: &decisions,
+            inputs: &inputs,
+            times: &self.inputs.iter().map(|said| (said.seq(), said.at())).collect(),
+            bad: &BTreeMap::new(),
+            aside: &BTreeSet::new(),
+            policy: &policy(),
+            extent: if self.is_over() { Extent::Over } else { Extent::SoFar },
+            now: None,
+        };
+        let Judgement { violations, truncated } = judge_whole(&whole);
+        let texts = violations.iter().map(ToString::to_string).chain(truncated);
+        texts.map(|text| Complaint { run: Some(self.run.clone()), text }).collect()
     }
 }
 

@@ -94,7 +94,13 @@ impl Load {
 }
 
 async fn go_on(mesh: Mesh, dir: PathBuf, mut dice: Dice, book: Book, mut stopped: watch::Receiver<bool>) {
-    let Ok(mut tail) = mesh.tail(None, Start::New).await else { return book.complain("no log to read".to_owned()) };
+    // The server may be away from the first moment on.
+    let mut tail = loop {
+        match mesh.tail(None, Start::New).await {
+            Ok(tail) => break tail,
+            Err(_) => sleep(AGAIN).await,
+        }
+    };
     let (mut requests, mut under_way) = (JoinSet::new(), BTreeSet::new());
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);

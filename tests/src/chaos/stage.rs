@@ -61,13 +61,13 @@ pub struct Part {
 
 impl Part {
     fn start<S>(mesh: &TestMesh<S>, role: Role, proxy: Option<Proxy>) -> Self {
-        let process = start(mesh, role, proxy.as_ref().map(|proxy| mesh.url_via(proxy)));
+        let process = start(mesh, role, proxy.as_ref().map(|proxy| mesh.url_via(proxy)).as_deref());
         Self { role, process, proxy }
     }
 }
 
-fn start<S>(mesh: &TestMesh<S>, role: Role, url: Option<String>) -> Running {
-    let server = url.iter().flat_map(|url| ["--server", url.as_str()]);
+fn start<S>(mesh: &TestMesh<S>, role: Role, url: Option<&str>) -> Running {
+    let server = url.iter().flat_map(|url| ["--server", *url]);
     match role {
         Role::Coordinator => mesh.rr(["coordinator"].into_iter().chain(server)).start(),
         Role::Worker(name, hosts) => {
@@ -217,7 +217,7 @@ impl<S> Stage<S> {
     pub fn revive(&mut self, place: usize) {
         let Self { mesh, parts, .. } = self;
         let part = parts.get_mut(place).expect("a part");
-        part.process = start(mesh, part.role, part.proxy.as_ref().map(|proxy| mesh.url_via(proxy)));
+        part.process = start(mesh, part.role, part.proxy.as_ref().map(|proxy| mesh.url_via(proxy)).as_deref());
     }
 
     /// Asks a process to stop, and starts it again.
@@ -244,7 +244,7 @@ impl<S> Stage<S> {
         let Self { mesh, parts, .. } = self;
         let part = parts.get_mut(place).expect("a part");
         part.process.kill().await;
-        part.process = start(mesh, part.role, Some(url.to_owned()));
+        part.process = start(mesh, part.role, Some(url));
     }
 
     /// A run that was asked for beside the load, to be judged like all of them.

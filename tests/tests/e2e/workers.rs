@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use rr_tests::{TestMesh, Timing, eventually};
+use rr_tests::{Dice, TestMesh, Timing, eventually};
 use serde_json::Value;
+use tokio::time::sleep;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -61,4 +62,18 @@ async fn a_worker_is_shown_drained_and_forgotten() {
         let _no_name = mesh.rr(["worker", verb, "a.b"]).run().await.exits(65);
     }
     let _both = mesh.rr(["worker", "--all-hosts", "ls"]).run().await.exits(2);
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_while_it_starts_can_be_started_again() {
+    let mut dice = Dice::new();
+    let (mesh, _coordinator, mut worker) = TestMesh::start(Timing::Default).await;
+    for _ in 0..6 {
+        worker.kill().await;
+        worker = mesh.worker("w1", &["--all-hosts", "--queues", "default"]);
+        sleep(dice.pause(0..60)).await;
+    }
+    worker.kill().await;
+    worker = mesh.worker("w1", &["--all-hosts", "--queues", "default"]);
+    worker.has_written("worker ready", SOON).await;
 }

@@ -173,18 +173,27 @@ fn of_forgotten_runs_nothing_is_demanded_and_of_lost_ones_something_is_said() {
     let last = *story.times.values().max().unwrap();
     let shown = *story.beside.shown.values().next().unwrap();
     let over = Shown { status: RunStatus::Failed, ..shown };
-    for (state, n_forgotten, told) in [
-        (over, 1, None),
-        (Shown { status: RunStatus::Running, ..shown }, 0, Some("it is shown to go on, and the log has nothing of it")),
+    let after = |minutes| shown.started_at.and_then(|began| began.checked_add(jiff::Span::new().minutes(minutes)).ok());
+    for (state, now, n_forgotten, told) in [
+        (over, None, 1, None),
+        (over, after(61), 1, None),
+        (over, after(59), 0, Some("its history is gone: it began less than an hour ago")),
+        (
+            Shown { status: RunStatus::Running, ..shown },
+            None,
+            0,
+            Some("it is shown to go on, and the log has nothing of it"),
+        ),
         (
             Shown { started_at: last.checked_add(jiff::Span::new().seconds(1)).ok(), ..over },
+            None,
             0,
             Some("its history is truncated: it began after the last message"),
         ),
     ] {
         let mut beside = story.beside.clone();
         beside.shown.insert("gone".parse().unwrap(), state);
-        let mut verifier = Verifier::new(RULES, beside);
+        let mut verifier = Verifier::new(Rules { now, ..RULES }, beside);
         story.messages().into_iter().for_each(|message| verifier.hear(message));
         let end = verifier.finish();
         let reasons = reasons(&end.findings);

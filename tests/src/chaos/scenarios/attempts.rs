@@ -81,7 +81,7 @@ async fn huge_output(mut cue: Cue) -> Report {
         stage.report.faults += 1;
         let kept = stage.mesh.rr(["logs", &id, "--raw"]).run().await.exits(0);
         let bytes = kept.stdout.len() as u64;
-        stage.report.demand(bytes <= 3 * 9 * MIB && bytes >= 3 * MIB, || format!("{bytes} bytes are kept of {id}"));
+        stage.report.demand((3 * MIB..=3 * 9 * MIB).contains(&bytes), || format!("{bytes} bytes are kept of {id}"));
     }
     for place in stage.workers() {
         let peak = procfs::peak_resident(stage.part(place).process.pid()).unwrap_or(u64::MAX);

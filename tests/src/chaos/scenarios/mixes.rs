@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use crate::chaos::scenario::{Cue, Report, Scenario};
 use crate::chaos::stage::{EVERYBODY, Stage};
 use crate::mesh::Timing;
-use crate::proxy::Way;
+use crate::proxy::{Proxy, Way};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "everything",
@@ -25,21 +25,20 @@ enum Fault {
     Kill,
     Stop,
     Pause,
-    Cut,
-    Silence,
-    OneWay,
+    Break(fn(&Proxy)),
     Server,
     Durable(&'static str, &'static str),
 }
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 12] = [
     Fault::Kill,
     Fault::Kill,
     Fault::Stop,
     Fault::Pause,
-    Fault::Cut,
-    Fault::Silence,
-    Fault::OneWay,
+    Fault::Break(Proxy::cut),
+    Fault::Break(Proxy::silence_both),
+    Fault::Break(|proxy| proxy.silence(Way::ToServer)),
+    Fault::Break(|proxy| proxy.silence(Way::FromServer)),
     Fault::Server,
     Fault::Durable("RR_EVENTS", "p0"),
     Fault::Durable("RR_TIMERS", "timers"),
@@ -69,13 +68,8 @@ async fn everything(mut cue: Cue) -> Report {
                 sleep(pause).await;
                 stage.part(victim).process.go_on();
             }
-            Fault::Cut | Fault::Silence | Fault::OneWay => {
-                let network = stage.network(victim);
-                match fault {
-                    Fault::Cut => network.cut(),
-                    Fault::OneWay => network.silence(*cue.dice.one_of(&[Way::ToServer, Way::FromServer])),
-                    _ => network.silence_both(),
-                }
+            Fault::Break(way) => {
+                way(stage.network(victim));
                 sleep(pause).await;
                 stage.network(victim).heal();
             }
