@@ -9,7 +9,6 @@
     clippy::cast_possible_truncation,
     clippy::wildcard_enum_match_arm,
     clippy::expect_used,
-    clippy::format_push_string,
     reason = "tests fail by panicking, and read better short"
 )]
 

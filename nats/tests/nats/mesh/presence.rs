@@ -13,7 +13,7 @@ use rr_schemas::{
     view::{RunView, StatusEntry},
 };
 
-use super::{host, instance, name, queue, run, soon, until, worker, world};
+use super::{append, entity, host, instance, name, queue, run, soon, until, worker, world};
 
 const TTL: Duration = Duration::from_secs(2);
 
@@ -184,6 +184,8 @@ async fn a_state_never_goes_back() {
     let world = world().await;
     let (one, other) = (StatusWriter::new(&world.mesh), StatusWriter::new(&world.mesh));
     let running = |n| status("r1", n, RunStatus::Running);
+    // A state of a decision that the log does not have would give way.
+    append(&world.mesh, &entity("r1"), 40, 0).await.unwrap();
     assert_eq!(one.put(&running(1)).await, Ok(Put::Written));
     assert_eq!(other.put(&running(5)).await, Ok(Put::Written));
     assert_eq!(one.put(&running(3)).await, Ok(Put::Older));
