@@ -326,7 +326,7 @@ impl Mesh {
                 }
             };
             // Messages that are there already come though the time is over.
-            if pending == 0 || n_read >= READ_MAX || Instant::now() >= until {
+            if pending == 0 || n_read >= READ_MAX || (n_read > 0 && Instant::now() >= until) {
                 reader.close().await;
                 return Ok((found, pending == 0));
             }

@@ -16,10 +16,10 @@ use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::watch;
 
 use self::anew::anew;
 use crate::{
+    connected::Connected,
     error::Error,
     link::{DEADLINE, DEADLINE_LONG, Link},
     mesh::Mesh,
@@ -123,7 +123,7 @@ struct Remembered {
 pub struct Upkeep {
     mesh: Mesh,
     log: Option<Seen>,
-    connected: watch::Receiver<bool>,
+    connected: Connected,
     /// Whether the log may have lost its end since that was looked at.
     is_doubtful: bool,
     streams: BTreeMap<Store, Seen>,
@@ -166,8 +166,8 @@ impl Upkeep {
             return Ok(());
         };
         // A server that comes back may have an older log; and what somebody has purged may have been the newest.
-        let is_back = self.connected.has_changed().unwrap_or_default();
-        self.connected.mark_unchanged();
+        let is_back = self.connected.has_news();
+        self.connected.look();
         let before = self.log.as_ref();
         // Sequences of another log, or of an older copy of this one, mean other inputs.
         let is_another = before.is_some_and(|before| before.created != log.created || before.last_seq > log.last_seq);

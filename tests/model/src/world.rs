@@ -30,8 +30,8 @@ pub(crate) enum Due {
     Down(ClientId, u64, Arrival),
     /// A client tries to connect again.
     Reconnect(ClientId),
-    /// The servers are there again.
-    Start,
+    /// The servers are there again, which died at this time.
+    Start(u64),
     /// An answer that was held back.
     Said(Said),
     /// Something in a stream is due.
@@ -126,7 +126,7 @@ impl World {
             Due::Up(client, generation, packet) => self.arrive_up(client, generation, packet),
             Due::Down(client, generation, arrival) => self.arrive_down(client, generation, arrival),
             Due::Reconnect(client) => self.reconnect(client),
-            Due::Start => self.start(),
+            Due::Start(died) => self.start(died),
             Due::Said(said) => self.say(&said, None),
             Due::Stream(name) => self.jet(|jet, turn| jet.stream_due(&name, turn)),
             Due::Led(name) => self.jet(|jet, turn| jet.led(&name, turn)),

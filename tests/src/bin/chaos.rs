@@ -69,9 +69,7 @@ async fn main() -> ExitCode {
         }
     };
     if args.is_list {
-        for Scenario { name, rows, what, bound, why, .. } in chosen {
-            say(format_args!("{name} (rows {}): {what}; at most {bound:?}: {why}", table::rows(rows)));
-        }
+        say(table::promises(&chosen));
         return ExitCode::SUCCESS;
     }
     let played = campaign(chosen, args.seed.unwrap_or_else(|| fastrand::u64(..)), args.minutes).await;

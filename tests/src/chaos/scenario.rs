@@ -20,7 +20,7 @@ pub type Play = Pin<Box<dyn Future<Output = Report>>>;
 pub struct Scenario {
     /// Its name: words with hyphens.
     pub name: &'static str,
-    /// Its rows in the matrix of faults (docs/chaos.md).
+    /// The numbers of the faults that it is (docs/chaos.md).
     pub rows: &'static [u8],
     /// What goes wrong.
     pub what: &'static str,

@@ -6,24 +6,34 @@ use super::scenario::{Report, Scenario};
 
 /// The table, a row for each scenario that was played.
 pub fn table(played: &[(Scenario, Report)]) -> String {
-    let mut text = "| scenario | rows | fault | faults | runs | decisions | violations | longest stall | bound |\n\
-                    | --- | --- | --- | --: | --: | --: | --: | --: | --: |\n"
+    let mut text = "| scenario | faults | times | runs | decisions | violations | longest stall | at most |\n\
+                    | --- | --- | --: | --: | --: | --: | --: | --: |\n"
         .to_owned();
     for (scenario, report) in played {
-        let Scenario { name, what, .. } = scenario;
+        let Scenario { name, .. } = scenario;
         let Report { faults, runs, decisions, .. } = report;
         let (violations, stall, bound) =
             (report.violations.len(), report.stall.took.as_secs_f64(), scenario.bound.as_secs());
         let _never_fails = writeln!(
             text,
-            "| `{name}` | {} | {what} | {faults} | {runs} | {decisions} | {violations} | {stall:.1} s | {bound} s |",
+            "| `{name}` | {} | {faults} | {runs} | {decisions} | {violations} | {stall:.1} s | {bound} s |",
             rows(scenario.rows),
         );
     }
     let sum = |count: fn(&Report) -> usize| played.iter().map(|(_, report)| count(report)).sum::<usize>();
     let (faults, runs, decisions) = (sum(|report| report.faults), sum(|report| report.runs), sum(|r| r.decisions));
     let violations = sum(|report| report.violations.len());
-    let _never_fails = writeln!(text, "| all | | | {faults} | {runs} | {decisions} | {violations} | | |");
+    let _never_fails = writeln!(text, "| all | | {faults} | {runs} | {decisions} | {violations} | | |");
+    text
+}
+
+/// The scenarios with what is promised of them and why, as docs/chaos.md has them.
+pub fn promises(scenarios: &[Scenario]) -> String {
+    let mut text = "| scenario | faults | what goes wrong | at most | because |\n| --- | --- | --- | --: | --- |\n".to_owned();
+    for Scenario { name, rows: numbers, what, bound, why, .. } in scenarios {
+        let (numbers, bound) = (rows(numbers), bound.as_secs());
+        let _never_fails = writeln!(text, "| `{name}` | {numbers} | {what} | {bound} s | {why} |");
+    }
     text
 }
 
@@ -33,4 +43,18 @@ pub fn rows(rows: &[u8]) -> String {
         return "–".to_owned();
     }
     rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chaos::scenarios;
+
+    #[test]
+    fn the_documentation_has_every_scenario_and_its_promise() {
+        let document = include_str!("../../../docs/chaos.md");
+        for line in promises(&scenarios::all()).lines() {
+            assert!(document.contains(line), "docs/chaos.md lacks what chaos -- --list says: {line}");
+        }
+    }
 }

@@ -196,6 +196,7 @@ impl Play<'_> {
                 Some(answer) => self.teller.told(&answer),
             },
             Act::Publish(subject, body, lines) => self.publish(subject, body, lines).await,
+            Act::Race(n, subject, lines) => self.race(*n, subject, lines).await,
             Act::Pull(stream, consumer, body) => {
                 self.pull(stream, consumer, body).await;
                 String::new()
@@ -288,6 +289,28 @@ impl Play<'_> {
             None if ack.get("duplicate").is_some() => format!("duplicate of #{}", ack["seq"]),
             None => format!("#{}", ack["seq"]),
         }
+    }
+
+    /// How many of those that are published at once are stored. Why the others are not is another matter: of two that are under
+    /// way a cluster says so, one server does not know them.
+    async fn race(&mut self, n: usize, subject: &str, lines: &[(String, String)]) -> String {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.insert(name.as_str(), self.in_time(value));
+        }
+        let replies: Vec<String> = (0..n).map(|racer| format!("{}race.{racer}", self.prefix)).collect();
+        let subject = self.with_name(subject);
+        for reply in &replies {
+            self.send(&subject, String::new(), Some(headers.clone()), reply).await;
+        }
+        let mut stored = 0;
+        for _ in &replies {
+            let answer = timeout(PATIENCE, self.inbox.next()).await.unwrap().unwrap();
+            let ack: Value = serde_json::from_slice(&answer.payload).unwrap();
+            stored += usize::from(ack.get("error").is_none() && ack.get("duplicate").is_none());
+        }
+        self.spread().await;
+        format!("{stored} stored, {} not", n - stored)
     }
 
     /// `AT now+300` is a schedule for a time in so many milliseconds.

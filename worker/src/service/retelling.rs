@@ -12,7 +12,6 @@ use rr_schemas::{
 };
 
 use super::engine::Engine;
-use crate::clock;
 use crate::executor::ended_because;
 use crate::ledger::{Key, State};
 use crate::outbox::Parcel;
@@ -46,6 +45,13 @@ impl Told {
 }
 
 impl Engine {
+    /// Reports an end again that was stored, where it is remembered. Whoever knows it passes over it.
+    pub(super) fn repeat_end(&mut self, key: &Key) {
+        if let Some(parcel) = self.told.of(key) {
+            self.outbox.put(parcel);
+        }
+    }
+
     /// A coordinator asks after an attempt that is said to run here.
     pub(super) fn tell_again(&mut self, asked: &Asked) {
         let Asked { run, task, attempt, offer, instance, token } = asked;
@@ -66,7 +72,7 @@ impl Engine {
                         attempt: *attempt,
                         offer: *offer,
                         instance: instance.clone(),
-                        what: What::Ended(ended_because(Outcome::Lost, FORGOTTEN, clock::now())),
+                        what: What::Ended(ended_because(Outcome::Lost, FORGOTTEN, self.now())),
                         token: token.clone(),
                     },
                 });

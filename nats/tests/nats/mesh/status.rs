@@ -39,9 +39,7 @@ async fn what_was_read_in_time_counts_and_the_rest_is_known_to_be_missing() {
     let (all, is_whole) = world.mesh.unfinished(LONG).await.unwrap();
     assert_eq!((all.len(), is_whole), (N / 2, true));
     assert!(all.is_sorted_by_key(|run: &Unfinished| run.changed));
-    let too_little = world.mesh.unfinished(Duration::ZERO).await;
-    assert!(matches!(too_little, Err(Error::Timeout { .. })), "{too_little:?}");
-    let mut limit = Duration::from_millis(1);
+    let mut limit = Duration::ZERO;
     loop {
         match world.mesh.unfinished(limit).await {
             Err(Error::Timeout { .. }) => {}

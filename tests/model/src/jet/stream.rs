@@ -293,7 +293,7 @@ impl Stream {
     // What happens to its servers.
 
     /// The server was away: what was only in its memory is gone.
-    pub(crate) fn restarted(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn restarted(&mut self, died: u64, turn: &mut Turn<'_>) {
         self.is_leaderless = false;
         self.proposed.clear();
         self.read_ids(turn);
@@ -301,7 +301,7 @@ impl Stream {
         for consumer in self.consumers.values_mut() {
             consumer.unpin();
             consumer.end_all(None, turn);
-            consumer.noted_in_seconds();
+            consumer.read_again(died, &self.store, turn);
             consumer.look(&self.store, turn);
         }
         self.fires_at = None;

@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use rr_model::{Chances, Fault, Model, ModelConfig, Servers};
 use rr_nats::{
     Link, Mesh, PublishError, PullConfig, Topology,
-    transport::{Messages, Observer, Outgoing, Transport},
+    transport::{HeaderMap, Messages, Observer, Outgoing, Transport},
 };
 use rr_schemas::{flow::Priority, name::Name};
 use tokio::time::{Instant, sleep, timeout};
@@ -169,6 +169,58 @@ async fn what_somebody_removes_is_gone() {
     // What is not there cannot be removed once more.
     model.inject(&Fault::RemoveStream { stream: stream() });
     assert_eq!((counted(&model, "remove_consumer"), counted(&model, "remove_stream")), (1, 1));
+}
+
+/// Of two that are under way at once the copies of a stream have not agreed on either: the second one hears so, in words of its own.
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_in_a_cluster_has_refusals_of_its_own() {
+    for (servers, codes) in [(Servers::One, ["10071", "duplicate"]), (Servers::Three, ["10164", "10158"])] {
+        let (model, _link, _mesh) = made(servers).await;
+        let racer = model.client("racer", Observer::default());
+        let mut answers = racer.subscribe("_INBOX.racer".into(), None).await.unwrap();
+        for (subject, header, value, code) in [
+            ("rr.in.0.a.api", "Nats-Expected-Last-Subject-Sequence", "0", codes[0]),
+            ("rr.in.0.b.api", "Nats-Msg-Id", "same", codes[1]),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header, value);
+            let message = Outgoing { headers: Some(headers), ..Outgoing::plain(subject, "x") };
+            for _ in 0..2 {
+                racer.publish(message.clone(), Some("_INBOX.racer".into())).await.unwrap();
+            }
+            let said = [hears(&mut answers, SECOND).await.unwrap(), hears(&mut answers, SECOND).await.unwrap()];
+            assert_eq!(said.iter().filter(|said| said.contains(code)).count(), 1, "{said:?}");
+        }
+    }
+}
+
+/// What a server that is killed had not written down yet comes again, and what it had written down long ago does not.
+#[tokio::test(start_paused = true)]
+async fn the_last_moment_before_a_death_may_be_forgotten() {
+    let mut again = [0, 0];
+    for seed in 0..20 {
+        for (n, pause) in [Duration::from_millis(10), SECOND].into_iter().enumerate() {
+            let model = Model::new(ModelConfig::new(seed, Servers::One));
+            let link = model.link("c1").await.unwrap();
+            let mesh = rr_nats::ensure(&link, &Topology { partitions: 1, ..Topology::default() }).await.unwrap();
+            mesh.request(&"r1".parse().unwrap(), "me", &rr_schemas::input::Input::Timer {}).await.unwrap();
+            let mut puller = rr_nats::Puller::open(&link, "RR_EVENTS", "p0", pinned()).await.unwrap();
+            puller.request(1).await.unwrap();
+            let first = puller.next().await.unwrap().unwrap();
+            sleep(SECOND).await;
+            first.ack.confirm().await.unwrap();
+            sleep(pause).await;
+            model.inject(&Fault::Restart { down: SECOND, loses_unsynced: false });
+            sleep(10 * SECOND).await;
+            let state = mesh.partition_durable(rr_schemas::id::Partition(0)).await.unwrap();
+            again[n] += usize::from(state.has_backlog());
+        }
+    }
+    assert!((1..20).contains(&again[0]) && again[1] == 0, "{again:?}");
+}
+
+fn pinned() -> PullConfig {
+    PullConfig { pinned: rr_nats::Pinned::Group, ..PullConfig::default() }
 }
 
 /// The same seed brings the same history, another one another.

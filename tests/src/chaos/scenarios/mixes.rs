@@ -55,10 +55,12 @@ async fn everything(mut cue: Cue) -> Report {
         let fault = *cue.dice.one_of(&FAULTS);
         let victim = cue.dice.number(0..stage.parts.len());
         let pause = cue.dice.pause(0..6_000);
-        stage.report.faults += 1;
+        if !matches!(fault, Fault::Kill) {
+            stage.report.faults += 1;
+        }
         match fault {
             Fault::Kill => {
-                stage.part(victim).process.kill().await;
+                stage.kill(victim).await;
                 sleep(pause / 2).await;
                 stage.revive(victim);
             }

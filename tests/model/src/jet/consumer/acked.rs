@@ -94,19 +94,6 @@ impl Consumer {
         }
     }
 
-    /// The server has read again what it had noted of deliveries: their times in whole seconds.
-    pub(crate) fn noted_in_seconds(&mut self) {
-        const SECOND: u64 = 1_000_000_000;
-        let wait = self.config.ack_wait;
-        self.deadlines.clear();
-        for (seq, pending) in &mut self.pending {
-            let delivered = pending.until.saturating_sub(wait);
-            pending.until = delivered - delivered % SECOND + wait;
-            self.deadlines.insert((pending.until, *seq));
-        }
-        self.queue.clear();
-    }
-
     /// Everything that is not acknowledged comes again now.
     pub(crate) fn redeliver_all(&mut self) {
         let all: Vec<u64> = self.pending.keys().copied().collect();
@@ -137,6 +124,7 @@ impl Consumer {
         turn: &mut Turn<'_>,
     ) -> (bool, Option<u64>) {
         self.last_active = turn.now;
+        self.note(turn);
         match Word::read(payload) {
             Word::Done | Word::Never => {
                 // Of what it has not delivered nobody can say anything.
