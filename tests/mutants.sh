@@ -5,7 +5,8 @@
 #
 # A share that was ended goes on where it was when it is called again: what was caught is remembered in target/mutants.
 # What survives is listed in the end, and belongs into docs/mutants.md: killed by a test, or explained.
-# Needs `cargo install cargo-mutants`.
+# Needs `cargo install cargo-mutants`. It works on a copy, which is built from nothing each time; with IN_PLACE=1 it changes the
+# files of this very checkout one at a time and puts them back: for a checkout where nobody works, and much quicker.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,12 +15,15 @@ minutes=${2:-60}
 out="target/mutants/${share/\//-of-}"
 mkdir -p "$out"
 
-# One job, gently: a mutant costs a build and all tests of both crates.
+place=()
+if [ "${IN_PLACE:-}" = 1 ]; then place=(--in-place); fi
+
+# One at a time, gently: a mutant costs a build and all tests of both crates.
 code=0
 CARGO_BUILD_JOBS=${CARGO_BUILD_JOBS:-1} timeout --signal=INT "${minutes}m" nice cargo mutants \
   --package rr-core --package rr-verify --test-package rr-core,rr-verify \
   --sharding round-robin --shard "$share" --iterate --output "$out" \
-  --jobs 1 --timeout 240 --cap-lints true --no-times --colors never || code=$?
+  "${place[@]}" --timeout 240 --no-times --colors never || code=$?
 
 echo "survivors of share $share:"
 cat "$out"/mutants.out/missed.txt "$out"/mutants.out/timeout.txt
