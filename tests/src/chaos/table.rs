@@ -29,7 +29,8 @@ pub fn table(played: &[(Scenario, Report)]) -> String {
 
 /// The scenarios with what is promised of them and why, as docs/chaos.md has them.
 pub fn promises(scenarios: &[Scenario]) -> String {
-    let mut text = "| scenario | faults | what goes wrong | at most | because |\n| --- | --- | --- | --: | --- |\n".to_owned();
+    let mut text =
+        "| scenario | faults | what goes wrong | at most | because |\n| --- | --- | --- | --: | --- |\n".to_owned();
     for Scenario { name, rows: numbers, what, bound, why, .. } in scenarios {
         let (numbers, bound) = (rows(numbers), bound.as_secs());
         let _never_fails = writeln!(text, "| `{name}` | {numbers} | {what} | {bound} s | {why} |");

@@ -14,7 +14,7 @@ const QUICK: Duration = Duration::from_secs(20);
 const NOTICED: Duration = Duration::from_mins(1);
 
 /// Every check, in order.
-const CHECKS: [&str; 12] = [
+const CHECKS: [&str; 13] = [
     "server",
     "ack",
     "quorum",
@@ -24,6 +24,7 @@ const CHECKS: [&str; 12] = [
     "partitions",
     "workers",
     "clock",
+    "history",
     "runs",
     "offers",
     "quarantine",
