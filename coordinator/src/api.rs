@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::shell::{Shell, clock};
+use crate::shell::Shell;
 
 /// Requests that are answered at once; each has one request to the server under way most of the time.
 const AT_ONCE: usize = 32;
@@ -44,18 +44,20 @@ struct Desk {
 
 /// Answers clients until it is told to stop, and then those who have asked already.
 pub(crate) async fn serve(shell: Arc<Shell>, stop: CancellationToken) {
-    let since = clock();
+    let since = shell.clock();
     let desk = Desk { large: Semaphore::new(LARGE_AT_ONCE), shell };
     while !stop.is_cancelled() {
         let Shell { mesh, instance, .. } = desk.shell.as_ref();
         match mesh.serve_api(instance, env!("CARGO_PKG_VERSION"), since).await {
             Ok((server, monitor)) => tokio::select! {
+                biased;
                 () = answer_all(&desk, server, &stop) => {}
                 () = monitor.serve() => {}
             },
             Err(error) => tracing::warn!(%error, "clients cannot ask"),
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             () = sleep(RETRY_PAUSE) => {}
         }
@@ -65,11 +67,12 @@ pub(crate) async fn serve(shell: Arc<Shell>, stop: CancellationToken) {
 async fn answer_all(desk: &Desk, server: ApiServer, stop: &CancellationToken) {
     let requests = stream::unfold(server, async |mut server| {
         let request = tokio::select! {
-            request = server.next() => request,
+            biased;
             () = stop.cancelled() => {
                 server.close().await;
                 server.next().await
             }
+            request = server.next() => request,
         };
         Some((request?, server))
     });

@@ -6,6 +6,8 @@ use rr_core::Policy;
 use rr_schemas::span::Span;
 use serde::{Deserialize, Serialize};
 
+use crate::token::Seed;
+
 /// Options of a coordinator. Every field has a default that suits a mesh of some thousand workers.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -37,6 +39,9 @@ pub struct Options {
     pub stop_grace: Span,
     /// How long the history of an ended run is kept. Default 7d.
     pub keep: Span,
+    /// What the secrets of runs are drawn from. Default: the system's randomness, anew in each life.
+    #[serde(skip)]
+    pub seed: Option<Seed>,
     /// How often histories that need not be kept any longer are looked for. Default 1h.
     pub sweep_every: Span,
 }
@@ -54,6 +59,7 @@ impl Default for Options {
             tasks_max: 2_000_000,
             stop_grace: Span::saturating_from_secs(5),
             keep: Span::saturating_from_secs(7 * 24 * 3_600),
+            seed: None,
             sweep_every: Span::saturating_from_secs(3_600),
         }
     }

@@ -38,6 +38,7 @@ pub(crate) async fn serve(shell: Arc<Shell>, stop: CancellationToken) {
         }
     };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = served => {}
     }
@@ -60,6 +61,7 @@ impl Joins<'_> {
                 self.under_way.push(answer(self.shell, join, reply).boxed());
             }
             tokio::select! {
+                biased;
                 Some((join, answer)) = self.under_way.next() => {
                     if let Some(reply) = self.desk.done(&join, answer.is_some())
                         && let Some(answer) = answer

@@ -50,12 +50,14 @@ impl Known {
 }
 
 impl Lanes {
-    /// Whether the source of an input has the right to say it; the reason where not.
+    /// Whether the source of an input has the right to say it; the reason where not. `has_tokens` says that the run's offers
+    /// have tokens, and that the input bears the right one, where it must bear one.
     pub(crate) async fn believe(
         &self,
         mesh: &Mesh,
         run: &Run,
         heard: &Heard,
+        has_tokens: bool,
     ) -> Result<Result<(), &'static str>, TurnError> {
         let (worker, task) = match (&heard.source, &heard.input) {
             (Source::Worker(worker), Input::Report(report)) => (worker, report.task),
@@ -88,7 +90,9 @@ impl Lanes {
         let serves = match &target {
             Target::Queue(_) => true,
             Target::Worker(only) => only == worker,
-            Target::Host(host) => self.serves(mesh, worker, host).await?,
+            // A lane that somebody has removed serves nothing, and is made again in a moment. Until then the token alone says
+            // that the worker has got the offer, as with queues: what it has done must not be forgotten.
+            Target::Host(host) => self.serves(mesh, worker, host).await? || has_tokens && self.is_gone(worker),
         };
         Ok(if serves { Ok(()) } else { Err("of a host that its worker does not serve") })
     }

@@ -43,3 +43,4 @@ mod upkeep;
 pub use config::Options;
 pub use service::{Coordinator, Handle, RunError};
 pub use shell::ShellError;
+pub use token::Seed;

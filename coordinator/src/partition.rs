@@ -90,12 +90,14 @@ impl Server {
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.desk.next_due();
+            // What has its time first, since the rest is always ready under load; then what is done before what is new.
             let event = tokio::select! {
+                biased;
                 () = stop.cancelled() => Event::Stop,
+                _ = check.tick() => Event::Check,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Event::DebtsDue,
                 () = self.desk.one_ends() => Event::Turned,
                 batch = self.feed.next_batch(BATCH), if self.desk.waiting() < WAITING_MAX => Event::Delivered(batch),
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Event::DebtsDue,
-                _ = check.tick() => Event::Check,
             };
             match event {
                 Event::Stop => return self.hand_over().await,

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rr_nats::{Mesh, PresenceWatch};
+use rr_nats::{Connected, Mesh, PresenceWatch};
 use rr_schemas::{
     host::Host,
     id::Partition,
@@ -19,10 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    preference::preferred,
-    shell::{Shell, clock},
-};
+use crate::{preference::preferred, shell::Shell};
 
 /// Keys live whole seconds, and are renewed at a third of that.
 const TTL_MIN: Duration = Duration::from_secs(3);
@@ -36,7 +33,7 @@ const WITHDRAW_DEADLINE: Duration = Duration::from_secs(1);
 pub(crate) struct Presence {
     seen: PresenceWatch,
     instance: InstanceId,
-    connected: watch::Receiver<bool>,
+    connected: Connected,
     /// When the connection came back last, or when this coordinator started.
     back_since: watch::Receiver<Option<Instant>>,
     /// When this coordinator's own presence could not be renewed last: then others could not renew theirs either, though
@@ -61,7 +58,7 @@ impl Presence {
     /// Whether somebody's absence means anything: after a break of the connection everybody first shows up again.
     pub(crate) fn is_steady(&self) -> bool {
         let is_long_ago = |since: Option<Instant>| since.is_none_or(|since| since.elapsed() >= self.ttl);
-        *self.connected.borrow() && is_long_ago(*self.back_since.borrow()) && is_long_ago(*self.gap())
+        self.connected.stands() && is_long_ago(*self.back_since.borrow()) && is_long_ago(*self.gap())
     }
 
     /// What is seen of others may be wrong: their absence means nothing until they had the time to show up again.
@@ -107,10 +104,10 @@ impl Presence {
 
 /// Notes when the connection comes back, until the handle to the note is gone. A break too short to be seen here is
 /// too short for anybody's presence to run out.
-pub(crate) async fn watch_connection(mut connected: watch::Receiver<bool>, back: watch::Sender<Option<Instant>>) {
+pub(crate) async fn watch_connection(mut connected: Connected, back: watch::Sender<Option<Instant>>) {
     let mut broken = false;
     while connected.changed().await.is_ok() {
-        let stands = *connected.borrow_and_update();
+        let stands = connected.look();
         if stands && broken {
             back.send_replace(Some(Instant::now()));
         }
@@ -124,11 +121,11 @@ pub(crate) async fn show(shell: Arc<Shell>, stop: CancellationToken) {
     let value = CoordinatorPresence {
         instance: shell.instance.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        since: clock(),
+        since: shell.clock(),
     };
     let mut present = loop {
         match shell.mesh.present_coordinator(value.clone(), ttl).await {
-            Ok(present) => break present.with_clock(clock),
+            Ok(present) => break present.telling_time(),
             Err(error) => tracing::warn!(%error, "presence is not shown"),
         }
         if timeout(RETRY_PAUSE, stop.cancelled()).await.is_ok() {
@@ -139,6 +136,7 @@ pub(crate) async fn show(shell: Arc<Shell>, stop: CancellationToken) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             _ = tick.tick() => {}
         }

@@ -19,7 +19,7 @@ use rr_schemas::{
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::shell::{Shell, clock};
+use crate::shell::Shell;
 
 /// Stands for this duty when coordinators are preferred for partitions; no mesh has so many.
 const DUTY: Partition = Partition(u16::MAX);
@@ -40,6 +40,7 @@ pub(crate) async fn sweep(shell: Arc<Shell>, stop: CancellationToken) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
@@ -47,8 +48,9 @@ pub(crate) async fn sweep(shell: Arc<Shell>, stop: CancellationToken) {
             continue;
         }
         let keep = SignedDuration::try_from(shell.options.keep.as_duration()).unwrap_or(SignedDuration::MAX);
-        let Ok(since) = clock().saturating_sub(keep) else { continue };
+        let Ok(since) = shell.clock().saturating_sub(keep) else { continue };
         let swept = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             swept = sweep_once(&shell.mesh, since, keep) => swept,
         };

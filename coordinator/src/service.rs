@@ -112,6 +112,7 @@ enum Part {
 async fn run(mesh: Mesh, options: Options, instance: InstanceId, stop: CancellationToken) -> Result<(), RunError> {
     let connection = mesh.clone();
     tokio::select! {
+        biased;
         ended = work(mesh, options, instance, &stop) => ended,
         () = connection.closed() => if stop.is_cancelled() { Ok(()) } else { Err(RunError::Closed) },
     }
@@ -182,6 +183,7 @@ impl Parts {
     async fn watch(mut self) {
         loop {
             let ended = tokio::select! {
+                biased;
                 () = self.stop.cancelled() => break,
                 ended = self.tasks.join_next_with_id() => ended,
             };

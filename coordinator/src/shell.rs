@@ -15,11 +15,6 @@ use crate::{
     token::Seed,
 };
 
-/// The time of day by this machine, for what is near or far; decisions know only the stream's time.
-pub(crate) fn clock() -> Timestamp {
-    Timestamp::now()
-}
-
 /// The mesh, this coordinator's name, and what it knows.
 #[derive(Debug)]
 pub(crate) struct Shell {
@@ -56,6 +51,7 @@ impl Shell {
         options: Options,
         presence: Presence,
     ) -> Result<Self, ShellError> {
+        let seed = options.seed.clone().map_or_else(Seed::random, Ok)?;
         let budget = Budget::new(options.entities_max, options.tasks_max, mesh.partitions());
         Ok(Self {
             status: StatusWriter::new(&mesh),
@@ -67,8 +63,13 @@ impl Shell {
             known_lanes: KnownLanes::default(),
             budget: Arc::new(budget),
             nobody: WITHDRAWN_BY.parse()?,
-            seed: Seed::random()?,
+            seed,
         })
+    }
+
+    /// The time of day by this machine, for what is near or far; decisions know only the stream's time.
+    pub(crate) fn clock(&self) -> Timestamp {
+        self.mesh.clock().now()
     }
 
     /// Writes the status of a run, unless a newer one is there.

@@ -60,6 +60,7 @@ impl<'a> Forwarder<'a> {
             }
             let idle = self.timers.outstanding() == 0;
             let event = tokio::select! {
+                biased;
                 () = stop.cancelled() => Event::Stop,
                 Some(()) = self.under_way.next() => Event::Done,
                 fired = self.timers.next() => Event::Pulled(fired),

@@ -10,7 +10,11 @@ mod step;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rr_nats::{Ack, InputMsg};
-use rr_schemas::{id::EntityId, input::Input};
+use rr_schemas::{
+    id::EntityId,
+    input::Input,
+    planted::{self, Bug},
+};
 use tokio::time::Instant;
 
 use self::step::{Queue, step};
@@ -20,7 +24,7 @@ use crate::{
     load::{Loaded, load},
     look::{Looked, look},
     perform::{perform, still_wanted},
-    shell::{Shell, clock},
+    shell::Shell,
     timer,
     trouble::{Next, Trouble, TurnError},
 };
@@ -87,6 +91,11 @@ pub(crate) async fn turn(shell: Arc<Shell>, turn: Turn) -> Turned {
     let Turn { id, entity, inputs, chain, patience } = turn;
     let acks: Acks =
         inputs.iter().filter_map(|input| Some((input.seq(), input.delivery.as_ref()?.ack.clone()))).collect();
+    if planted::bites(Bug::AcknowledgedFirst) {
+        for ack in acks.values() {
+            ack.ack().await;
+        }
+    }
     let mut start = begin(&shell, &id, entity, inputs, chain);
     let mut trouble = Trouble::default();
     loop {
@@ -189,7 +198,9 @@ async fn attempt(
             let Loaded { entity, inputs, last } = load(shell, id, woken).await?;
             // Before the next decision is stored, those of the last one must be done.
             let effects = still_wanted(entity.run.effects(&last), &inputs);
-            perform(shell, &entity, effects).await?;
+            if !planted::bites(Bug::EffectsNotRedone) {
+                perform(shell, &entity, effects).await?;
+            }
             (entity, inputs)
         }
     };
@@ -202,8 +213,11 @@ async fn attempt(
         match look(shell, &entity, now).await? {
             Looked::Nothing => {}
             Looked::Noted => entity.debts.awaits_note(),
-            Looked::PutOff => entity.debts.put_off(clock().saturating_add(PUT_OFF).unwrap_or(now)),
+            Looked::PutOff => entity.debts.put_off(shell.clock().saturating_add(PUT_OFF).unwrap_or(now)),
         }
+    }
+    if queue.timer.is_some() && planted::bites(Bug::TimerNotRearmed) {
+        return Ok(entity);
     }
     let may_wait = patience == Patience::Some && !(acks.is_empty() && entity.withheld.is_none());
     pay(shell, &mut entity, may_wait).await?;
@@ -214,13 +228,13 @@ async fn attempt(
 async fn pay(shell: &Shell, entity: &mut Entity, may_wait: bool) -> Result<(), TurnError> {
     let standing = entity.standing();
     let wait = shell.options.settle_after.as_duration();
-    match entity.debts.due(&standing, wait, Instant::now(), clock()) {
+    match entity.debts.due(&standing, wait, Instant::now(), shell.clock()) {
         Due::Nothing => return Ok(()),
         Due::Later(_) if may_wait => return Ok(()),
         Due::Later(_) | Due::Now => {}
     }
-    if let Some(at) = entity.debts.timer(&standing, clock()) {
-        let armed = timer::arm(shell, &entity.id, entity.debts.known(clock()), at).await?;
+    if let Some(at) = entity.debts.timer(&standing, shell.clock()) {
+        let armed = timer::arm(shell, &entity.id, entity.debts.known(shell.clock()), at).await?;
         entity.debts.armed(armed);
     }
     if entity.debts.status(&standing) {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     recover::{offer_again, wake},
-    shell::{Shell, clock},
+    shell::Shell,
 };
 
 /// Pause between two looks. Whatever is missing is seen at the next one and made in moments, within 5 s in all.
@@ -62,6 +62,7 @@ pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
     let shell = Arc::clone(&keeper.shell);
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
             () = shell.known_lanes.lost() => {
@@ -74,6 +75,7 @@ pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
         }
         if shell.mesh.is_connected() {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = keeper.look() => {}
             }
@@ -98,7 +100,7 @@ struct Keeper {
 impl Keeper {
     async fn look(&mut self) {
         let kept = self.shell.options.keep.as_duration().min(SURELY_KEPT);
-        let kept_since = clock().saturating_sub(kept).unwrap_or(Timestamp::MIN);
+        let kept_since = self.shell.clock().saturating_sub(kept).unwrap_or(Timestamp::MIN);
         let (findings, looked) = self.upkeep.look(kept_since).await;
         for finding in findings {
             self.take(finding);

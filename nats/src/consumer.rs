@@ -45,6 +45,9 @@ pub(crate) struct ConsumerInfo {
     /// Who keeps it.
     #[serde(default)]
     pub(crate) cluster: Option<Cluster>,
+    /// Whether an operator has paused it.
+    #[serde(default)]
+    pub(crate) paused: bool,
 }
 
 /// Makes a consumer, or leaves one with this name and configuration as it is.

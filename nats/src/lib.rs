@@ -12,7 +12,9 @@
 mod ack;
 mod bucket;
 pub mod checkup;
+mod clock;
 pub mod connect;
+mod connected;
 mod consumer;
 pub mod control;
 pub mod copies;
@@ -52,7 +54,9 @@ pub mod work;
 pub mod yardstick;
 
 pub use ack::Ack;
+pub use clock::Clock;
 pub use connect::{ClientCertificate, ConnectError, ConnectOptions, TlsFirst, TlsOptions, UserJwt, connect};
+pub use connected::{Connected, Ended};
 pub use control::{ControlFeed, JoinReply, JoinRequest, JoinServer};
 pub use copies::{Copied, Copies, LogMessage, OfferedNow};
 pub use error::{Error, PublishError};

@@ -11,13 +11,13 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 use tokio::{
-    sync::watch,
     task::JoinSet,
     time::{Instant, timeout},
 };
 
 use self::answer::{Refusal, api_answer};
 use crate::{
+    connected::Connected,
     error::{Error, PublishError},
     mux::{self, Answers, Failure, Mux, Waiters},
     subject::header,
@@ -57,7 +57,7 @@ struct Inner {
     transport: Arc<dyn Transport>,
     mux: Mux,
     waiters: Arc<Waiters>,
-    connected: watch::Receiver<bool>,
+    connected: Connected,
     places: Places,
     /// Dropped with the last handle, which ends the task that reads the inbox.
     _tasks: JoinSet<()>,
@@ -121,7 +121,7 @@ impl Link {
     }
 
     /// Whether the connection stands, as a value that can be watched.
-    pub fn connected(&self) -> watch::Receiver<bool> {
+    pub fn connected(&self) -> Connected {
         self.inner.connected.clone()
     }
 
@@ -130,6 +130,7 @@ impl Link {
     pub async fn closed(&self) {
         let mut connected = self.connected();
         tokio::select! {
+            biased;
             () = self.inner.waiters.closed() => {}
             // Told by a task of the client's, which may fail alone.
             () = async { while connected.changed().await.is_ok() {} } => {}

@@ -111,11 +111,11 @@ enum State {
 impl Mesh {
     /// A request for a lock in the words of its future holder, which keeps it for `ttl` after each renewal.
     ///
-    /// `clock` says when it was taken, for people; what `wanted` says of that does not count.
+    /// The clock of the mesh says when it was taken, for people; what `wanted` says of that does not count.
     /// `ttl` counts as whole seconds, and as [`LOCK_TTL_MIN`] at least. A failure of the server or of a link that is longer
     /// than a third of it may cost the lock.
-    pub fn lock(&self, wanted: HeldLock, ttl: Duration, clock: fn() -> Timestamp) -> LockRequest {
-        LockRequest::new(self.clone(), wanted, ttl, clock)
+    pub fn lock(&self, wanted: HeldLock, ttl: Duration) -> LockRequest {
+        LockRequest::new(self.clone(), wanted, ttl)
     }
 
     /// Who holds a lock, as the leader knows it.

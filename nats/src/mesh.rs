@@ -7,10 +7,11 @@ use rr_schemas::{
     id::{EntityId, Partition},
 };
 use serde::{Deserialize, de::IgnoredAny};
-use tokio::sync::watch;
 
 use crate::{
     bucket::WORKERS,
+    clock::Clock,
+    connected::Connected,
     error::Error,
     link::{DEADLINE, Link},
     subject,
@@ -22,6 +23,7 @@ pub struct Mesh {
     link: Link,
     settings: Arc<Settings>,
     wire: Format,
+    clock: Clock,
 }
 
 /// What was fixed when the mesh was made; kept in the metadata of the event stream.
@@ -77,13 +79,24 @@ impl Link {
 
 impl Mesh {
     pub(crate) fn new(link: Link, settings: Settings) -> Self {
-        Self { link, settings: Arc::new(settings), wire: Format::Json }
+        Self { link, settings: Arc::new(settings), wire: Format::Json, clock: Clock::system() }
     }
 
     /// The same mesh, to which inputs go out in this format; each message says which it is in, and everybody reads both.
     #[must_use]
     pub fn with_wire(self, wire: Format) -> Self {
         Self { wire, ..self }
+    }
+
+    /// The same mesh, for whoever lives by this clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The clock by which whoever works on it lives.
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The format in which inputs go out.
@@ -126,7 +139,7 @@ impl Mesh {
     }
 
     /// See [`Link::connected`].
-    pub fn connected(&self) -> watch::Receiver<bool> {
+    pub fn connected(&self) -> Connected {
         self.link.connected()
     }
 

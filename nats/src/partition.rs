@@ -236,6 +236,7 @@ impl Task {
         }
         let idle = self.puller.outstanding() == 0;
         let pulled = tokio::select! {
+            biased;
             pulled = self.puller.next() => pulled?,
             changed = self.wanted.changed() => return changed.map_err(|_| PullError::Closed),
             () = self.out.closed() => return Ok(()),

@@ -102,20 +102,21 @@ pub struct Present<T> {
     value: T,
     ttl: Duration,
     revision: u64,
-    clock: Option<fn() -> Timestamp>,
+    /// Whether it is shown what time it is here.
+    tells_time: bool,
 }
 
 impl<T: Presentable> Present<T> {
     async fn take(mesh: &Mesh, value: T, ttl: Duration) -> Result<Self, PresenceError> {
-        let mut present = Self { mesh: mesh.clone(), value, ttl, revision: 0, clock: None };
+        let mut present = Self { mesh: mesh.clone(), value, ttl, revision: 0, tells_time: false };
         present.write().await?;
         Ok(present)
     }
 
     /// The same, and from the next renewal on it is shown what time it is here.
     #[must_use]
-    pub fn with_clock(self, clock: fn() -> Timestamp) -> Self {
-        Self { clock: Some(clock), ..self }
+    pub fn telling_time(self) -> Self {
+        Self { tells_time: true, ..self }
     }
 
     /// What is shown.
@@ -153,7 +154,8 @@ impl<T: Presentable> Present<T> {
     async fn write(&mut self) -> Result<(), PresenceError> {
         let key = self.value.key();
         for _ in 0..TRIES {
-            let notes = Notes { ttl: Some(self.ttl), clock: self.clock.map(|clock| clock()) };
+            let clock = self.tells_time.then(|| self.mesh.clock().now());
+            let notes = Notes { ttl: Some(self.ttl), clock };
             match WORKERS.put(self.mesh.link(), &key, &self.value, self.revision, notes).await {
                 Ok(stored) => {
                     self.revision = stored.seq;

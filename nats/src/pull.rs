@@ -10,13 +10,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::StreamExt as _;
 use serde::Serialize;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     ack::Ack,
+    connected::Connected,
     error::Error,
     link::Link,
     raw::{RawMessage, Receipt, flaw, last_text, number},
@@ -103,7 +101,7 @@ pub struct Puller {
     next: Subject,
     inbox: Messages,
     prefix: String,
-    connected: watch::Receiver<bool>,
+    connected: Connected,
     /// The connection that the requests were made on.
     generation: u64,
     requests: BTreeMap<u64, Asked>,

@@ -209,6 +209,7 @@ async fn let_go(link: Link, roster: Shared) {
         changes.mark_unchanged();
         let next = roster.lock().next_deadline();
         tokio::select! {
+            biased;
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             // What has come may run out sooner. The sender lives as long as the roster.
             _ = changes.changed() => continue,

@@ -6,7 +6,6 @@
 
 use std::{fmt, io, time::Duration};
 
-use async_nats::StatusCode;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -20,7 +19,7 @@ use crate::{
     error::Error,
     link::{DEADLINE, DEADLINE_LONG, Link},
     subject,
-    transport::Outgoing,
+    transport::{Outgoing, StatusCode},
 };
 
 /// Streams of a mesh that a backup keeps, in the order in which they are packed: states before the log, so that none shows
@@ -130,7 +129,7 @@ impl Link {
             config: Value,
             state: Value,
         }
-        let inbox = self.new_inbox();
+        let inbox = format!("{}pieces", self.new_inbox());
         let mut pieces = self.subscribe(inbox.clone(), None).await?;
         let request = Request { deliver_subject: &inbox, no_consumers: false, chunk_size: CHUNK_BYTES, jsck: true };
         let Answer { config, state } =

@@ -7,6 +7,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -17,6 +18,7 @@ use rr_schemas::{
     view::{RunView, StatusEntry},
 };
 use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     bucket::{Entry, Notes, RUNS, value},
@@ -293,15 +295,21 @@ impl Mesh {
     }
 
     /// The runs that are not over by their states, those first whose states are the oldest, and whether all states were
-    /// read: a quarter of a million of them are.
+    /// read: a quarter of a million of them are, and for no longer than `limit`.
     ///
     /// # Errors
-    /// [`Error`].
-    pub async fn unfinished(&self) -> Result<(Vec<Unfinished>, bool), Error> {
+    /// [`Error`]; [`Error::Timeout`] only when nothing came within the limit.
+    pub async fn unfinished(&self, limit: Duration) -> Result<(Vec<Unfinished>, bool), Error> {
+        let until = Instant::now() + limit;
         let mut reader = RUNS.reader(self.link(), ">", Content::Whole);
         let (mut found, mut n_read) = (Vec::new(), 0_usize);
         loop {
-            let pending = match reader.next().await? {
+            let step = match timeout_at(until, reader.next()).await {
+                Ok(step) => step?,
+                Err(_) if n_read > 0 => return Ok((found, false)),
+                Err(_) => return Err(Error::Timeout { what: "the states of runs".to_owned() }),
+            };
+            let pending = match step {
                 Step::Begin { pending } => {
                     (found, n_read) = (Vec::new(), 0);
                     pending
@@ -317,7 +325,8 @@ impl Mesh {
                     pending
                 }
             };
-            if pending == 0 || n_read >= READ_MAX {
+            // Messages that are there already come though the time is over.
+            if pending == 0 || n_read >= READ_MAX || (n_read > 0 && Instant::now() >= until) {
                 reader.close().await;
                 return Ok((found, pending == 0));
             }

@@ -63,7 +63,7 @@ pub(crate) const EVENTS_SUBJECTS: [&str; 2] = ["rr.in.>", "rr.ev.>"];
 /// Subjects of [`TIMERS`].
 pub(crate) const TIMERS_SUBJECTS: [&str; 2] = ["rr.at.>", "rr.fired.>"];
 /// The one durable of [`TIMERS`].
-pub(crate) const TIMERS_DURABLE: &str = "timers";
+pub const TIMERS_DURABLE: &str = "timers";
 /// Subjects of [`WORK`].
 pub(crate) const WORK_SUBJECTS: [&str; 1] = ["rr.work.>"];
 /// Subjects of [`OUTPUT`].
@@ -191,7 +191,7 @@ pub(crate) fn may_be_answered(reply: &str) -> bool {
 }
 
 /// The durable of a partition.
-pub(crate) fn partition_durable(partition: Partition) -> String {
+pub fn partition_durable(partition: Partition) -> String {
     format!("p{partition}")
 }
 

@@ -1,9 +1,12 @@
 //! What a mesh has on the server stays there: streams and durables that somebody removes are made again as they were.
 //!
-//! Invariants: what is made again has the configuration that was there last, the operator's changes included. The event
-//! log itself is never made again: an empty one would say that nothing has ever happened. The durable of a partition
-//! begins behind an input up to which every one was acknowledged, which means answered; where no such input is known it
-//! begins with the oldest one. What comes twice is skipped by the cursors of the runs.
+//! Invariants: what is made again has the configuration that was there last, the operator's changes included; a durable
+//! with which our guarantees would not hold is made as they need it. The event log itself is never made again: an empty
+//! one would say that nothing has ever happened. The durable of a partition begins behind an input up to which every one
+//! was acknowledged, which means answered; where no such input is known it begins with the oldest one. What comes twice
+//! is skipped by the cursors of the runs.
+
+mod anew;
 
 mod seen;
 
@@ -12,16 +15,16 @@ use std::collections::BTreeMap;
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use tokio::sync::watch;
+use serde_json::Value;
 
+use self::anew::anew;
 use crate::{
+    connected::Connected,
     error::Error,
     link::{DEADLINE, DEADLINE_LONG, Link},
     mesh::Mesh,
     shortened::Shortened,
     subject::{self, EVENTS, TIMERS},
-    topology::Topology,
 };
 
 use self::seen::{Seen, is_younger, seen};
@@ -120,7 +123,7 @@ struct Remembered {
 pub struct Upkeep {
     mesh: Mesh,
     log: Option<Seen>,
-    connected: watch::Receiver<bool>,
+    connected: Connected,
     /// Whether the log may have lost its end since that was looked at.
     is_doubtful: bool,
     streams: BTreeMap<Store, Seen>,
@@ -163,8 +166,8 @@ impl Upkeep {
             return Ok(());
         };
         // A server that comes back may have an older log; and what somebody has purged may have been the newest.
-        let is_back = self.connected.has_changed().unwrap_or_default();
-        self.connected.mark_unchanged();
+        let is_back = self.connected.has_news();
+        self.connected.look();
         let before = self.log.as_ref();
         // Sequences of another log, or of an older copy of this one, mean other inputs.
         let is_another = before.is_some_and(|before| before.created != log.created || before.last_seq > log.last_seq);
@@ -257,9 +260,8 @@ async fn durable(
     if before.config.is_none() && missed < MISSED_MAX {
         return Ok((before, None));
     }
-    let config = before.config.clone().or_else(|| default_config(stream, name)).unwrap_or_default();
-    let from = before.floor.filter(|_| *stream == EVENTS).map(|floor| floor.saturating_add(1));
-    let made = make_durable(link, stream, name, beginning(config, from)).await;
+    let (config, from) = anew(stream, name, before.config.as_ref(), before.floor);
+    let made = make_durable(link, stream, name, config).await;
     match (made, look_at_durable(link, stream, name).await?) {
         (Ok(()), Some(now)) => Ok((now, Some(Finding::Durable { name: name.clone(), stream, from }))),
         // Somebody else was faster.
@@ -335,48 +337,4 @@ async fn make_durable(link: &Link, stream: &str, name: &str, config: Value) -> R
     let request = Create { stream_name: stream, config, action: "create" };
     let operation = format!("CONSUMER.CREATE.{stream}.{name}");
     link.api::<Made>(&operation, &request, DEADLINE_LONG).await.map(|Made {}| ())
-}
-
-/// As a mesh with the usual numbers has it.
-fn default_config(stream: &str, name: &str) -> Option<Value> {
-    let topology = Topology::default();
-    let partition = name.strip_prefix('p').and_then(|number| number.parse().ok()).map(rr_schemas::id::Partition);
-    let config = match partition.filter(|_| stream == EVENTS) {
-        Some(partition) => topology.partition(partition),
-        None => topology.fired(),
-    };
-    serde_json::to_value(config).ok()
-}
-
-/// A durable's configuration with another beginning.
-fn beginning(mut config: Value, from: Option<u64>) -> Value {
-    let Some(fields) = config.as_object_mut() else { return config };
-    fields.remove("opt_start_seq");
-    fields.insert("deliver_policy".to_owned(), json!("all"));
-    if let Some(from) = from {
-        fields.insert("deliver_policy".to_owned(), json!("by_start_sequence"));
-        fields.insert("opt_start_seq".to_owned(), json!(from));
-    }
-    config
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_durable_begins_where_it_is_told_whatever_it_began_with() {
-        let began = json!({ "name": "p1", "deliver_policy": "by_start_sequence", "opt_start_seq": 7, "ack_wait": 5 });
-        let expected =
-            json!({ "name": "p1", "deliver_policy": "by_start_sequence", "opt_start_seq": 9, "ack_wait": 5 });
-        assert_eq!(beginning(began.clone(), Some(9)), expected);
-        assert_eq!(beginning(began, None), json!({ "name": "p1", "deliver_policy": "all", "ack_wait": 5 }));
-    }
-
-    #[test]
-    fn what_was_never_seen_is_made_as_usual() {
-        let partition = default_config(EVENTS, "p3").unwrap();
-        assert_eq!((&partition["durable_name"], &partition["filter_subject"]), (&json!("p3"), &json!("rr.in.3.>")));
-        assert_eq!(default_config(TIMERS, "timers").unwrap()["filter_subject"], json!("rr.fired.>"));
-    }
 }

@@ -11,6 +11,7 @@ mod lock;
 mod quarantine;
 mod roles;
 mod runs;
+mod sim;
 mod workers;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub(crate) use roles::{
     BenchArgs, BenchKind, CoordinatorArgs, HostsArgs, HostsVerb, ServeArgs, UpArgs, ViaKind, WireFormat, WorkerArgs,
 };
 pub(crate) use runs::{CancelArgs, LogsArgs, LsArgs, RetryArgs, ShowArgs, SignalArgs, WatchArgs, WhyArgs};
+pub(crate) use sim::SimArgs;
 pub(crate) use workers::{WorkerDrainArgs, WorkerForgetArgs, WorkerVerb};
 
 /// Runs job flows over a mesh of workers, on NATS JetStream.
@@ -150,6 +152,7 @@ pub(crate) enum Verb {
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Bench(BenchArgs),
+    Sim(SimArgs),
     Completions(CompletionsArgs),
     /// End what a killed rr left behind; rr starts this itself
     #[command(name = "__guard", hide = true)]

@@ -2,7 +2,8 @@
 //! what fits there.
 //!
 //! Invariants: an answer comes within [`known::DEADLINE`] or is empty; nothing is said on stderr, nothing is started and
-//! nothing is written, whatever is wrong with the configuration, the mesh or what was typed.
+//! no file is written, whatever is wrong with the configuration, the mesh or what was typed. As for any verb, the address
+//! that an `rr up` has left behind is removed where nobody is there any more.
 
 mod bash;
 mod known;

@@ -104,6 +104,7 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Backup(_)
         | Verb::Restore(_)
         | Verb::Bench(_)
+        | Verb::Sim(_)
         | Verb::Completions(_)
         | Verb::Guard => Unread::Ends,
     }
@@ -138,6 +139,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         | Verb::Backup(_)
         | Verb::Restore(_)
         | Verb::Bench(_)
+        | Verb::Sim(_)
         | Verb::Completions(_)
         | Verb::Guard => Verbosity::User,
     };
@@ -170,6 +172,7 @@ fn perform(ctx: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Backup(args) => on_one_thread(commands::backup(ctx, &args)),
         Verb::Restore(args) => on_one_thread(commands::restore(ctx, &args)),
         Verb::Bench(args) => commands::bench(ctx, &args),
+        Verb::Sim(args) => commands::sim(ctx, &args),
         Verb::Completions(args) => commands::completions(ctx.printer, &args, None),
         Verb::Guard => on_one_thread(commands::guard()),
     }

@@ -1,6 +1,6 @@
 //! Histories as they are stored: read from a mesh or from a file, for whoever judges, keeps or replays them.
 //!
-//! Reading order: [`file`] (the form of an export), [`message`] (a stored message as the judge takes it), [`beside`] (what
+//! Reading order: [`mod@file`] (the form of an export), [`mod@message`] (a stored message as the judge takes it), [`beside`] (what
 //! stands beside the log), [`place`] (where a history is).
 
 mod beside;

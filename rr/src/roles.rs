@@ -87,7 +87,7 @@ pub(crate) fn of_worker(ctx: &Context, args: &WorkerArgs) -> Result<Options, Cli
     let execution = Execution::Clean { workdir: dir.join("work") };
     let via = via(ctx, args, &serves)?;
     let own = match &via {
-        Via::Process => None,
+        Via::Process | Via::Functions => None,
         Via::Ssh(_) => Some("via=ssh".to_owned()),
     };
     let given: Vec<String> = args.labels.iter().cloned().chain(own).collect();

@@ -14,6 +14,7 @@ pub mod input;
 pub mod lock;
 pub mod name;
 pub mod offer;
+pub mod planted;
 pub mod presence;
 pub mod quota;
 pub mod ranges;

@@ -14,6 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Serialize, Serializer};
 
+use crate::planted::{self, Bug};
 use crate::text::Echo;
 
 /// Hundredths of a percent in the whole.
@@ -120,9 +121,10 @@ impl Quota {
     /// How many of `total` must succeed: rounded up, at least 1. A count stays as it is, also above
     /// `total`; [`Quota::check`] refuses that before anything starts.
     pub fn needed(&self, total: u32) -> u32 {
+        let round_up = if planted::bites(Bug::ThresholdRoundedDown) { 0 } else { u64::from(WHOLE) - 1 };
         match self {
             Self::Count(count) => count.get(),
-            Self::Percent(percent) => share(*percent, total, u64::from(WHOLE) - 1).max(1),
+            Self::Percent(percent) => share(*percent, total, round_up).max(1),
         }
     }
 
@@ -132,7 +134,8 @@ impl Quota {
             Self::Count(count) => count.get(),
             Self::Percent(percent) => share(*percent, total, 0),
         };
-        wanted.min(total).max(1)
+        let too_many = u32::from(planted::bites(Bug::WindowTooLarge));
+        (wanted + too_many).min(total).max(1)
     }
 
     /// Whether `total` targets can fulfil it as a threshold.

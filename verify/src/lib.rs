@@ -9,7 +9,7 @@
 pub mod history;
 pub mod output;
 pub mod records;
-mod rule;
+pub mod rule;
 pub mod stream;
 pub mod token;
 

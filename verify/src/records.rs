@@ -1,6 +1,7 @@
 //! The events of a run by themselves.
 
 mod gate;
+mod shares;
 mod tally;
 mod task;
 
@@ -13,13 +14,13 @@ use rr_schemas::{
     flow::{parallelism::Parallelism, unreachable::OnUnreachable},
     id::RunId,
     name::Name,
-    quota::Quota,
     report::{Ended, Outcome},
     view::{JobView, TaskStatus},
 };
 
 use crate::{Findings, Rule, Violation};
 use gate::Signals;
+use shares::{needed, size, wave};
 use tally::Tally;
 use task::{Task, TaskEnd};
 
@@ -378,42 +379,4 @@ impl<'p> Judge<'p> {
     fn of(&self, planned: &PlannedJob) -> impl Iterator<Item = (&u32, &Task)> {
         self.tasks.range(planned.first..planned.first.saturating_add(planned.n))
     }
-}
-
-/// How many targets must succeed: rounded up, at least one, of those that count.
-fn needed(planned: &PlannedJob, tally: Tally) -> u32 {
-    match planned.job.success {
-        Quota::Count(count) => count.get(),
-        Quota::Percent(percent) => share(planned.n.saturating_sub(tally.skipped), percent.hundredths(), 9_999).max(1),
-    }
-}
-
-/// Number and size of the wave that a target belongs to, by its place in the job.
-fn wave(planned: &PlannedJob, offset: u32) -> (u32, u32) {
-    let quotas = planned.job.parallelism.quotas();
-    let mut first = 0;
-    for number in 0_u32.. {
-        let quota = quotas.get(number as usize).or_else(|| quotas.last());
-        let size = size(planned, quota);
-        if offset < first + size {
-            return (number, size);
-        }
-        first += size;
-    }
-    (0, 0)
-}
-
-/// How many may be under way at once: rounded down, at least one.
-fn size(planned: &PlannedJob, quota: Option<&Quota>) -> u32 {
-    let wanted = match quota {
-        Some(Quota::Count(count)) => count.get(),
-        Some(Quota::Percent(percent)) => share(planned.n, percent.hundredths(), 0),
-        None => 0,
-    };
-    wanted.clamp(1, planned.n.max(1))
-}
-
-fn share(n: u32, hundredths: u32, rounding: u64) -> u32 {
-    let share = (u64::from(n) * u64::from(hundredths) + rounding) / 10_000;
-    u32::try_from(share).unwrap_or(u32::MAX)
 }

@@ -6,6 +6,7 @@ use rr_nats::Ack;
 use rr_schemas::{
     name::Name,
     offer::Offer,
+    planted::{self, Bug},
     report::{Ended, Outcome},
 };
 use tokio::sync::oneshot;
@@ -36,13 +37,14 @@ pub(crate) enum Verdict {
 
 /// The rule. `delivered` counts from 1; a delivery count can be reset by the server, the ledger cannot.
 pub(crate) fn verdict(known: Option<Known>, offer: &Offer, delivered: u64) -> Verdict {
+    let most = if planted::bites(Bug::RedeliveryIgnored) { u64::MAX } else { 1 };
     match known {
         Some(Known { state: State::Reserved | State::Started | State::Ended, .. }) => Verdict::Hold,
         Some(Known { state: State::Confirmed | State::Returned, offer: before, .. }) if offer.offer <= before => {
             Verdict::Settled
         }
         // The claim decides, however often it was delivered.
-        None | Some(Known { state: State::Returned, .. }) if offer.claimed || delivered <= 1 => Verdict::Take,
+        None | Some(Known { state: State::Returned, .. }) if offer.claimed || delivered <= most => Verdict::Take,
         // Somebody may have run it; or a report of ours was stored, and yet it was offered again: it did not count.
         None | Some(Known { state: State::Confirmed | State::Returned, .. }) => Verdict::Lost,
     }

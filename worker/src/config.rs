@@ -48,6 +48,9 @@ pub struct Options {
     /// The format of what it says to the mesh; `cbor` is for thin links. Default: `json`, which people can read.
     #[serde(default)]
     pub wire: Format,
+    /// Who waits for its disk. Default: threads beside its tasks.
+    #[serde(skip)]
+    pub disk: Disk,
     /// The worker's own environment, read once by the program. Default: empty.
     #[serde(skip)]
     pub environment: OwnEnvironment,
@@ -70,6 +73,7 @@ impl Options {
             times: Times::default(),
             output: OutputLimits::default(),
             wire: Format::default(),
+            disk: Disk::default(),
             environment: OwnEnvironment::new(),
             guard: None,
         }
@@ -157,6 +161,35 @@ pub enum Via {
     Process,
     /// Over ssh: the hosts have no worker.
     Ssh(SshOptions),
+    /// Not at all: it carries out functions of its own program, and refuses commands. Nothing of an earlier life of it is
+    /// looked for among the processes of the machine.
+    Functions,
+}
+
+/// Who waits for the disk.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Disk {
+    /// Threads, while the worker goes on.
+    #[default]
+    Threads,
+    /// Whoever needs it, in place: nothing of what the worker does depends then on which thread comes first.
+    InPlace,
+}
+
+impl Disk {
+    /// Does work that waits for the disk.
+    ///
+    /// # Errors
+    /// The work has panicked on its thread.
+    pub(crate) async fn work<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        match self {
+            Self::Threads => tokio::task::spawn_blocking(work).await,
+            Self::InPlace => Ok(work()),
+        }
+    }
 }
 
 /// How a worker goes by ssh. Names, users, keys, jumps and the checking of host keys are the affair of ssh's own configuration.

@@ -4,8 +4,9 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 use jiff::Timestamp;
+use rr_nats::Clock;
 use rr_schemas::{
     offer::Offer,
     report::{Ended, Outcome, Output},
@@ -34,6 +35,8 @@ pub(crate) enum Programs {
     Here(process::Processes),
     /// Processes of the hosts, which have no worker.
     Ssh(Arc<ssh::Ssh>),
+    /// None: the worker has functions only.
+    None,
 }
 
 impl Executor for Programs {
@@ -41,6 +44,10 @@ impl Executor for Programs {
         match self {
             Self::Here(processes) => processes.execute(task),
             Self::Ssh(ssh) => ssh.execute(task),
+            Self::None => {
+                let reason = "this worker carries out functions, not commands";
+                std::future::ready(ended_because(Outcome::Refused, reason, task.clock.now())).boxed()
+            }
         }
     }
 }
@@ -62,6 +69,8 @@ pub(crate) struct Assignment {
     pub(crate) cancel: CancellationToken,
     /// Cancelled when the rest of the grace is not to be waited for.
     pub(crate) hurry: CancellationToken,
+    /// What time it is here.
+    pub(crate) clock: Clock,
     /// Takes what it writes.
     pub(crate) output: AttemptOutput,
 }

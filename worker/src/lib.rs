@@ -10,7 +10,6 @@
 //! worker knows offers and reports, not flows or decisions.
 
 mod attempt;
-mod clock;
 pub mod config;
 mod executor;
 mod join;

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use rr_nats::{ChunkId, Mesh, OutStream, PublishError};
+use rr_nats::{ChunkId, Connected, Mesh, OutStream, PublishError};
 use rr_schemas::{name::WorkerName, offer::Offer, report::Output};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +47,7 @@ const CHUNK_BYTES_MAX: usize = 64 * 1024;
 pub(crate) struct Spool {
     pieces: mpsc::Sender<Piece>,
     room: Arc<Semaphore>,
-    connected: watch::Receiver<bool>,
+    connected: Connected,
     /// Bytes that are kept of an attempt that is no process.
     bytes_max: u64,
 }
@@ -97,7 +97,7 @@ impl Spool {
     }
 
     fn is_connected(&self) -> bool {
-        *self.connected.borrow()
+        self.connected.stands()
     }
 
     /// Room for so many bytes; waits for it while the link is up.
@@ -270,7 +270,7 @@ async fn wait(mesh: &Mesh, pause: Duration) {
     sleep(pause).await;
     // An error means that the connection is closed for good; the next try will say so.
     let mut connected = mesh.connected();
-    if connected.wait_for(|is_connected| *is_connected).await.is_err() {
+    if connected.until(true).await.is_err() {
         sleep(RETRY_MAX).await;
     }
 }

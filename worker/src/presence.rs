@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use rr_nats::{Mesh, PresenceError, Present};
+use jiff::Timestamp;
+use rr_nats::{Connected, Mesh, PresenceError, Present};
 use rr_schemas::{name::InstanceId, presence::WorkerPresence};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
 use crate::config::Options;
 
 /// What a worker shows of itself.
-pub(crate) fn card(options: &Options, instance: &InstanceId) -> WorkerPresence {
+pub(crate) fn card(options: &Options, instance: &InstanceId, since: Timestamp) -> WorkerPresence {
     WorkerPresence {
         worker: options.name.clone(),
         instance: instance.clone(),
@@ -20,7 +20,7 @@ pub(crate) fn card(options: &Options, instance: &InstanceId) -> WorkerPresence {
         capacity: options.capacity.get(),
         labels: options.labels.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        since: clock::now(),
+        since,
         draining: false,
     }
 }
@@ -49,11 +49,11 @@ pub(crate) async fn keep(
     present: Present<WorkerPresence>,
     mut card: WorkerPresence,
     renew: Duration,
-    (mut draining, mut connected): (watch::Receiver<bool>, watch::Receiver<bool>),
+    (mut draining, mut connected): (watch::Receiver<bool>, Connected),
     stop: CancellationToken,
     yielded: CancellationToken,
 ) {
-    let mut present = present.with_clock(clock::now);
+    let mut present = present.telling_time();
     let mut beat = interval(renew.max(Duration::from_millis(10)));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beat.reset();
@@ -70,7 +70,7 @@ pub(crate) async fn keep(
             _ = beat.tick() => {}
         }
         // Without a link it would only take time.
-        let is_connected = *connected.borrow_and_update();
+        let is_connected = connected.look();
         let result = if is_connected { present.update(card.clone()).await } else { Ok(()) };
         match result {
             Ok(()) => {}
@@ -85,7 +85,7 @@ pub(crate) async fn keep(
         }
     }
     // Without a link the mark runs out by itself; nobody waits for that.
-    let is_connected = *connected.borrow();
+    let is_connected = connected.stands();
     if is_connected && let Err(error) = present.withdraw().await {
         tracing::debug!(%error, "presence runs out by itself");
     }

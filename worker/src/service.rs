@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_nats::{Mesh, PresenceError};
+use rr_nats::{Clock, Mesh, PresenceError};
 use rr_schemas::{
     name::{InstanceId, WorkerName},
     report::Outcome,
@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use self::attempts::marker;
 use self::engine::{Engine, Parts};
 use crate::attempt::RESTARTED;
-use crate::clock;
 use crate::config::{Execution, Options, Via};
 use crate::executor::{
     Programs, ended_because,
@@ -124,11 +123,11 @@ impl Worker {
         let options = Arc::new(options);
         let instance = InstanceId::random(&mut fastrand::Rng::new());
         let (mut ledger, found) = open_ledger(&options, &instance).await?;
-        end_leftovers(&mut ledger, &found).await?;
+        end_leftovers(&mut ledger, &found, &options.via, mesh.clock()).await?;
         prepare_workdir(&options.execution)?;
         let programs = programs(&options, &instance)?;
 
-        let card = presence::card(&options, &instance);
+        let card = presence::card(&options, &instance, mesh.clock().now());
         let ttl = Duration::from(options.times.presence_ttl);
         let present = presence::show(&mesh, &card, ttl, &found.lives).await;
         let present = present.map_err(|error| taken(&options.name, error))?;
@@ -154,6 +153,7 @@ impl Worker {
             Ok((controls, open_lanes(&mesh, &options, &instance).await?))
         };
         let listening = tokio::select! {
+            biased;
             listening = listening => listening,
             () = mesh.closed() => Err(StartError::Mesh(closed())),
         };
@@ -165,7 +165,7 @@ impl Worker {
             }
         };
         let ssh = match &programs {
-            Programs::Here(_) => None,
+            Programs::Here(_) | Programs::None => None,
             Programs::Ssh(ssh) => Some(Arc::clone(ssh)),
         };
         let engine = Engine::new(Parts { mesh, options, instance, programs, handlers, spool, ledger, lanes, draining });
@@ -233,7 +233,7 @@ fn closed() -> rr_nats::Error {
 
 async fn open_ledger(options: &Options, instance: &InstanceId) -> Result<(Ledger, Found), StartError> {
     let (dir, instance) = (options.state_dir.clone(), instance.clone());
-    let opened = tokio::task::spawn_blocking(move || Ledger::open(&dir, &instance)).await.map_err(StartError::Bug)?;
+    let opened = options.disk.work(move || Ledger::open(&dir, &instance)).await.map_err(StartError::Bug)?;
     opened.map_err(|error| match error {
         LedgerError::Locked { since, .. } => StartError::Taken { name: options.name.clone(), since },
         error @ (LedgerError::Io { .. } | LedgerError::Foreign { .. }) => StartError::Ledger(error),
@@ -241,11 +241,11 @@ async fn open_ledger(options: &Options, instance: &InstanceId) -> Result<(Ledger
 }
 
 /// Attempts that an earlier life started and did not end are lost, and nothing of them may run on.
-async fn end_leftovers(ledger: &mut Ledger, found: &Found) -> Result<(), StartError> {
+async fn end_leftovers(ledger: &mut Ledger, found: &Found, via: &Via, clock: &Clock) -> Result<(), StartError> {
     let unended: Vec<u64> = found.open.iter().filter(|(_, open)| open.ended.is_none()).map(|(n, _)| *n).collect();
     let markers: Vec<String> =
         unended.iter().filter_map(|n| found.open.get(n)).map(|open| marker(&open.key, &open.instance)).collect();
-    if !markers.is_empty() {
+    if !markers.is_empty() && *via != Via::Functions {
         tracing::warn!(attempts = markers.len(), RESTARTED);
         let survivors = process::end_marked(markers).await;
         if survivors > 0 {
@@ -253,7 +253,7 @@ async fn end_leftovers(ledger: &mut Ledger, found: &Found) -> Result<(), StartEr
         }
     }
     for n in unended {
-        ledger.end(n, ended_because(Outcome::Lost, RESTARTED, clock::now()));
+        ledger.end(n, ended_because(Outcome::Lost, RESTARTED, clock.now()));
     }
     ledger.flush().map_err(StartError::Ledger)
 }
@@ -293,6 +293,7 @@ fn programs(options: &Options, instance: &InstanceId) -> Result<Programs, StartE
             let execution = options.execution.clone();
             Ok(Programs::Here(Processes::new(launcher, execution, options.output, home)))
         }
+        Via::Functions => Ok(Programs::None),
         Via::Ssh(ssh) => Ok(Programs::Ssh(Arc::new(Ssh::new(launcher, ssh, options).map_err(StartError::Ssh)?))),
     }
 }

@@ -266,10 +266,11 @@ impl Desk {
     /// Gives back every input whose turn has not begun.
     pub(super) async fn give_back(&mut self) {
         self.ready.clear();
-        for slot in self.slots.values_mut() {
-            self.waiting -= slot.inputs.len();
-            give_back(std::mem::take(&mut slot.inputs)).await;
-        }
+        let mut inputs: Vec<InputMsg> = self.slots.values_mut().flat_map(|slot| slot.inputs.drain(..)).collect();
+        self.waiting -= inputs.len();
+        // They come again in this order.
+        inputs.sort_unstable_by_key(InputMsg::seq);
+        give_back(inputs).await;
     }
 
     /// Ends every turn, pays every debt and forgets everything.

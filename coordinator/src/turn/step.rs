@@ -106,7 +106,8 @@ pub(super) async fn step(
             queue.quarantine(shell, input.seq, "does not bear the token of its offer").await?;
             continue;
         }
-        match shell.lanes.believe(&shell.mesh, &entity.run, &input).await? {
+        let has_tokens = !entity.secret.is_empty();
+        match shell.lanes.believe(&shell.mesh, &entity.run, &input, has_tokens).await? {
             Ok(()) => heard.push(input),
             Err(reason) => queue.quarantine(shell, input.seq, reason).await?,
         }

@@ -124,3 +124,17 @@ async fn a_start_that_is_said_twice_decides_nothing() {
     assert!(!events.iter().any(|event| matches!(event, Event::Late { .. })), "{events:?}");
     assert!(world.decisions(&run).await.len() <= 3);
 }
+
+#[tokio::test]
+async fn a_worker_whose_lane_was_removed_is_believed_by_the_token_of_its_offer() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.offer().await;
+    world.mesh.forget_worker(&worker.name).await.unwrap();
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    let events = world.events(&run).await;
+    assert_eq!(events.iter().filter(|event| matches!(event, Event::Offered { .. })).count(), 1, "{events:?}");
+}

@@ -17,7 +17,7 @@ const META_VERSION: &str = "_nats.ver";
 
 /// What a mesh is made of, with what our guarantees ask of it.
 #[derive(Clone, Debug)]
-pub struct Streams([Config; 7]);
+pub struct Streams([Config; 8]);
 
 /// A stream as its leader sees it.
 #[derive(Clone, Debug)]

@@ -3,7 +3,6 @@
 use std::{pin::pin, time::Duration};
 
 use futures::StreamExt as _;
-use jiff::Timestamp;
 use rr_schemas::lock::HeldLock;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -49,7 +48,6 @@ pub struct LockRequest {
     mesh: Mesh,
     value: HeldLock,
     ttl: Duration,
-    clock: fn() -> Timestamp,
     /// What the next try expects.
     expected: u64,
     /// Whether a try was made of which nobody knows what became of it.
@@ -57,11 +55,11 @@ pub struct LockRequest {
 }
 
 impl LockRequest {
-    pub(super) fn new(mesh: Mesh, wanted: HeldLock, ttl: Duration, clock: fn() -> Timestamp) -> Self {
+    pub(super) fn new(mesh: Mesh, wanted: HeldLock, ttl: Duration) -> Self {
         let value = HeldLock { token: None, ..wanted };
         // As the server counts: a holder that counted less would only give up too early.
         let ttl = Duration::from_secs(ttl.max(LOCK_TTL_MIN).as_secs());
-        Self { mesh, value, ttl, clock, expected: 0, perhaps: false }
+        Self { mesh, value, ttl, expected: 0, perhaps: false }
     }
 
     fn key(&self) -> String {
@@ -79,7 +77,7 @@ impl LockRequest {
         for _ in 0..TRIES {
             let sent = Instant::now();
             self.perhaps = true;
-            self.value.since = (self.clock)();
+            self.value.since = self.mesh.clock().now();
             let put = LOCKS
                 .put(self.mesh.link(), &key, &self.value, self.expected, Notes { ttl: Some(self.ttl), clock: None })
                 .await;

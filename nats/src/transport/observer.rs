@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
-use crate::{link::INBOX_PREFIX, mux::Waiters};
+use crate::{
+    connected::{Connected, Teller},
+    link::INBOX_PREFIX,
+    mux::Waiters,
+};
 
 /// Whoever is told what happens to a connection: those who wait for answers, and those who watch whether it stands. Made by
 /// [`Link::over`](crate::Link::over). A connection that ends for ever drops it.
 #[derive(Clone, Debug)]
 pub struct Observer {
     waiters: Arc<Waiters>,
-    connected: watch::Sender<bool>,
+    connected: Teller,
     /// Where answers come: `<prefix>.<random>.`.
     inbox: Arc<str>,
 }
@@ -19,18 +21,18 @@ pub struct Observer {
 impl Observer {
     pub(crate) fn new(inbox_prefix: &str) -> Self {
         let inbox = inbox_under(inbox_prefix).into();
-        Self { waiters: Arc::default(), connected: watch::Sender::new(true), inbox }
+        Self { waiters: Arc::default(), connected: Teller::new(true), inbox }
     }
 
     /// The connection was made, perhaps anew.
     pub fn connected(&self) {
         self.waiters.connected();
-        self.connected.send_replace(true);
+        self.connected.say(true);
     }
 
     /// The connection broke: whatever was under way has no known outcome.
     pub fn disconnected(&self) {
-        self.connected.send_replace(false);
+        self.connected.say(false);
         self.waiters.disconnected();
     }
 
@@ -43,8 +45,8 @@ impl Observer {
         &self.waiters
     }
 
-    pub(crate) fn watch(&self) -> watch::Receiver<bool> {
-        self.connected.subscribe()
+    pub(crate) fn watch(&self) -> Connected {
+        self.connected.watch()
     }
 
     pub(crate) fn inbox(&self) -> &str {

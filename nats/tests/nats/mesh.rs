@@ -13,8 +13,10 @@ mod partition;
 mod presence;
 mod purge;
 mod reconnect;
+mod status;
 mod timer;
 mod topology;
+mod upkeep;
 mod work;
 
 use std::{collections::BTreeMap, time::Duration};

@@ -1,11 +1,12 @@
 //! `rr doctor`: whether a mesh is well, and what to do about what is not.
 //!
-//! Invariants: it only looks; every look has a deadline, and one that may not be had, or does not come back, hides no
-//! other; what cannot be known from here is said to be so.
+//! Invariants: it only looks; every look has a deadline, and so have all of them together; one that may not be had, or does
+//! not come back, hides no other; what cannot be known from here, and what was not looked at, is said to be so.
 
 mod clock;
 mod finding;
 mod history;
+mod looking;
 mod offers;
 mod patient;
 mod present;
@@ -21,6 +22,7 @@ use rr_nats::ConnectError;
 use serde::Serialize;
 
 use self::finding::{Finding, Level, worst};
+use self::looking::{Deadline, Unseen};
 use self::patient::Patient;
 use crate::cli::DoctorArgs;
 use crate::context::Context;
@@ -48,11 +50,12 @@ struct Document<'a> {
 /// Looks, and prints what there is to say.
 pub(crate) async fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Exit, CliError> {
     let place = Place::need(ctx)?;
+    let deadline = Deadline::new();
     let findings = match place.try_link("doctor").await {
         Ok(link) => {
-            let patient = Box::pin(Patient::look(link, args.waiting.as_duration())).await;
+            let patient = Box::pin(Patient::look(link, args.waiting.as_duration(), deadline)).await;
             // Who may not even see how the mesh was made sees nothing, and a mesh of which nothing is known is not well.
-            if let Err(error @ rr_nats::Error::Denied { .. }) = &patient.mesh {
+            if let Err(Unseen::Asked(error @ rr_nats::Error::Denied { .. })) = &patient.mesh {
                 return Err(told(error).hint("rr init --auth gives watchers the right to look"));
             }
             Box::pin(examine(&patient)).await
@@ -75,19 +78,27 @@ pub(crate) async fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Exit, Cli
 }
 
 async fn examine(patient: &Patient) -> Vec<Finding> {
+    // These look again. They share the time that is left, so that none of them takes it from another.
+    let (partitions, history, runs, offers, quarantine) = tokio::join!(
+        Box::pin(present::partitions(patient)),
+        Box::pin(history::history(patient)),
+        Box::pin(runs::runs(patient)),
+        Box::pin(offers::offers(patient)),
+        Box::pin(quarantine::quarantine(patient)),
+    );
     let mut findings = vec![server::version(patient)];
     findings.extend(server::acknowledgements(patient));
     findings.extend(quorum::quorum(patient));
     findings.extend(shape::drift(patient));
     findings.extend(server::store(patient));
     findings.extend(present::coordinators(patient));
-    findings.extend(present::partitions(patient).await);
+    findings.extend(partitions);
     findings.extend(present::workers(patient));
     findings.extend(clock::clocks(patient));
-    findings.extend(history::history(patient).await);
-    findings.extend(runs::runs(patient).await);
-    findings.extend(offers::offers(patient).await);
-    findings.extend(quarantine::quarantine(patient).await);
+    findings.extend(history);
+    findings.extend(runs);
+    findings.extend(offers);
+    findings.extend(quarantine);
     findings
 }
 

@@ -81,7 +81,7 @@ async fn take(
     mesh: &Mesh,
     signals: &mut PassedOn,
 ) -> Result<Result<Lock, Exit>, CliError> {
-    let mut request = mesh.lock(wanted(ctx, args, name), args.ttl.as_duration(), now);
+    let mut request = mesh.lock(wanted(ctx, args, name), args.ttl.as_duration());
     if args.no_wait {
         let tried = tokio::select! {
             biased;

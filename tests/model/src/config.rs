@@ -22,7 +22,8 @@ pub struct ModelConfig {
     pub servers: Servers,
     /// What the servers' clock says when the model is made; it goes on with tokio's.
     pub start: Timestamp,
-    /// How long a message is on its way from a client to its server, and back. One connection keeps its order.
+    /// How long a message is on its way from a client to its server, and back. One connection keeps its order. Tokio's timers
+    /// know whole milliseconds: shorter delays than that change nothing.
     pub delay: RangeInclusive<Duration>,
     /// How long copies of a stream need to agree; for [`Servers::Three`] alone.
     pub agreement: RangeInclusive<Duration>,
@@ -33,17 +34,17 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// Quick links and quick servers.
+    /// Links and servers that are quick, though not so quick that everything happens in the order in which it was asked for.
     pub fn new(seed: u64, servers: Servers) -> Self {
-        const MICROSECOND: Duration = Duration::from_micros(1);
+        const MILLISECOND: Duration = Duration::from_millis(1);
         Self {
             seed,
             servers,
             // The first second of 2026, so that histories can be compared.
             start: Timestamp::from_second(1_767_225_600).unwrap_or_default(),
-            delay: 20 * MICROSECOND..=300 * MICROSECOND,
-            agreement: 200 * MICROSECOND..=2_000 * MICROSECOND,
-            reconnect: Duration::ZERO..=Duration::from_millis(100),
+            delay: Duration::ZERO..=4 * MILLISECOND,
+            agreement: MILLISECOND..=5 * MILLISECOND,
+            reconnect: Duration::ZERO..=100 * MILLISECOND,
             max_payload: 1024 * 1024,
         }
     }

@@ -34,12 +34,13 @@ pub enum Fault {
         /// The client's name.
         client: String,
     },
-    /// The server ends and comes back (all servers, where there are three): connections, pulls and pins are lost, streams,
-    /// acknowledgements and counts stay.
+    /// The server is killed and comes back (all servers, where there are three): connections, pulls and pins are lost, streams,
+    /// acknowledgements and counts stay, but for what a consumer has noted in the last moment. That may be lost, which is
+    /// counted as `forgotten_moment`.
     Restart {
         /// How long it is away.
         down: Duration,
-        /// Whether what was stored since the last [`Fault::Sync`] is lost, as by a power cut.
+        /// Whether what was stored since the last [`Fault::Sync`] is lost, as by a power cut. Nothing is where there was none.
         loses_unsynced: bool,
     },
     /// Everything that is stored is safe from now on, whatever happens.

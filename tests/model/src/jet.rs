@@ -97,11 +97,11 @@ impl Jet {
         }
     }
 
-    /// The servers are there again: what was only in their memory is not.
-    pub(crate) fn restarted(&mut self, turn: &mut Turn<'_>) {
+    /// The servers are there again, which died at this time in nanoseconds since 1970. What was only in their memory is not.
+    pub(crate) fn restarted(&mut self, died: u64, turn: &mut Turn<'_>) {
         self.is_up = true;
         for stream in self.streams.values_mut() {
-            stream.restarted(turn);
+            stream.restarted(died, turn);
         }
     }
 

@@ -6,10 +6,11 @@ mod player;
 mod random;
 mod script;
 mod sides;
+mod told;
 
 use crate::{
     script::{Script, Step},
-    sides::{on_cluster, on_model, on_server},
+    sides::{on_cluster, on_model, on_mortal_server, on_server},
 };
 use rr_model::Servers;
 
@@ -24,7 +25,7 @@ const FILES: [(&str, &str); 7] = [
     ("timers", include_str!("scripts/timers.txt")),
 ];
 /// Scripts by chance, and steps of each.
-const RANDOM: (u64, usize) = (6, 60);
+const RANDOM: (u64, usize) = (8, 60);
 
 fn all() -> Vec<Script> {
     let written = FILES.iter().flat_map(|(file, text)| script::read(file, text));
@@ -65,6 +66,16 @@ async fn the_model_answers_as_one_server_does_and_as_three_do() {
     found.extend(differences(&scripts, ("model of three", &model_three), ("three servers", &three), |_| false));
     // A script says where the two differ, and they do.
     found.extend(differences(&scripts, ("one server", &one), ("three servers", &three), |step| step.differs));
+    assert!(found.is_empty(), "{} differences\n{}", found.len(), found.join("\n"));
+}
+
+/// What a server knows after it was killed, and what it has forgotten.
+#[tokio::test]
+async fn the_model_comes_back_as_the_server_does() {
+    let scripts = script::read("restart", include_str!("scripts/restart.txt"));
+    let model = on_model(scripts.clone(), Servers::One);
+    let real = on_mortal_server(&scripts).await;
+    let found = differences(&scripts, ("model", &model.join().unwrap()), ("server", &real), |_| false);
     assert!(found.is_empty(), "{} differences\n{}", found.len(), found.join("\n"));
 }
 

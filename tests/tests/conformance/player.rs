@@ -1,19 +1,28 @@
 //! Plays a script over a connection, to a real server or to the model, and writes down what is answered: without times,
 //! and with names for what each server makes up.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use rr_model::{Fault, Model};
 use rr_nats::transport::{HeaderMap, Message, Messages, Outgoing, Transport};
+use rr_tests::{TestMesh, eventually};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::script::{Act, Script};
+use crate::{
+    script::{Act, Script},
+    told::{Teller, counts, numbers, refusal},
+};
 
 /// How long anything may take that must come.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a request waits for what is there: where too much is under way the server says nothing.
+const HELD: Duration = Duration::from_secs(2);
 /// How long nothing must come, to say that nothing comes.
 const MOMENT: Duration = Duration::from_millis(250);
 /// How long a cluster may say that nobody listens: a leader is found, and its servers tell each other.
@@ -21,29 +30,39 @@ const SETTLING: Duration = Duration::from_millis(1_500);
 /// How long servers of a cluster may take until all of them know what one has done.
 const SPREADING: Duration = Duration::from_millis(120);
 /// The same for the parts of one server.
-const TELLING: Duration = Duration::from_millis(10);
-/// What differs each time, or is about who keeps a stream.
-const UNTOLD: [&str; 12] = [
-    "type",
-    "created",
-    "ts",
-    "first_ts",
-    "last_ts",
-    "last_active",
-    "pinned_ts",
-    "time",
-    "cluster",
-    "num_replicas",
-    "did_create",
-    "domain",
-];
-
+const TELLING: Duration = Duration::from_millis(30);
 /// Plays scripts over one connection.
 pub(crate) struct Player {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) is_clustered: bool,
     /// What the servers' clock says.
     pub(crate) clock: Arc<dyn Fn() -> Timestamp>,
+    /// Who can be killed, and started again.
+    pub(crate) mortal: Option<Mortal>,
+}
+
+/// A server that can be killed.
+pub(crate) enum Mortal {
+    Real(Mutex<Option<Box<TestMesh>>>),
+    Model(Model),
+}
+
+impl Mortal {
+    /// Kills it, and starts it again.
+    async fn restart(&self) {
+        match self {
+            Self::Real(mesh) => {
+                let taken = mesh.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let mut taken = taken.unwrap_or_else(|| panic!("it is being killed"));
+                taken.server().kill().await.unwrap();
+                taken.server().restart().await.unwrap();
+                *mesh.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+            }
+            Self::Model(model) => {
+                model.inject(&Fault::Restart { down: Duration::from_millis(100), loses_unsynced: false });
+            }
+        }
+    }
 }
 
 /// A script that is being played.
@@ -56,9 +75,7 @@ struct Play<'p> {
     asked: u64,
     /// What has come to pulls and was not taken.
     arrived: Vec<Message>,
-    /// Where what is said of each delivery goes.
-    deliveries: Vec<String>,
-    pins: Vec<String>,
+    teller: Teller,
 }
 
 impl Player {
@@ -68,8 +85,8 @@ impl Player {
         let prefix = format!("_INBOX.{name}.");
         let inbox = self.transport.subscribe(format!("{prefix}>").into(), None).await.unwrap();
         self.transport.flush().await.unwrap();
-        let (arrived, deliveries, pins) = (Vec::new(), Vec::new(), Vec::new());
-        let mut play = Play { player: self, name, inbox, prefix, asked: 0, arrived, deliveries, pins };
+        let (arrived, teller) = (Vec::new(), Teller::default());
+        let mut play = Play { player: self, name, inbox, prefix, asked: 0, arrived, teller };
         let mut told = Vec::new();
         for step in &script.steps {
             let answer = play.act(&step.act).await;
@@ -82,7 +99,7 @@ impl Player {
 impl Play<'_> {
     fn with_name(&self, text: &str) -> String {
         let mut text = text.replace('@', &self.name);
-        for (n, pin) in self.pins.iter().enumerate() {
+        for (n, pin) in self.teller.pins.iter().enumerate() {
             text = text.replace(&format!("$P{}", n + 1), pin);
         }
         text
@@ -151,41 +168,35 @@ impl Play<'_> {
         sleep(if self.player.is_clustered { SPREADING } else { TELLING }).await;
     }
 
+    /// What is told of a consumer or a stream; by a cluster when it says the same twice.
+    async fn settled(&mut self, operation: &str) -> Result<Value, String> {
+        let until = Instant::now() + SETTLING;
+        let mut before = None;
+        loop {
+            self.spread().await;
+            let told = self.api(operation, "").await.map(|info| self.teller.plain(info));
+            if !self.player.is_clustered || before.as_ref() == Some(&told) || Instant::now() > until {
+                return told;
+            }
+            before = Some(told);
+        }
+    }
+
     async fn act(&mut self, act: &Act) -> String {
         match act {
-            Act::Stream(stream, more) => {
-                let name = format!("@{stream}");
-                let mut config = Map::from_iter([
-                    ("name".to_owned(), json!(name)),
-                    ("subjects".to_owned(), json!([format!("{name}.>")])),
-                    ("num_replicas".to_owned(), json!(if self.player.is_clustered { 3 } else { 1 })),
-                ]);
-                config.extend(more.clone());
-                let made = self.api(&format!("STREAM.CREATE.{name}"), &Value::Object(config).to_string()).await;
-                self.spread().await;
-                made.map_or_else(|error| error, |_| "made".to_owned())
-            }
-            Act::Consumer(stream, consumer, more) => {
-                let mut config = Map::from_iter([
-                    ("durable_name".to_owned(), json!(consumer)),
-                    ("ack_policy".to_owned(), json!("explicit")),
-                ]);
-                config.extend(more.clone());
-                let body = json!({"stream_name": format!("@{stream}"), "config": config}).to_string();
-                let made = self.api(&format!("CONSUMER.CREATE.@{stream}.{consumer}"), &body).await;
-                self.spread().await;
-                made.map_or_else(|error| error, |_| "made".to_owned())
-            }
+            Act::Stream(stream, more) => self.make_stream(stream, more).await,
+            Act::Consumer(stream, consumer, more) => self.make_consumer(stream, consumer, more).await,
             Act::Api(operation, body) => {
                 let answer = self.api(operation, body).await;
                 self.spread().await;
-                answer.map_or_else(|error| error, |answer| self.plain(answer).to_string())
+                answer.map_or_else(|error| error, |answer| self.teller.plain(answer).to_string())
             }
             Act::Ask(subject, body) => match self.ask(subject, body, None, 2 * MOMENT).await {
                 None => "no answer".to_owned(),
-                Some(answer) => self.told(&answer),
+                Some(answer) => self.teller.told(&answer),
             },
             Act::Publish(subject, body, lines) => self.publish(subject, body, lines).await,
+            Act::Race(n, subject, lines) => self.race(*n, subject, lines).await,
             Act::Pull(stream, consumer, body) => {
                 self.pull(stream, consumer, body).await;
                 String::new()
@@ -194,34 +205,73 @@ impl Play<'_> {
             Act::Take(n) => self.take(*n).await,
             Act::None => match self.next(MOMENT).await {
                 None => String::new(),
-                Some(message) => self.told(&message),
+                Some(message) => self.teller.told(&message),
             },
-            Act::Say(n, word) => {
-                if self.deliveries.is_empty() {
-                    return "of nothing".to_owned();
-                }
-                let subject = self.deliveries[(n - 1) % self.deliveries.len()].clone();
-                let answer = self.ask(&subject, word, None, 2 * MOMENT).await;
-                self.spread().await;
-                match answer {
-                    None => "no answer".to_owned(),
-                    Some(answer) => self.told(&answer),
-                }
-            }
+            Act::Say(n, word) => self.say(*n, word).await,
             Act::Direct(stream, body) => self.direct(stream, body).await,
-            Act::Info(stream, consumer) => match self.api(&format!("CONSUMER.INFO.@{stream}.{consumer}"), "").await {
-                Err(error) => error,
-                Ok(info) => self.numbers(&info),
-            },
-            Act::State(stream) => match self.api(&format!("STREAM.INFO.@{stream}"), "").await {
-                Err(error) => error,
-                Ok(info) => self.plain(info.get("state").cloned().unwrap_or_default()).to_string(),
-            },
+            Act::Info(stream, consumer) | Act::Counts(stream, consumer) => {
+                let counts_alone = matches!(act, Act::Counts(..));
+                let told = self.settled(&format!("CONSUMER.INFO.@{stream}.{consumer}")).await;
+                told.map_or_else(|error| error, |info| if counts_alone { counts(&info) } else { numbers(&info) })
+            }
+            Act::State(stream) => {
+                let told = self.settled(&format!("STREAM.INFO.@{stream}")).await;
+                told.map_or_else(|error| error, |info| info["state"].to_string())
+            }
+            Act::Restart => {
+                self.restart().await;
+                String::new()
+            }
             Act::Wait(ms) => {
                 sleep(Duration::from_millis(*ms)).await;
                 String::new()
             }
         }
+    }
+
+    async fn make_stream(&mut self, stream: &str, more: &Map<String, Value>) -> String {
+        let name = format!("@{stream}");
+        let mut config = Map::from_iter([
+            ("name".to_owned(), json!(name)),
+            ("subjects".to_owned(), json!([format!("{name}.>")])),
+            ("num_replicas".to_owned(), json!(if self.player.is_clustered { 3 } else { 1 })),
+        ]);
+        config.extend(more.clone());
+        let made = self.api(&format!("STREAM.CREATE.{name}"), &Value::Object(config).to_string()).await;
+        self.spread().await;
+        made.map_or_else(|error| error, |_| "made".to_owned())
+    }
+
+    async fn make_consumer(&mut self, stream: &str, consumer: &str, more: &Map<String, Value>) -> String {
+        let mut config = Map::from_iter([
+            ("durable_name".to_owned(), json!(consumer)),
+            ("ack_policy".to_owned(), json!("explicit")),
+        ]);
+        config.extend(more.clone());
+        let body = json!({"stream_name": format!("@{stream}"), "config": config}).to_string();
+        let made = self.api(&format!("CONSUMER.CREATE.@{stream}.{consumer}"), &body).await;
+        self.spread().await;
+        made.map_or_else(|error| error, |_| "made".to_owned())
+    }
+
+    async fn say(&mut self, n: usize, word: &str) -> String {
+        if self.teller.deliveries.is_empty() {
+            return "of nothing".to_owned();
+        }
+        let subject = self.teller.deliveries[(n - 1) % self.teller.deliveries.len()].clone();
+        let answer = self.ask(&subject, word, None, 2 * MOMENT).await;
+        self.spread().await;
+        answer.map_or_else(|| "no answer".to_owned(), |answer| self.teller.told(&answer))
+    }
+
+    async fn restart(&self) {
+        let before = self.player.transport.generation();
+        self.player.mortal.as_ref().unwrap_or_else(|| panic!("nobody can be killed here")).restart().await;
+        eventually("connection", PATIENCE, async || match self.player.transport.generation() {
+            generation if generation > before => Ok(()),
+            generation => Err(generation),
+        })
+        .await;
     }
 
     async fn publish(&mut self, subject: &str, body: &str, lines: &[(String, String)]) -> String {
@@ -233,12 +283,34 @@ impl Play<'_> {
         let answer = self.ask(subject, body, headers, PATIENCE).await;
         self.spread().await;
         let Some(answer) = answer else { return "no answer".to_owned() };
-        let Ok(ack) = serde_json::from_slice::<Value>(&answer.payload) else { return self.told(&answer) };
+        let Ok(ack) = serde_json::from_slice::<Value>(&answer.payload) else { return self.teller.told(&answer) };
         match ack.get("error") {
             Some(error) => refusal(error),
             None if ack.get("duplicate").is_some() => format!("duplicate of #{}", ack["seq"]),
             None => format!("#{}", ack["seq"]),
         }
+    }
+
+    /// How many of those that are published at once are stored. Why the others are not is another matter: of two that are under
+    /// way a cluster says so, one server does not know them.
+    async fn race(&mut self, n: usize, subject: &str, lines: &[(String, String)]) -> String {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.insert(name.as_str(), self.in_time(value));
+        }
+        let replies: Vec<String> = (0..n).map(|racer| format!("{}race.{racer}", self.prefix)).collect();
+        let subject = self.with_name(subject);
+        for reply in &replies {
+            self.send(&subject, String::new(), Some(headers.clone()), reply).await;
+        }
+        let mut stored = 0;
+        for _ in &replies {
+            let answer = timeout(PATIENCE, self.inbox.next()).await.unwrap().unwrap();
+            let ack: Value = serde_json::from_slice(&answer.payload).unwrap();
+            stored += usize::from(ack.get("error").is_none() && ack.get("duplicate").is_none());
+        }
+        self.spread().await;
+        format!("{stored} stored, {} not", n - stored)
     }
 
     /// `AT now+300` is a schedule for a time in so many milliseconds.
@@ -262,7 +334,7 @@ impl Play<'_> {
         for _ in 0..n {
             let line = match self.next(PATIENCE).await {
                 None => "nothing".to_owned(),
-                Some(message) => self.told(&message),
+                Some(message) => self.teller.told(&message),
             };
             lines.push(line);
         }
@@ -280,7 +352,7 @@ impl Play<'_> {
         self.pull(stream, consumer, &json!({"batch": n, "no_wait": true}).to_string()).await;
         let mut lines = Vec::new();
         while lines.len() < n {
-            let Some(message) = self.next(PATIENCE).await else {
+            let Some(message) = self.next(HELD).await else {
                 lines.push("nothing".to_owned());
                 break;
             };
@@ -289,7 +361,7 @@ impl Play<'_> {
                 lines.push("end".to_owned());
                 break;
             }
-            lines.push(self.told(&message));
+            lines.push(self.teller.told(&message));
         }
         lines.join("\n")
     }
@@ -301,99 +373,11 @@ impl Play<'_> {
         self.send(&subject, self.with_name(body), None, &reply).await;
         let mut lines = Vec::new();
         while let Some(message) = self.answer(&reply, 2 * MOMENT).await {
-            lines.push(self.told(&message));
+            lines.push(self.teller.told(&message));
             if message.status.is_some() {
                 break;
             }
         }
         lines.join("\n")
     }
-
-    /// A message in a line.
-    fn told(&mut self, message: &Message) -> String {
-        let mut headers = BTreeMap::new();
-        for (name, values) in message.headers.iter().flat_map(HeaderMap::iter) {
-            let name: &str = name.as_ref();
-            let values: Vec<&str> = values.iter().map(|value| value.as_str()).collect();
-            headers.insert(name.to_owned(), values.join(","));
-        }
-        headers.remove("Nats-Time-Stamp");
-        if let Some(pin) = headers.get_mut("Nats-Pin-Id") {
-            *pin = self.pin(pin);
-        }
-        let headers = if headers.is_empty() { String::new() } else { format!(" {headers:?}") };
-        if let Some(status) = message.status {
-            let text = message.description.as_deref().unwrap_or_default();
-            return format!("{} {text}{headers}", status.as_u16());
-        }
-        let body = String::from_utf8_lossy(&message.payload);
-        match message.reply.as_ref().filter(|reply| reply.starts_with("$JS.ACK.")) {
-            Some(reply) => {
-                self.deliveries.push(reply.to_string());
-                let tokens: Vec<&str> = reply.split('.').collect();
-                let (times, seq, number, left) = (tokens[4], tokens[5], tokens[6], tokens[8]);
-                format!("{} #{seq} x{times} d{number} left {left} {body:?}{headers}", message.subject)
-            }
-            None => format!("{body:?}{headers}"),
-        }
-    }
-
-    /// A name for what a server made up.
-    fn pin(&mut self, id: &str) -> String {
-        let known = self.pins.iter().position(|known| known == id);
-        let n = known.unwrap_or_else(|| {
-            self.pins.push(id.to_owned());
-            self.pins.len() - 1
-        });
-        format!("P{}", n + 1)
-    }
-
-    fn numbers(&mut self, info: &Value) -> String {
-        let at = |place: &str| format!("{}/{}", info[place]["consumer_seq"], info[place]["stream_seq"]);
-        let pin = info["priority_groups"][0]["pinned_client_id"].as_str().map(str::to_owned);
-        let pin = pin.map_or_else(String::new, |pin| format!(" pinned {}", self.pin(&pin)));
-        format!(
-            "delivered {} floor {} unacked {} again {} waiting {} left {}{pin}",
-            at("delivered"),
-            at("ack_floor"),
-            info["num_ack_pending"],
-            info["num_redelivered"],
-            info["num_waiting"],
-            info["num_pending"]
-        )
-    }
-
-    /// An answer without what differs each time.
-    fn plain(&mut self, value: Value) -> Value {
-        match value {
-            Value::Object(fields) => {
-                let told = fields.into_iter().filter(|(name, _)| !UNTOLD.contains(&name.as_str()));
-                let told: BTreeMap<String, Value> = told.map(|(name, value)| (name, value)).collect();
-                let told = told.into_iter().map(|(name, value)| match (name.as_str(), &value) {
-                    ("pinned_client_id", Value::String(pin)) => {
-                        let pin = self.pin(pin);
-                        (name, json!(pin))
-                    }
-                    ("hdrs", Value::String(block)) => {
-                        let block = BASE64_STANDARD.decode(block).unwrap_or_default();
-                        let text = String::from_utf8_lossy(&block).into_owned();
-                        let mut lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
-                        lines.sort_unstable();
-                        (name, json!(lines))
-                    }
-                    _ => {
-                        let value = self.plain(value);
-                        (name, value)
-                    }
-                });
-                Value::Object(told.collect())
-            }
-            Value::Array(entries) => entries.into_iter().map(|entry| self.plain(entry)).collect(),
-            other => other,
-        }
-    }
-}
-
-fn refusal(error: &Value) -> String {
-    format!("refused {} {}: {}", error["code"], error["err_code"], error["description"].as_str().unwrap_or_default())
 }

@@ -35,6 +35,8 @@ pub(crate) enum Act {
     Ask(String, String),
     /// `pub SUBJECT body | Header: value`: publishes and waits for the acknowledgement.
     Publish(String, String, Vec<(String, String)>),
+    /// `race n SUBJECT | Header: value`: publishes so many at once, all alike.
+    Race(usize, String, Vec<(String, String)>),
     /// `pull S a {...}`: asks a consumer for messages.
     Pull(String, String, String),
     /// `fetch S a n`: asks for up to `n` messages that are there, and takes them.
@@ -49,10 +51,14 @@ pub(crate) enum Act {
     Direct(String, String),
     /// `info S a`: the numbers of a consumer.
     Info(String, String),
+    /// `counts S a`: the same without sequences, which are not the same in a cluster.
+    Counts(String, String),
     /// `state S`: the numbers of a stream.
     State(String),
     /// `wait ms`.
     Wait(u64),
+    /// `restart`: the server is killed, and started again.
+    Restart,
 }
 
 /// Reads the scripts of a file.
@@ -73,20 +79,28 @@ pub(crate) fn read(file: &str, text: &str) -> Vec<Script> {
     scripts
 }
 
+fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Vec<(String, String)>> {
+    lines.map(|line| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
+}
+
+/// A word, and what stands behind it.
+fn two(text: &str) -> (String, String) {
+    let (one, other) = text.split_once(' ').unwrap_or((text, ""));
+    (one.to_owned(), other.trim().to_owned())
+}
+
+/// Two words, and what stands behind them.
+fn three(text: &str) -> (String, String, String) {
+    let (one, rest) = two(text);
+    let (other, rest) = two(&rest);
+    (one, other, rest)
+}
+
 /// Reads a step.
 pub(crate) fn step(line: &str) -> Option<Step> {
     let (differs, text) = line.strip_prefix('~').map_or((false, line), |text| (true, text.trim()));
     let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
     let fields = |text: &str| if text.is_empty() { Some(Map::new()) } else { serde_json::from_str(text).ok() };
-    let two = |text: &str| {
-        let (one, other) = text.split_once(' ').unwrap_or((text, ""));
-        (one.to_owned(), other.trim().to_owned())
-    };
-    let three = |text: &str| {
-        let (one, rest) = two(text);
-        let (other, rest) = two(&rest);
-        (one, other, rest)
-    };
     let act = match verb {
         "stream" => {
             let (stream, more) = two(rest);
@@ -107,8 +121,12 @@ pub(crate) fn step(line: &str) -> Option<Step> {
         "pub" => {
             let mut parts = rest.split(" | ");
             let (subject, body) = two(parts.next()?);
-            let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()));
-            Act::Publish(subject, body, parts.map(header).collect::<Option<_>>()?)
+            Act::Publish(subject, body, headers(parts)?)
+        }
+        "race" => {
+            let mut parts = rest.split(" | ");
+            let (n, subject) = two(parts.next()?);
+            Act::Race(n.parse().ok()?, subject, headers(parts)?)
         }
         "pull" => {
             let (stream, consumer, body) = three(rest);
@@ -132,7 +150,12 @@ pub(crate) fn step(line: &str) -> Option<Step> {
             let (stream, consumer) = two(rest);
             Act::Info(stream, consumer)
         }
+        "counts" => {
+            let (stream, consumer) = two(rest);
+            Act::Counts(stream, consumer)
+        }
         "state" => Act::State(rest.to_owned()),
+        "restart" => Act::Restart,
         "wait" => Act::Wait(rest.parse().ok()?),
         _ => return None,
     };

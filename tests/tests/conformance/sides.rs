@@ -1,6 +1,9 @@
 //! Who a script is played to.
 
-use std::{sync::Arc, thread::JoinHandle};
+use std::{
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+};
 
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
@@ -8,10 +11,13 @@ use rr_model::{Model, ModelConfig, Servers};
 use rr_nats::transport::Observer;
 use rr_tests::{TestMesh, Timing};
 
-use crate::{player::Player, script::Script};
+use crate::{
+    player::{Mortal, Player},
+    script::Script,
+};
 
 /// Scripts that are played at once to a real server.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// Plays every script, several at once.
 async fn play_all(player: &Player, scripts: &[Script], at_once: usize) -> Vec<Vec<String>> {
@@ -22,9 +28,11 @@ async fn play_all(player: &Player, scripts: &[Script], at_once: usize) -> Vec<Ve
 /// A connection to servers that are real.
 async fn connected(url: &str, is_clustered: bool) -> Player {
     let servers: Vec<String> = url.split(',').map(str::to_owned).collect();
-    let login = async_nats::ConnectOptions::with_user_and_password("rr".to_owned(), "secret".to_owned());
-    let transport = Arc::new(login.connect(servers).await.unwrap());
-    Player { transport, is_clustered, clock: Arc::new(Timestamp::now) }
+    let login = servers[0].trim_start_matches("nats://").split_once('@').unwrap().0;
+    let (user, password) = login.split_once(':').unwrap();
+    let options = async_nats::ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned());
+    let transport = Arc::new(options.connect(servers).await.unwrap());
+    Player { transport, is_clustered, clock: Arc::new(Timestamp::now), mortal: None }
 }
 
 /// To a server that is real.
@@ -32,6 +40,14 @@ pub(crate) async fn on_server(scripts: &[Script]) -> Vec<Vec<String>> {
     let mesh = TestMesh::single(Timing::Default).await;
     let player = connected(mesh.url(), false).await;
     play_all(&player, scripts, AT_ONCE).await
+}
+
+/// To a server that is real, one by one: it can be killed.
+pub(crate) async fn on_mortal_server(scripts: &[Script]) -> Vec<Vec<String>> {
+    let mesh = TestMesh::bare(Timing::Default).await;
+    let mut player = connected(mesh.url(), false).await;
+    player.mortal = Some(Mortal::Real(Mutex::new(Some(Box::new(mesh)))));
+    play_all(&player, scripts, 1).await
 }
 
 /// To a cluster of three that is real.
@@ -48,8 +64,9 @@ pub(crate) fn on_model(scripts: Vec<Script>, servers: Servers) -> JoinHandle<Vec
         runtime.block_on(async {
             let model = Model::new(ModelConfig::new(1, servers));
             let transport = Arc::new(model.client("script", Observer::default()));
+            let mortal = Some(Mortal::Model(model.clone()));
             let clock = Arc::new(move || model.now());
-            let player = Player { transport, is_clustered: servers == Servers::Three, clock };
+            let player = Player { transport, is_clustered: servers == Servers::Three, clock, mortal };
             play_all(&player, &scripts, 1).await
         })
     })

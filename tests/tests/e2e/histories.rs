@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rr_schemas::id::RunId;
-use rr_tests::{Running, TestMesh, Timing, eventually};
+use rr_tests::{Running, Sandbox, TestMesh, Timing, eventually, program};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -119,6 +119,27 @@ async fn a_run_is_shown_as_it_stood_at_any_moment() {
     let n = events.last().unwrap()["n"].as_u64().unwrap();
     assert!(steps.contains(&format!("decision {n}  seq ")) && steps.contains("status   running"), "{steps}");
     let _bad = mesh.rr(["replay", "r1", "--at", "noon"]).run().await.exits(65);
+}
+
+/// An export of the first version: it is read for ever, hashes and tokens included, and a word that is changed in it is found.
+#[tokio::test]
+async fn an_export_of_long_ago_is_still_judged() {
+    let sandbox = Sandbox::new().await;
+    let golden = fs::read_to_string(program::root().join("tests/golden/export-1.jsonl")).unwrap();
+    sandbox.write("golden.jsonl", &golden);
+    let judged = sandbox.rr(["verify", "golden.jsonl"]).run().await.exits(0);
+    let _sum = judged.says(&["runs over: 1, open: 0", "violations: 0, incomplete: 0"]);
+    let shown = sandbox.rr(["replay", "golden.jsonl", "--json"]).run().await.exits(0);
+    assert_eq!((shown.json("status"), shown.json("jobs")[0]["ok"].clone()), ("failed".into(), 4.into()));
+    for (word, other, rule) in [
+        ("\"exit_code\":1", "\"exit_code\":0", "violation I"),
+        ("\"success\":\"75%\"", "\"success\":\"76%\"", "violation I3 "),
+        ("\"token\":\"", "\"token\":\"0", "violation I32 "),
+    ] {
+        assert!(golden.contains(word), "{word}");
+        sandbox.write("broken.jsonl", golden.replacen(word, other, 1));
+        let _told = sandbox.rr(["verify", "broken.jsonl"]).run().await.exits(1).says(&[rule]);
+    }
 }
 
 /// The end of the log is gone, as after a power loss of a server that had not synced it; states of runs are as they were.

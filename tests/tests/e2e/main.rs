@@ -37,6 +37,7 @@ mod queues;
 mod removed;
 mod retry;
 mod rights;
+mod sim;
 mod ssh;
 mod targets;
 mod terminal;

@@ -5,7 +5,9 @@ mod structure;
 
 use rr_verify::Rule;
 
-use crate::{flows::Dice, story::Story};
+use rr_draw::Dice;
+
+use crate::story::Story;
 
 /// Breaks a history in one way; false where it has nothing of the kind.
 pub(crate) type Mutator = fn(&mut Story, &mut Dice) -> bool;

@@ -4,7 +4,9 @@ use rr_core::Policy;
 use rr_schemas::{decision::RunStatus, input::Input};
 use rr_verify::stream::{Beside, Content, Finding, Message, Rules, Shown, Verifier};
 
-use crate::{flows::Dice, story::Story};
+use rr_draw::Dice;
+
+use crate::story::Story;
 
 const RULES: Rules = Rules {
     policy: Policy {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rr_core::Policy;
+use rr_draw::Dice;
 use rr_schemas::{
     decision::{Decision, Event, Record},
     flow::{Flow, Job},
@@ -18,7 +19,7 @@ use rr_verify::{
 };
 
 use crate::{
-    flows::{Dice, drawn},
+    flows::drawn,
     world::{Fate, World},
 };
 

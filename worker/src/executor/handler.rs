@@ -22,7 +22,6 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Assignment, Executor, cut_to_fit, ended, ended_because, panic_text};
-use crate::clock;
 use crate::output::Writer;
 use crate::process::Stream;
 
@@ -136,13 +135,13 @@ impl Executor for Handlers {
             Command::Handler(name) => format!("this worker has no handler \"{name}\""),
             Command::Argv(_) | Command::Shell { .. } => "a program is no handler".to_owned(),
         };
-        std::future::ready(ended_because(Outcome::Refused, &reason, clock::now())).boxed()
+        std::future::ready(ended_because(Outcome::Refused, &reason, task.clock.now())).boxed()
     }
 }
 
 async fn run(handler: Handler, task: Assignment) -> Ended {
-    let Assignment { offer, fence, marker: _, grace, lock_token, cancel, hurry, output } = task;
-    let started_at = clock::now();
+    let Assignment { offer, fence, marker: _, grace, lock_token, cancel, hurry, clock, output } = task;
+    let started_at = clock.now();
     if cancel.is_cancelled() {
         return ended_because(Outcome::Cancelled, "it was to end before it began", started_at);
     }
@@ -178,5 +177,5 @@ async fn run(handler: Handler, task: Assignment) -> Ended {
     };
     drop(work);
     let output = account.settle().await;
-    Ended { reason, output, ..ended(outcome, Some(started_at), clock::now()) }
+    Ended { reason, output, ..ended(outcome, Some(started_at), clock.now()) }
 }

@@ -13,7 +13,6 @@ use rr_schemas::{
 };
 
 use super::{Assignment, Executor, chain, cut_to_fit, ended, ended_because};
-use crate::clock;
 use crate::config::{Execution, OutputLimits};
 use crate::process::{self, CaptureLimits, Cwd, Environment, Inherit, Launcher, Program, SpawnError, Spec};
 
@@ -80,15 +79,15 @@ impl Executor for Processes {
     fn execute(&self, task: Assignment) -> BoxFuture<'static, Ended> {
         match self.spec(&task) {
             Ok(spec) => run(Arc::clone(&self.launcher), spec, task).boxed(),
-            Err(reason) => std::future::ready(ended_because(Outcome::Refused, &reason, clock::now())).boxed(),
+            Err(reason) => std::future::ready(ended_because(Outcome::Refused, &reason, task.clock.now())).boxed(),
         }
     }
 }
 
 async fn run(launcher: Arc<Launcher>, spec: Spec, mut task: Assignment) -> Ended {
-    let started_at = clock::now();
+    let started_at = task.clock.now();
     let end = launcher.run(&spec, &task.cancel, &mut task.output).await;
-    let ended_at = clock::now();
+    let ended_at = task.clock.now();
     let shipped = task.output.settle().await;
     let has_started = !matches!(end.outcome, process::Outcome::NotStarted(_));
     let (outcome, reason) = outcome(&end);

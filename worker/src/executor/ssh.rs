@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use rr_schemas::{
     host::Host,
     offer::{Command, Target},
@@ -26,7 +27,6 @@ use self::masters::{Masters, NoConnection, reason};
 use self::script::{ENTRY, GO, KILL, Remote, TERM};
 use super::process::environment;
 use super::{Assignment, Executor, cut_to_fit, ended, ended_because};
-use crate::clock;
 use crate::config::{Options, SshOptions};
 use crate::process::{
     CaptureLimits, Cwd, Environment, Inherit, Launcher, OutputStats, OwnEnvironment, Program, SpawnError, Spec, Stage,
@@ -117,15 +117,15 @@ impl Ssh {
         let connected = tokio::select! {
             connected = self.masters.ready(&host) => connected,
             () = task.cancel.cancelled() => {
-                return ended_because(Outcome::Cancelled, "cancelled before it started", clock::now());
+                return ended_because(Outcome::Cancelled, "cancelled before it started", task.clock.now());
             }
         };
         match connected {
             Ok(()) => {}
-            Err(NoConnection::Away(reason)) => return ended_because(Outcome::Unreachable, &reason, clock::now()),
-            Err(NoConnection::Unwelcome(reason)) => return ended_because(Outcome::Refused, &reason, clock::now()),
+            Err(NoConnection::Away(reason)) => return ended_because(Outcome::Unreachable, &reason, task.clock.now()),
+            Err(NoConnection::Unwelcome(reason)) => return ended_because(Outcome::Refused, &reason, task.clock.now()),
         }
-        let started_at = clock::now();
+        let started_at = task.clock.now();
         let (words, said) = mpsc::channel(WORDS_MAX);
         let (told, hear) = watch::channel(Told::default());
         let hang_up = CancellationToken::new();
@@ -148,7 +148,7 @@ impl Ssh {
         }
         let shipped = task.output.settle().await;
         let output = account(call.output, shipped);
-        Ended { output, ..verdict.ended(started_at) }
+        Ended { output, ..verdict.ended(started_at, task.clock.now()) }
     }
 }
 
@@ -160,7 +160,7 @@ impl Executor for Arc<Ssh> {
                 let ssh = Self::clone(self);
                 async move { ssh.attempt(host, script, token, task).await }.boxed()
             }
-            Err(reason) => std::future::ready(ended_because(Outcome::Refused, &reason, clock::now())).boxed(),
+            Err(reason) => std::future::ready(ended_because(Outcome::Refused, &reason, task.clock.now())).boxed(),
         }
     }
 }
@@ -221,8 +221,7 @@ enum Verdict {
 }
 
 impl Verdict {
-    fn ended(self, started_at: jiff::Timestamp) -> Ended {
-        let now = clock::now();
+    fn ended(self, started_at: Timestamp, now: Timestamp) -> Ended {
         match self {
             Self::Unreachable(reason) => ended_because(Outcome::Unreachable, &reason, now),
             Self::Refused(reason) => ended_because(Outcome::Refused, &reason, now),

@@ -4,8 +4,9 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::LedgerError;
-use crate::clock;
 
 /// Takes the lock of a ledger's directory; whoever holds it writes there since when.
 pub(super) fn lock(dir: &Path) -> Result<File, LedgerError> {
@@ -15,7 +16,7 @@ pub(super) fn lock(dir: &Path) -> Result<File, LedgerError> {
         options.create(true).read(true).write(true).truncate(false).open(dir.join("lock")).map_err(io("lock"))?;
     match file.try_lock() {
         Ok(()) => {
-            file.set_len(0).and_then(|()| write!(file, "{}", clock::now())).map_err(io("lock"))?;
+            file.set_len(0).and_then(|()| write!(file, "{}", Timestamp::now())).map_err(io("lock"))?;
             Ok(file)
         }
         Err(TryLockError::WouldBlock) => {

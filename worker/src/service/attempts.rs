@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use jiff::Timestamp;
 use rr_nats::{ClaimError, Earlier, Finder, Mesh, OfferMsg};
 use rr_schemas::{
     id::RunId,
     name::{InstanceId, WorkerName},
     offer::{Command, Offer},
+    planted::{self, Bug},
     report::{Claim, Ended, Outcome, Report, What},
 };
 use tokio::time::{Instant, sleep};
@@ -18,7 +20,6 @@ use tracing::Instrument as _;
 
 use super::engine::{Chore, Engine, Word};
 use crate::attempt::{Attempt, Phase, SECOND_TIME, Verdict, verdict};
-use crate::clock;
 use crate::executor::{Assignment, Executor as _, ended_because, panic_text};
 use crate::ledger::Key;
 use crate::outbox::Parcel;
@@ -61,7 +62,7 @@ impl Engine {
             }
         };
         let key = Key { run: offer.run.clone(), task: offer.task, attempt: offer.attempt };
-        let known = self.ledger.known(&key);
+        let known = self.ledger.known(&key).filter(|_| !planted::bites(Bug::LedgerIgnored));
         match (verdict(known, &offer, delivered), known) {
             (Verdict::Take, _) => {
                 let n = self.ledger.reserve(&key, offer.offer);
@@ -94,7 +95,7 @@ impl Engine {
                 let n = self.ledger.reserve(&key, offer.offer);
                 self.ledger.start(n, &key, offer.offer, &offer.token);
                 self.attempts.insert(n, Attempt::ended(Some(ack)));
-                self.report_end(n, ended_because(Outcome::Lost, SECOND_TIME, clock::now()));
+                self.report_end(n, ended_because(Outcome::Lost, SECOND_TIME, self.now()));
             }
         }
     }
@@ -159,7 +160,7 @@ impl Engine {
             }
             Claimed::Cancelled => {
                 self.record_start(n, &offer);
-                self.ended(n, ended_because(Outcome::Cancelled, "cancelled before it started", clock::now()));
+                self.ended(n, ended_because(Outcome::Cancelled, "cancelled before it started", self.now()));
             }
         }
     }
@@ -179,19 +180,21 @@ impl Engine {
             grace: offer.grace.unwrap_or(self.options.times.grace).into(),
             lock_token: attempt.grip.as_ref().map(|grip| grip.token),
             cancel: attempt.cancel.clone(),
+            clock: self.mesh.clock().clone(),
             hurry: attempt.grip.as_ref().map(|grip| grip.hurry.clone()).unwrap_or_default(),
             output: self.spool.attempt(&offer),
             offer,
         };
         let offer = &*task.offer;
         let span = tracing::debug_span!("attempt", run.id = %offer.run, job.id = %offer.job, offer.task, offer.attempt);
+        let clock = task.clock.clone();
         let work = match &offer.command {
             Command::Handler(_) => self.handlers.execute(task),
             Command::Argv(_) | Command::Shell { .. } => self.programs.execute(task),
         };
         let work = async move {
             let ended = AssertUnwindSafe(work).catch_unwind().await;
-            (n, ended.unwrap_or_else(|panic| failed_by_a_bug(panic_text(&*panic))))
+            (n, ended.unwrap_or_else(|panic| failed_by_a_bug(panic_text(&*panic), clock.now())))
         };
         self.running.spawn(work.instrument(span));
     }
@@ -269,7 +272,7 @@ impl Engine {
     fn say_running(&mut self, n: u64) {
         let Some(attempt) = self.attempts.get_mut(&n) else { return };
         if attempt.phase == Phase::Running && !std::mem::replace(&mut attempt.is_saying, true) {
-            self.report(n, What::Started { at: clock::now() });
+            self.report(n, What::Started { at: self.now() });
         }
     }
 
@@ -289,7 +292,7 @@ impl Engine {
         held.cancel.cancel();
         match held.phase {
             Phase::Locking | Phase::Waiting => {
-                let ended = ended_because(Outcome::Cancelled, "cancelled before it started", clock::now());
+                let ended = ended_because(Outcome::Cancelled, "cancelled before it started", self.now());
                 self.end_unstarted(known.n, ended);
             }
             Phase::Returned | Phase::Claiming | Phase::Syncing | Phase::Running | Phase::Ended => {}
@@ -318,9 +321,9 @@ pub(super) fn key(offer: &Offer) -> Key {
     Key { run: offer.run.clone(), task: offer.task, attempt: offer.attempt }
 }
 
-fn failed_by_a_bug(text: &str) -> Ended {
+fn failed_by_a_bug(text: &str, now: Timestamp) -> Ended {
     tracing::error!(text, "the worker panicked while it carried out an attempt");
-    ended_because(Outcome::Failed, &format!("the worker panicked: {text}"), clock::now())
+    ended_because(Outcome::Failed, &format!("the worker panicked: {text}"), now)
 }
 
 /// Claims an attempt, until it is known who holds it.
@@ -339,6 +342,7 @@ async fn claim(
         // Not given up half-way: the claim may be won, and then it is ours to report.
         match mesh.claim(&offer.run, &claim, earlier).await {
             Ok(fence) => return Claimed::Won(fence),
+            Err(ClaimError::Lost) if planted::bites(Bug::ClaimIgnored) => return Claimed::Won(0),
             Err(ClaimError::Lost) => return Claimed::Lost,
             Err(ClaimError::Publish(error)) => {
                 earlier = Earlier::Perhaps;
@@ -346,6 +350,7 @@ async fn claim(
             }
         }
         tokio::select! {
+            biased;
             () = cancel.cancelled() => return Claimed::Cancelled,
             () = sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
         }

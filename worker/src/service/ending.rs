@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::attempts::{key, marker};
 use super::engine::{Chore, Engine};
 use crate::attempt::{Phase, STOPPED};
-use crate::clock;
 use crate::executor::ended_because;
 use crate::lanes::Lanes;
 use crate::process;
@@ -161,7 +160,7 @@ impl Engine {
     }
 
     fn lost(&mut self, n: u64) {
-        self.ended(n, ended_because(Outcome::Lost, STOPPED, clock::now()));
+        self.ended(n, ended_because(Outcome::Lost, STOPPED, self.now()));
     }
 
     /// Moves on when a time has come or nothing is left to wait for.

@@ -4,13 +4,14 @@
 //! start starts, what may be reported is reported, what is free is asked for. So the ledger is written before anything
 //! that depends on it, and costs one write for many attempts.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
+use jiff::Timestamp;
 use rr_nats::{Ack, ControlFeed, Mesh};
 use rr_schemas::{
     name::InstanceId,
@@ -59,7 +60,7 @@ pub(super) struct Engine {
     pub(super) outbox: Outbox,
     pub(super) lanes: Lanes,
     /// Attempts in hand, by their number in the ledger.
-    pub(super) attempts: HashMap<u64, Attempt>,
+    pub(super) attempts: BTreeMap<u64, Attempt>,
     /// Those that wait for a free slot, by class of priority and then in the order in which they came.
     pub(super) ready: BTreeSet<(u8, u64)>,
     pub(super) unwritten: Unwritten,
@@ -152,7 +153,7 @@ impl Engine {
             spool,
             ledger,
             lanes,
-            attempts: HashMap::new(),
+            attempts: BTreeMap::new(),
             ready: BTreeSet::new(),
             unwritten: Unwritten::default(),
             joining: Joining::new(verify),
@@ -372,6 +373,11 @@ impl Engine {
         self.swept(&numbers);
         self.ledger.flush().map_err(RunError::Ledger)?;
         Err(RunError::Closed)
+    }
+
+    /// What time it is here: for people who read reports, never for decisions.
+    pub(super) fn now(&self) -> Timestamp {
+        self.mesh.clock().now()
     }
 
     /// Whether an attempt is in this phase.

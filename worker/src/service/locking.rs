@@ -25,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 use super::attempts::key;
 use super::engine::{Chore, Engine, Word};
 use crate::attempt::{Grip, Parting, Phase};
-use crate::clock;
 use crate::executor::{Programs, ended_because};
 
 /// Attempts that wait for locks here at most; more are given back. Each is an offer in memory, of 256 KiB at most and mostly of one, and
@@ -139,7 +138,7 @@ impl Engine {
             attempt: offer.attempt,
         };
         let taking = InstanceId::random(&mut fastrand::Rng::new());
-        let wanted = HeldLock { lock: lock.clone(), holder, taking, since: clock::now(), token: None };
+        let wanted = HeldLock { lock: lock.clone(), holder, taking, since: self.now(), token: None };
         let asking = ask(self.mesh.clone(), wanted, self.options.times.lock_ttl.into(), stop);
         self.locks.spawn(lock.clone(), asking);
     }
@@ -180,7 +179,7 @@ impl Engine {
     fn refuse_first(&mut self, lock: &Name, reason: &str) {
         if let Some(n) = self.first_in_line(lock).filter(|n| self.is_in(*n, Phase::Locking)) {
             let reason = format!("cannot take lock {lock}: {reason}");
-            self.end_unstarted(n, ended_because(Outcome::Refused, &reason, clock::now()));
+            self.end_unstarted(n, ended_because(Outcome::Refused, &reason, self.now()));
         }
     }
 
@@ -236,7 +235,7 @@ impl Engine {
         let Some(grip) = self.attempts.get_mut(&n).and_then(|attempt| attempt.grip.take()) else { return };
         let is_far = match &self.programs {
             Programs::Ssh(_) => true,
-            Programs::Here(_) => false,
+            Programs::Here(_) | Programs::None => false,
         };
         // Of what ran on another machine and has not ended by itself nobody knows for sure that it has ended.
         let is_doubtful = ended.started_at.is_some()
@@ -280,7 +279,7 @@ async fn ask(mesh: Mesh, wanted: HeldLock, ttl: Duration, stop: CancellationToke
         }
         LockWait::Trouble(_) | LockWait::Holder(_) => {}
     };
-    let taking = mesh.lock(wanted.clone(), ttl, clock::now).take(stop.cancelled(), told).await;
+    let taking = mesh.lock(wanted.clone(), ttl).take(stop.cancelled(), told).await;
     News::Answered(wanted.lock, taking)
 }
 

@@ -12,7 +12,6 @@ use rr_schemas::{
 };
 
 use super::engine::Engine;
-use crate::clock;
 use crate::executor::ended_because;
 use crate::ledger::{Key, State};
 use crate::outbox::Parcel;
@@ -73,7 +72,7 @@ impl Engine {
                         attempt: *attempt,
                         offer: *offer,
                         instance: instance.clone(),
-                        what: What::Ended(ended_because(Outcome::Lost, FORGOTTEN, clock::now())),
+                        what: What::Ended(ended_because(Outcome::Lost, FORGOTTEN, self.now())),
                         token: token.clone(),
                     },
                 });

@@ -99,9 +99,9 @@ impl Engine {
         }
         self.unwritten.is_syncing = true;
         let numbers = std::mem::take(&mut self.unwritten.to_sync);
-        let file = self.ledger.file();
+        let (file, disk) = (self.ledger.file(), self.options.disk);
         let sync = async move {
-            let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+            let synced = disk.work(move || file.sync_data()).await;
             Chore::Synced(numbers, synced.unwrap_or_else(|error| Err(io::Error::other(error))))
         };
         self.chores.push(sync.boxed());

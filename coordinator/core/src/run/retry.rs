@@ -2,6 +2,7 @@
 
 use rr_schemas::{
     flow::{Job, OnLost},
+    planted::{self, Bug},
     quota::Quota,
     report::{Ended, Outcome},
     span::Span,
@@ -21,11 +22,13 @@ pub(super) fn next_attempt(job: &Job, state: &TaskState, end: &Ended, losses_max
         Outcome::Failed => match (end.exit_code, end.signal) {
             (Some(code), _) => job.retry.on.is_empty() || job.retry.on.contains(&code),
             (None, Some(_)) => job.retry.on.is_empty(),
-            (None, None) => false,
+            // A function has no exit code.
+            (None, None) => job.handler.is_some() && job.retry.on.is_empty(),
         },
         Outcome::Ok | Outcome::Unreachable | Outcome::Refused | Outcome::Lost | Outcome::Cancelled => false,
     };
-    (retried && tries < job.retry.attempts).then(|| backoff(job, tries))
+    let too_many = u32::from(planted::bites(Bug::OneTryTooMany));
+    (retried && tries < job.retry.attempts + too_many).then(|| backoff(job, tries))
 }
 
 /// The wait after the given number of tries: the delay grows by its factor each time, up to its limit.

@@ -4,7 +4,6 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
-    clippy::format_push_string,
     clippy::wildcard_enum_match_arm,
     reason = "tests fail by panicking, and read better short"
 )]

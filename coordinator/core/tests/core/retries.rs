@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use rr_core::{Heard, History, NotRetryable, Policy, Run, run::decide::Around};
+use rr_draw::Dice;
 use rr_schemas::{
     decision::{Event, JobStatus, Record, RunStatus},
     flow::{Flow, params::ParamValues},
@@ -12,7 +13,7 @@ use rr_schemas::{
 };
 
 use super::{
-    flows::{Dice, drawn, flow, one_job},
+    flows::{drawn, flow, one_job},
     stage::{Stage, offers},
     world::{Fate, World},
 };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use rr_core::{History, Policy};
+use rr_draw::Dice;
 use rr_schemas::{decision::RunStatus, flow::Flow};
 use rr_verify::{
     history::{Whole, judge_whole},
@@ -11,7 +12,7 @@ use rr_verify::{
 };
 
 use super::{
-    flows::{Dice, drawn},
+    flows::drawn,
     world::{Fate, World},
 };
 

@@ -215,6 +215,17 @@ fn what_is_retried() {
 }
 
 #[test]
+fn a_function_that_fails_is_tried_again_though_it_has_no_exit_code() {
+    for (on, expected) in [("[]", true), ("[75]", false)] {
+        let retry = format!(r#""retry":{{"attempts":2,"on":{on}}}"#);
+        let job = format!(r#"{{"name":"a","handler":"work","hosts":"h1",{retry}}}"#);
+        let mut stage = Stage::new(&flow(&format!(r#"{{"name":"f","jobs":[{job}]}}"#)));
+        let again = offers(&stage.end(0, 1, Outcome::Failed, None));
+        assert_eq!(again == [("0".into(), 2, 1)], expected, "on {on}");
+    }
+}
+
+#[test]
 fn losses_use_up_no_attempts_and_have_their_own_limit() {
     let mut stage = Stage::new(&one_job(1, ""));
     for attempt in 1..=3 {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, ToSpan as _};
 use rr_core::{Effect, Heard, History, Look, Policy, Run, run::WITHDRAWN_BY, run::decide::Around};
+use rr_draw::{Dice, SIGNALS};
 use rr_schemas::{
     decision::{Decision, Record},
     flow::Flow,
@@ -14,8 +15,6 @@ use rr_schemas::{
 };
 
 use rr_verify::history::{Said, Stored};
-
-use super::flows::{Dice, SIGNALS};
 
 /// What fate may do to a run.
 #[derive(Clone, Copy)]

@@ -17,12 +17,8 @@ fn wanted(lock: &str, taking: &str) -> HeldLock {
     HeldLock { lock: name(lock), holder, taking: instance(taking), since: Timestamp::UNIX_EPOCH, token: None }
 }
 
-fn now() -> Timestamp {
-    Timestamp::UNIX_EPOCH
-}
-
 fn request(mesh: &Mesh, taking: &str) -> LockRequest {
-    mesh.lock(wanted("deploy", taking), TTL, now)
+    mesh.lock(wanted("deploy", taking), TTL)
 }
 
 async fn take(mesh: &Mesh, taking: &str) -> Lock {
@@ -61,9 +57,9 @@ async fn a_lock_has_one_holder_and_its_token_grows_with_each() {
         assert_eq!((held.taking.as_str(), entry.token, entry.key.as_str()), (taking, last, "deploy"));
         assert!(entry.expires.unwrap() > entry.renewed);
         // Names that differ by case are one lock, and another name is another lock.
-        let other = mesh.lock(wanted("Deploy", "other"), TTL, now).try_take().await;
+        let other = mesh.lock(wanted("Deploy", "other"), TTL).try_take().await;
         assert!(matches!(other, Err(LockError::Held(found)) if *found == entry));
-        let elsewhere = mesh.lock(wanted("elsewhere", taking), TTL, now).try_take().await.unwrap();
+        let elsewhere = mesh.lock(wanted("elsewhere", taking), TTL).try_take().await.unwrap();
         assert_eq!(
             mesh.locks().await.unwrap().iter().map(|lock| lock.key.as_str()).collect::<Vec<_>>(),
             ["deploy", "elsewhere"]
@@ -139,7 +135,7 @@ async fn without_a_server_a_lock_is_given_up_before_it_runs_out() {
 #[tokio::test]
 async fn a_taking_whose_answer_is_lost_is_found_again_with_its_token() {
     let world = world().await;
-    let mut request = world.mesh.lock(wanted("deploy", "t1"), Duration::from_mins(1), now);
+    let mut request = world.mesh.lock(wanted("deploy", "t1"), Duration::from_mins(1));
     signal(&world, Signal::STOP);
     let unknown = soon(request.try_take()).await;
     signal(&world, Signal::CONT);

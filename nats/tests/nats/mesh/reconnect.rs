@@ -23,7 +23,7 @@ async fn everything_goes_on_when_the_server_is_back() {
     for round in 0..2_u32 {
         let mut connected = mesh.connected();
         world.server.kill().await.unwrap();
-        soon(connected.wait_for(|connected| !connected)).await.unwrap();
+        soon(connected.until(false)).await.unwrap();
         // Nothing is asked for meanwhile, and nobody waits for ever who did.
         while lane.outstanding() > 0 {
             assert!(soon(lane.next()).await.unwrap().is_none());
@@ -35,7 +35,7 @@ async fn everything_goes_on_when_the_server_is_back() {
         let (lost, restarted) = tokio::join!(publish, world.server.restart());
         restarted.unwrap();
         assert!(matches!(lost, Ok(_) | Err(PublishError::Unknown(_) | PublishError::NotFound { .. })), "{lost:?}");
-        soon(connected.wait_for(|connected| *connected)).await.unwrap();
+        soon(connected.until(true)).await.unwrap();
 
         until("a publish is acknowledged", || async { mesh.request(&one, "b", &cancel("b")).await.is_ok() }).await;
         until("inputs come again", || async { mesh.inputs_after(&one, 0, 0).await.is_ok() }).await;

@@ -1,9 +1,15 @@
 //! What a check has found.
 
+use rr_nats::Error;
 use serde::Serialize;
+
+use super::looking::Unseen;
 
 /// Findings of one check that are shown one by one.
 const SHOWN_MAX: usize = 10;
+
+/// What to do where there was no time left to look.
+pub(super) const NO_TIME: &str = "look again from nearer to the server, or when it has less to do";
 
 /// How a mesh stands in one respect.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -45,22 +51,30 @@ impl Finding {
         Self { check, level: Level::Bad, what: what.into(), cure: Some(cure.into()) }
     }
 
+    /// Something that was not looked at, as there was too much of it.
+    pub(super) fn unread(check: &'static str, what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { check, level: Level::Unknown, what: what.into(), cure: Some(cure.into()) }
+    }
+
     /// Something that could not be looked at.
-    pub(super) fn unseen(check: &'static str, what: &str, error: &rr_nats::Error) -> Self {
-        let cure = match error {
-            rr_nats::Error::Denied { .. } => "ask as a coordinator or an admin, who may look at it",
-            rr_nats::Error::NotFound { .. } | rr_nats::Error::LogGone { .. } => "see what drift says",
-            rr_nats::Error::Unreachable(_) | rr_nats::Error::Timeout { .. } | rr_nats::Error::Behind { .. } => {
+    pub(super) fn unseen(check: &'static str, what: &str, unseen: &Unseen) -> Self {
+        let cure = match unseen {
+            Unseen::NoTime => NO_TIME,
+            Unseen::Asked(Error::Denied { .. }) => "ask as a coordinator or an admin, who may look at it",
+            Unseen::Asked(Error::NotFound { .. } | Error::LogGone { .. }) => "see what drift says",
+            Unseen::Asked(Error::Unreachable(_) | Error::Timeout { .. } | Error::Behind { .. }) => {
                 "see what quorum says, and try again"
             }
-            rr_nats::Error::Drift { .. }
-            | rr_nats::Error::Replicas { .. }
-            | rr_nats::Error::TooOld { .. }
-            | rr_nats::Error::JetStreamOff
-            | rr_nats::Error::Refused { .. }
-            | rr_nats::Error::Answer(_) => "see what the server says",
+            Unseen::Asked(
+                Error::Drift { .. }
+                | Error::Replicas { .. }
+                | Error::TooOld { .. }
+                | Error::JetStreamOff
+                | Error::Refused { .. }
+                | Error::Answer(_),
+            ) => "see what the server says",
         };
-        let what = format!("{what} cannot be seen: {error}");
+        let what = format!("{what} cannot be seen: {unseen}");
         Self { check, level: Level::Unknown, what, cure: Some(cure.to_owned()) }
     }
 }
@@ -100,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_is_neither_well_nor_bad() {
-        let error = rr_nats::Error::Denied { subject: "$JS.API.INFO".to_owned() };
+        let error = Unseen::Asked(Error::Denied { subject: "$JS.API.INFO".to_owned() });
         let shown = or_well("x", vec![Finding::unseen("x", "the account", &error)], || "the rest is well".to_owned());
         assert_eq!(shown[0].what, "the account cannot be seen: permission denied: $JS.API.INFO");
         assert_eq!(shown[1], Finding::ok("x", "the rest is well"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rr_nats::Shortened;
 
 use super::finding::{Finding, or_well};
-use super::patient::{Patient, within};
+use super::patient::Patient;
 
 const CHECK: &str = "history";
 
@@ -22,7 +22,7 @@ pub(super) async fn history(patient: &Patient) -> Vec<Finding> {
         Err(error) => return vec![Finding::unseen(CHECK, "the histories of runs", error)],
     };
     let kept_since = patient.now().saturating_sub(SURELY_KEPT).unwrap_or_default();
-    match within("the ends of histories", mesh.shortened(kept_since)).await {
+    match patient.deadline.within("the ends of histories", mesh.shortened(kept_since)).await {
         Ok(runs) => or_well(CHECK, runs.iter().map(told).collect(), || {
             "no state of a run is ahead of its history, among those that changed last".to_owned()
         }),

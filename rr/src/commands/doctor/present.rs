@@ -1,15 +1,20 @@
 //! Who is there: coordinators, somebody for each partition, workers.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use rr_nats::Error;
+use jiff::Timestamp;
+use rr_nats::Shown;
 use rr_nats::checkup::ConsumerState;
 use rr_schemas::id::Partition;
+use rr_schemas::name::WorkerName;
+use rr_schemas::presence::WorkerPresence;
 use tokio::time::sleep;
 
-use super::finding::{Finding, or_well};
-use super::patient::{Partitions, Patient, within};
+use super::finding::{Finding, NO_TIME, or_well};
+use super::looking::Unseen;
+use super::patient::{Partitions, Patient};
 use crate::text::{between, duration_words, first_few};
 
 const COORDINATORS: &str = "coordinators";
@@ -46,9 +51,17 @@ pub(super) async fn partitions(patient: &Patient) -> Vec<Finding> {
     let served = seen.iter().filter_map(|(partition, state)| Some((*partition, state.as_ref().ok()?)));
     let served: Vec<(Partition, &ConsumerState)> = served.collect();
     let mut findings = Vec::new();
-    let backlogs = served.iter().filter(|(_, state)| state.has_backlog()).take(BACKLOGS_MAX);
+    let has_backlog = |(_, state): &&(Partition, &ConsumerState)| state.has_backlog();
+    let is_unread = |(_, state): &&(Partition, Result<ConsumerState, Unseen>)| {
+        state.as_ref().is_err_and(|unseen| *unseen == Unseen::NoTime)
+    };
+    let beyond = served.iter().filter(has_backlog).skip(BACKLOGS_MAX).map(|(partition, _)| *partition);
+    let mut unread: Vec<Partition> = seen.iter().filter(is_unread).map(|(partition, _)| *partition).collect();
+    unread.extend(beyond);
+    let backlogs = served.iter().filter(has_backlog).take(BACKLOGS_MAX);
     let backlogs = backlogs.map(|(partition, state)| async move {
-        (*partition, *state, within("the oldest input", mesh.oldest_input(*partition, state)).await)
+        let look = mesh.oldest_input(*partition, state);
+        (*partition, *state, patient.deadline.within("the oldest input", look).await)
     });
     let mut backlogs = stream::iter(backlogs).buffered(AT_ONCE);
     while let Some((partition, state, oldest)) = backlogs.next().await {
@@ -65,13 +78,14 @@ pub(super) async fn partitions(patient: &Patient) -> Vec<Finding> {
                 ));
             }
             Ok(_) => {}
+            Err(Unseen::NoTime) => unread.push(partition),
             Err(error) => findings.push(Finding::unseen(PARTITIONS, &format!("the backlog of p{partition}"), &error)),
         }
     }
     // Where no coordinator is up, that is what is wrong.
     if patient.coordinators.as_ref().is_ok_and(|present| !present.is_empty()) {
         let unasked = served.iter().filter(|(_, state)| is_unasked(state)).map(|(partition, _)| *partition).collect();
-        let unasked = still_unasked(mesh, unasked).await;
+        let unasked = still_unasked(patient, mesh, unasked, &mut unread).await;
         if !unasked.is_empty() {
             let names = first_few(unasked.iter().map(|partition| format!("p{partition}")).collect());
             let what = format!("no coordinator asks for the inputs of {names}: they are not answered");
@@ -80,6 +94,7 @@ pub(super) async fn partitions(patient: &Patient) -> Vec<Finding> {
             findings.push(Finding::bad(PARTITIONS, what, cure));
         }
     }
+    findings.extend(not_looked_at(unread));
     if served.is_empty() {
         if let Some((_, Err(error))) = seen.first() {
             findings.push(Finding::unseen(PARTITIONS, "the partitions", error));
@@ -94,28 +109,46 @@ pub(super) async fn partitions(patient: &Patient) -> Vec<Finding> {
     })
 }
 
+fn not_looked_at(mut unread: Vec<Partition>) -> Option<Finding> {
+    unread.sort_unstable();
+    unread.dedup();
+    let n = unread.len();
+    let names = first_few(unread.into_iter().map(|partition| format!("p{partition}")).collect());
+    let what = format!("{n} partitions, or whether their inputs wait, were not looked at: {names}");
+    (n > 0).then(|| Finding::unread(PARTITIONS, what, NO_TIME))
+}
+
 const fn is_unasked(state: &ConsumerState) -> bool {
     !state.is_pinned && state.asking == 0
 }
 
-/// Those of the partitions for which nobody asks at any of several looks.
-async fn still_unasked(mesh: &rr_nats::Mesh, mut unasked: Vec<Partition>) -> Vec<Partition> {
+/// Those of the partitions for which nobody asks at any of several looks. For those that there was no time for, that is not
+/// known.
+async fn still_unasked(
+    patient: &Patient,
+    mesh: &rr_nats::Mesh,
+    mut unasked: Vec<Partition>,
+    unread: &mut Vec<Partition>,
+) -> Vec<Partition> {
     for _ in 1..LOOKS {
         if unasked.is_empty() {
             break;
         }
         sleep(PAUSE).await;
         let looks = unasked.iter().take(BACKLOGS_MAX).map(|partition| async move {
-            let state = within("a partition", mesh.partition_durable(*partition)).await;
+            let state = patient.deadline.within("a partition", mesh.partition_durable(*partition)).await;
             (*partition, state)
         });
-        let looks: Vec<(Partition, Result<ConsumerState, Error>)> =
+        let looks: Vec<(Partition, Result<ConsumerState, Unseen>)> =
             stream::iter(looks).buffered(AT_ONCE).collect().await;
-        unasked = looks
-            .into_iter()
-            .filter(|(_, state)| state.as_ref().is_ok_and(is_unasked))
-            .map(|(partition, _)| partition)
-            .collect();
+        unasked.clear();
+        for (partition, state) in looks {
+            match state {
+                Ok(state) if is_unasked(&state) => unasked.push(partition),
+                Err(Unseen::NoTime) => unread.push(partition),
+                Ok(_) | Err(Unseen::Asked(_)) => {}
+            }
+        }
     }
     unasked
 }
@@ -132,21 +165,29 @@ pub(super) fn workers(patient: &Patient) -> Vec<Finding> {
         let what = "no worker is present: nothing can run";
         findings.push(Finding::warn(WORKERS, what, "start one: rr worker --hosts HOSTS --queues QUEUES"));
     }
+    let mut n_joining = 0;
     match &patient.lanes {
         Ok(lanes) => {
-            let is_present = |name| present.iter().any(|shown| shown.value.worker == name);
-            let away = lanes.known.iter().filter(|known| !is_present(known.worker.clone()));
-            let away: Vec<String> = away.map(|known| known.worker.to_string()).collect();
+            let known: HashSet<&WorkerName> =
+                lanes.known.iter().map(|known| &known.worker).chain(&lanes.unled).collect();
+            let names: HashSet<&WorkerName> = present.iter().map(|shown| &shown.value.worker).collect();
+            let away = sorted(known.iter().filter(|name| !names.contains(*name)));
             if !away.is_empty() {
                 let what = format!("{} known and away: {}", away.len(), first_few(away));
                 findings.push(Finding::warn(WORKERS, what, "start them, or: rr worker forget NAME"));
             }
-            let is_known = |name| lanes.known.iter().any(|known| known.worker == name);
-            let homeless = present.iter().filter(|shown| !is_known(shown.value.worker.clone()));
-            let homeless: Vec<String> = homeless.map(|shown| shown.value.worker.to_string()).collect();
-            if !homeless.is_empty() {
-                let what =
-                    format!("present, but without a consumer on RR_WORK to get work from: {}", first_few(homeless));
+            let homeless = present.iter().filter(|shown| !known.contains(&shown.value.worker));
+            // A worker shows itself before a coordinator lets it in. Where none is up, that is what is wrong.
+            let may_join = patient.coordinators.as_ref().is_ok_and(|present| !present.is_empty());
+            let (late, joining): (Vec<_>, Vec<_>) =
+                homeless.partition(|shown| may_join && patient.is_overdue(started(shown)));
+            n_joining = joining.len();
+            if !late.is_empty() {
+                let what = format!(
+                    "present for longer than {}, but without a consumer on RR_WORK to get work from: {}",
+                    duration_words(patient.waiting),
+                    first_few(sorted(late.iter().map(|shown| &shown.value.worker)))
+                );
                 findings.push(Finding::bad(WORKERS, what, "restart them: a worker that starts asks for its consumer"));
             }
         }
@@ -154,5 +195,19 @@ pub(super) fn workers(patient: &Patient) -> Vec<Finding> {
     }
     let n_draining = present.iter().filter(|shown| shown.value.draining).count();
     let draining = if n_draining > 0 { format!(", {n_draining} of them draining") } else { String::new() };
-    or_well(WORKERS, findings, || format!("{n} present{draining}"))
+    let joining = if n_joining > 0 { format!("; {n_joining} have not joined yet") } else { String::new() };
+    or_well(WORKERS, findings, || format!("{n} present{draining}{joining}"))
+}
+
+/// When a worker started, by the server's clock where the worker has said what time it is there.
+fn started(shown: &Shown<WorkerPresence>) -> Timestamp {
+    let since = shown.value.since;
+    let skew = shown.clock.map(|clock| shown.at.duration_since(clock));
+    skew.and_then(|skew| since.checked_add(skew).ok()).unwrap_or(since)
+}
+
+fn sorted(names: impl Iterator<Item = impl ToString>) -> Vec<String> {
+    let mut names: Vec<String> = names.map(|name| name.to_string()).collect();
+    names.sort();
+    names
 }

@@ -1,7 +1,7 @@
 //! Messages that were put aside.
 
 use super::finding::Finding;
-use super::patient::{Patient, within};
+use super::patient::Patient;
 use crate::text::{ago, escape};
 
 const CHECK: &str = "quarantine";
@@ -21,7 +21,7 @@ pub(super) async fn quarantine(patient: &Patient) -> Vec<Finding> {
         return vec![Finding::ok(CHECK, "nothing was put aside")];
     }
     let newest = match &patient.mesh {
-        Ok(mesh) => within("the newest message", mesh.newest_quarantined()).await,
+        Ok(mesh) => patient.deadline.within("the newest message", mesh.newest_quarantined()).await,
         Err(error) => Err(error.clone()),
     };
     let newest = match newest {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rr_nats::Error;
 use rr_nats::checkup::Cluster;
 
 use super::finding::{Finding, or_well};
@@ -44,9 +43,9 @@ pub(super) fn quorum(patient: &Patient) -> Vec<Finding> {
                 }
             }
             // Who leads a stream answers for it.
-            Err(Error::Timeout { .. } | Error::Unreachable(_)) => leaderless.push(format!("stream {name}")),
+            Err(unseen) if unseen.is_unanswered() => leaderless.push(format!("stream {name}")),
             // Told elsewhere.
-            Err(Error::NotFound { .. }) => {}
+            Err(unseen) if unseen.is_missing() => {}
             Err(error) => findings.push(Finding::unseen(CHECK, &format!("stream {name}"), error)),
         }
     }
@@ -101,7 +100,8 @@ fn consumers<'p>(patient: &'p Patient, leaderless: &mut Vec<String>) -> Vec<(Str
             let name = format!("consumer p{partition} of RR_EVENTS");
             match state {
                 Ok(state) => found.push((name, state.cluster.as_ref())),
-                Err(Error::Timeout { .. } | Error::Unreachable(_)) => leaderless.push(name),
+                Err(unseen) if unseen.is_unanswered() => leaderless.push(name),
+                // Told elsewhere.
                 Err(_) => {}
             }
         }

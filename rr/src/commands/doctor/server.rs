@@ -139,7 +139,7 @@ pub(super) fn store(patient: &Patient) -> Vec<Finding> {
                     (..FULL_WARN, _) | (FULL_WARN.., true) => {}
                 }
             }
-            Err(rr_nats::Error::NotFound { .. }) => {}
+            Err(unseen) if unseen.is_missing() => {}
             Err(error) => findings.push(Finding::unseen(STORE, &format!("stream {name}"), error)),
         }
     }

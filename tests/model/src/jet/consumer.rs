@@ -1,18 +1,20 @@
 //! A consumer: what it has delivered, who waits for more, and what was said of it.
 
 mod acked;
+mod info;
+mod noted;
 mod pulls;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rr_nats::transport::HeaderMap;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use self::pulls::Pull;
+use self::{noted::Noted, pulls::Pull};
 
 use super::{
     config::{AckPolicy, ConsumerConfig, Deliver},
-    said::{Said, Turn, written},
+    said::{Said, Turn},
     store::{Store, Stored},
 };
 use crate::{subject::matches, world::Due};
@@ -82,6 +84,8 @@ pub(crate) struct Consumer {
     last_acked: u64,
     /// When it is looked at next.
     planned: Option<u64>,
+    /// What is surely written down.
+    noted: Option<Box<Noted>>,
 }
 
 impl Consumer {
@@ -124,8 +128,8 @@ impl Consumer {
             seq: begins,
             looked: begins,
             floor_delivery: 0,
-            // Copies begin with no floor.
-            floor: if is_copied { 0 } else { begins - 1 },
+            // Copies begin with no floor, mostly.
+            floor: if is_copied && newest.is_none() { 0 } else { begins - 1 },
             pending: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             again: BTreeMap::new(),
@@ -138,6 +142,7 @@ impl Consumer {
             last_delivered: 0,
             last_acked: 0,
             planned: None,
+            noted: None,
             config,
         };
         consumer.recount(store);
@@ -262,6 +267,7 @@ impl Consumer {
                 }
             }
             let Some(pull) = self.next_waiting(turn) else { break };
+            self.note(turn);
             let Some((message, count)) = self.take_next(store) else { break };
             self.deliver(&message, count, pull, turn);
         }
@@ -306,6 +312,10 @@ impl Consumer {
         }
         let found = store.next(self.looked.max(self.seq), &self.filters);
         self.looked = found.map_or_else(|| store.last() + 1, |message| message.seq);
+        if found.is_none() && self.undelivered > 0 {
+            // It has counted what is gone: it learns of that at the end, which counts as passed.
+            (self.seq, self.undelivered) = (self.looked.max(self.seq), 0);
+        }
         found.cloned()
     }
 
@@ -356,43 +366,6 @@ impl Consumer {
         } else {
             self.track(seq, delivery, turn);
         }
-    }
-
-    /// What the server tells of it.
-    pub(crate) fn info(&mut self, store: &Store, turn: &Turn<'_>) -> Value {
-        // It may have counted what is gone: then it learns of that now.
-        let most = (store.last() + 1).saturating_sub(self.seq);
-        self.undelivered = self.undelivered.min(u64::try_from(store.len()).unwrap_or(u64::MAX)).min(most);
-        let at = |delivery: u64, seq: u64, last: u64| {
-            let mut place = json!({"consumer_seq": delivery, "stream_seq": seq});
-            if last > 0
-                && let Some(fields) = place.as_object_mut()
-            {
-                fields.insert("last_active".to_owned(), written(last).into());
-            }
-            place
-        };
-        let mut info = json!({
-            "stream_name": self.stream,
-            "name": self.name,
-            "created": written(self.created),
-            "config": self.told,
-            "delivered": at(self.delivery - 1, self.seq - 1, self.last_delivered),
-            "ack_floor": at(self.floor_delivery, self.floor, self.last_acked),
-            "num_ack_pending": self.pending.len(),
-            "num_redelivered": self.again.len(),
-            "num_waiting": self.waiting.iter().filter(|pull| turn.router.has_listener(&pull.reply)).count(),
-            "num_pending": self.undelivered,
-            "ts": written(turn.now),
-        });
-        if let Some(fields) = info.as_object_mut().filter(|_| !self.config.priority_groups.is_empty()) {
-            let groups = self.config.priority_groups.iter().map(|group| match &self.pin {
-                Some(pin) => json!({"group": group, "pinned_client_id": pin.id, "pinned_ts": written(pin.since)}),
-                None => json!({"group": group, "pinned_ts": written(0)}),
-            });
-            fields.insert("priority_groups".to_owned(), groups.collect());
-        }
-        info
     }
 }
 

@@ -56,6 +56,10 @@ impl Refusal {
         Self::new(500, 10057, text)
     }
 
+    pub(crate) fn sequence_not_found(seq: u64) -> Self {
+        Self::new(400, 10043, format!("sequence {seq} not found"))
+    }
+
     pub(crate) fn wrong_last(seq: u64) -> Self {
         Self::new(400, 10071, format!("wrong last sequence: {seq}"))
     }

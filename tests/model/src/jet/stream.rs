@@ -197,18 +197,19 @@ impl Stream {
     /// Consumers go on behind what was purged, by the server's rules.
     fn tell_purged(&mut self, filter: Option<&str>, turn: &mut Turn<'_>) {
         let (first, last) = (self.store.first(), self.store.last());
-        let left = filter.map(|filter| self.store.next(0, &[filter.to_owned()]).map(|message| message.seq));
         for consumer in self.consumers.values_mut() {
             let wants_no_more = |filter: &str| {
                 !consumer.filters.is_empty() && consumer.filters.iter().all(|wanted| covers(filter, wanted))
             };
             let wants_more = |filter: &str| {
-                consumer.filters.is_empty() || consumer.filters.iter().any(|wanted| covers(wanted, filter))
+                let mut filters = consumer.filters.iter();
+                consumer.filters.is_empty() || filters.any(|wanted| covers(wanted, filter) || covers(filter, wanted))
             };
             match filter {
                 None => consumer.purged(first, false, &self.store, turn),
                 Some(filter) if wants_no_more(filter) => {
-                    let from = left.flatten().unwrap_or(last + 1);
+                    let left = self.store.next(0, &consumer.filters);
+                    let from = left.map_or_else(|| last + 1, |message| message.seq);
                     consumer.purged(from, false, &self.store, turn);
                 }
                 Some(filter) if wants_more(filter) => consumer.purged(first, true, &self.store, turn),
@@ -292,7 +293,7 @@ impl Stream {
     // What happens to its servers.
 
     /// The server was away: what was only in its memory is gone.
-    pub(crate) fn restarted(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn restarted(&mut self, died: u64, turn: &mut Turn<'_>) {
         self.is_leaderless = false;
         self.proposed.clear();
         self.read_ids(turn);
@@ -300,6 +301,7 @@ impl Stream {
         for consumer in self.consumers.values_mut() {
             consumer.unpin();
             consumer.end_all(None, turn);
+            consumer.read_again(died, &self.store, turn);
             consumer.look(&self.store, turn);
         }
         self.fires_at = None;

@@ -76,14 +76,15 @@ impl World {
             self.jet = safe;
             self.jet.is_up = false;
         }
-        self.at(self.time + down, Due::Start);
+        let died = self.jet(|_, turn| turn.now);
+        self.at(self.time + down, Due::Start(died));
         true
     }
 
     /// The servers are there again.
-    pub(super) fn start(&mut self) {
+    pub(super) fn start(&mut self, died: u64) {
         self.is_up = true;
-        self.jet(super::Jet::restarted);
+        self.jet(|jet, turn| jet.restarted(died, turn));
         for client in self.clients.keys().copied().collect::<Vec<_>>() {
             self.come_back(client);
         }

@@ -10,7 +10,9 @@ use rr_schemas::{
 use rr_verify::{Rule, history::Said};
 
 use super::Mutator;
-use crate::{flows::Dice, story::Story};
+use rr_draw::Dice;
+
+use crate::story::Story;
 
 pub(super) const ALL: [(&str, Rule, Mutator); 24] = [
     ("an attempt ends a second time", Rule::DecidedOnce, |story, dice| {

@@ -12,7 +12,9 @@ use rr_schemas::{
 use rr_verify::{Rule, history::Said};
 
 use super::Mutator;
-use crate::{flows::Dice, story::Story};
+use rr_draw::Dice;
+
+use crate::story::Story;
 
 pub(super) const ALL: [(&str, Rule, Mutator); 23] = [
     ("a decision is dropped", Rule::Chain, |story, dice| {

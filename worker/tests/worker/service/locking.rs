@@ -25,7 +25,7 @@ impl Stage {
         let holder = LockHolder::Command { by: "test".to_owned(), pid: 1, program: "test".to_owned() };
         let (lock, taking) = ("deploy".parse().unwrap(), "test".parse().unwrap());
         let wanted = HeldLock { lock, holder, taking, since: Timestamp::UNIX_EPOCH, token: None };
-        self.mesh.lock(wanted, Duration::from_mins(5), Timestamp::now).try_take().await.unwrap()
+        self.mesh.lock(wanted, Duration::from_mins(5)).try_take().await.unwrap()
     }
 
     async fn is_locked(&self) -> bool {

@@ -202,10 +202,11 @@ impl Jet {
         if asked.seq > stream.store.last() {
             return Err(Refusal::delete_failed("stream store EOF"));
         }
-        if stream.remove(asked.seq, turn) {
-            Ok(json!({"success": true}))
-        } else {
-            Err(Refusal::delete_failed("no message found"))
+        let is_gone = asked.seq < stream.store.first();
+        match stream.remove(asked.seq, turn) {
+            true => Ok(json!({"success": true})),
+            false if is_gone => Err(Refusal::delete_failed("no message found")),
+            false => Err(Refusal::sequence_not_found(asked.seq)),
         }
     }
 }

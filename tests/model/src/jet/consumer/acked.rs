@@ -124,6 +124,7 @@ impl Consumer {
         turn: &mut Turn<'_>,
     ) -> (bool, Option<u64>) {
         self.last_active = turn.now;
+        self.note(turn);
         match Word::read(payload) {
             Word::Done | Word::Never => {
                 // Of what it has not delivered nobody can say anything.

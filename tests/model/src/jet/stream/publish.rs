@@ -132,7 +132,11 @@ impl Stream {
 
     /// Stores a message, does what its headers ask for, and tells its publisher.
     pub(super) fn settle(&mut self, proposal: Proposal, turn: &mut Turn<'_>) {
-        let Proposal { message, reply, .. } = proposal;
+        let Proposal { mut message, reply, .. } = proposal;
+        if message.header("Nats-Schedule").is_some() {
+            // The server's own: a subject has one timer.
+            message.headers.get_or_insert_default().insert("Nats-Rollup", "sub");
+        }
         if let Some(scheduler) =
             message.header("Nats-Scheduler").filter(|_| message.header("Nats-Schedule-Next") == Some("purge"))
         {

@@ -1,0 +1,58 @@
+//! States of runs.
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
+use rr_nats::{Error, StatusWriter, Unfinished};
+use rr_schemas::{
+    decision::RunStatus,
+    view::{RunView, StatusEntry},
+};
+
+use super::{LONG, world};
+
+fn state(run: &str, status: RunStatus) -> StatusEntry {
+    let view = RunView {
+        run: run.parse().unwrap(),
+        flow: None,
+        status,
+        started_at: None,
+        ended_at: None,
+        jobs: Vec::new(),
+        retry_of: None,
+        problems: Vec::new(),
+    };
+    StatusEntry::new(1, view)
+}
+
+#[tokio::test]
+async fn what_was_read_in_time_counts_and_the_rest_is_known_to_be_missing() {
+    const N: usize = 2_000;
+    let world = world().await;
+    let writer = StatusWriter::new(&world.mesh);
+    let put = |n: usize| {
+        let status = if n.is_multiple_of(2) { RunStatus::Running } else { RunStatus::Succeeded };
+        let (writer, entry) = (&writer, state(&format!("r{n}"), status));
+        async move { writer.put(&entry).await.unwrap() }
+    };
+    stream::iter((0..N).map(put)).buffer_unordered(64).collect::<Vec<_>>().await;
+    let (all, is_whole) = world.mesh.unfinished(LONG).await.unwrap();
+    assert_eq!((all.len(), is_whole), (N / 2, true));
+    assert!(all.is_sorted_by_key(|run: &Unfinished| run.changed));
+    let mut limit = Duration::ZERO;
+    loop {
+        match world.mesh.unfinished(limit).await {
+            Err(Error::Timeout { .. }) => {}
+            Err(error) => panic!("{error}"),
+            Ok((found, is_whole)) => {
+                assert!(all.starts_with(&found), "the oldest come first");
+                if is_whole {
+                    assert_eq!(found.len(), all.len());
+                    break;
+                }
+            }
+        }
+        assert!(limit < LONG, "it is never read whole");
+        limit = limit * 5 / 4 + Duration::from_millis(1);
+    }
+}

@@ -1,0 +1,84 @@
+//! Whoever asks for runs: people and programs, with a link that is never at fault.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rr_draw::{Dice, SIGNALS};
+use rr_nats::{First, Mesh, PublishError};
+use rr_schemas::{
+    flow::params::ParamValues,
+    id::{EntityId, RunId},
+    input::{Cancel, Input, Signal, Submit},
+};
+use tokio::time::sleep;
+
+use crate::case::RunPlan;
+
+/// Pause before something is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// The id of a run, by its place in the case.
+pub(crate) fn run_id(index: usize) -> Option<RunId> {
+    format!("r{index}").parse().ok()
+}
+
+/// The runs that were asked for. Of others nothing is asked: what is said of a run before it is asked for takes its id.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked(Arc<Mutex<Vec<RunId>>>);
+
+impl Asked {
+    fn runs(&self) -> MutexGuard<'_, Vec<RunId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<RunId> {
+        self.runs().clone()
+    }
+}
+
+/// Asks for a run, and gives it every signal that its gates may wait for.
+pub(crate) async fn wants(mesh: &Mesh, run: &RunId, plan: &RunPlan, mut dice: Dice, asked: &Asked) {
+    sleep(plan.after).await;
+    submit(mesh, run, plan).await;
+    asked.runs().push(run.clone());
+    for name in SIGNALS {
+        sleep(Duration::from_millis(dice.roll(6_000))).await;
+        signal(mesh, run, name).await;
+    }
+}
+
+/// Asks for a run until it is asked for.
+async fn submit(mesh: &Mesh, run: &RunId, plan: &RunPlan) {
+    let flow = plan.flow.clone();
+    let submit =
+        Input::Submit(Box::new(Submit { flow, params: ParamValues::default(), by: "user".to_owned(), retry_of: None }));
+    loop {
+        match mesh.submit(run, "user", &submit, First::New).await {
+            // It is there: what was not answered was stored.
+            Ok(_) | Err(PublishError::Conflict) => return,
+            Err(_) => sleep(AGAIN).await,
+        }
+    }
+}
+
+/// Asks something of a run until it is stored. What is stored twice says the same.
+async fn ask(mesh: &Mesh, run: &RunId, input: &Input) {
+    while mesh.request(&EntityId::from(run), "user", input).await.is_err() {
+        sleep(AGAIN).await;
+    }
+}
+
+/// Cancels a run.
+pub(crate) async fn cancel(mesh: &Mesh, run: &RunId) {
+    ask(mesh, run, &Input::Cancel(Cancel { by: "user".to_owned(), reason: None })).await;
+}
+
+/// Gives a run a signal.
+async fn signal(mesh: &Mesh, run: &RunId, signal: &str) {
+    if let Ok(signal) = signal.parse() {
+        ask(mesh, run, &Input::Signal(Signal { signal, by: "user".to_owned(), reason: None })).await;
+    }
+}

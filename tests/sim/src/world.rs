@@ -1,0 +1,266 @@
+//! A seed from its begin to its end.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use rr_model::{Chances, Counts, Model, ModelConfig};
+use rr_nats::{Mesh, ensure};
+use rr_schemas::{decision::Event, id::RunId};
+use tempfile::TempDir;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    branches::{self, Said},
+    case::{Case, Mode},
+    chaos::Chaos,
+    clock::WorldTime,
+    function::{Seen, Start},
+    judge::{Complaint, Digest, Kept, judge_starts, read_all},
+    machine::{Machine, Site, topology},
+    swarm::Kind,
+    user::{self, Asked},
+};
+
+/// How long a run may take once nothing goes wrong any more. The slowest flows that are drawn take a third of it.
+const BOUND: Duration = Duration::from_mins(10);
+/// When a person cancels what waits for a person.
+const PATIENCE: Duration = Duration::from_mins(4);
+/// How long the servers may take to answer once nothing goes wrong any more.
+const ANSWERS: Duration = Duration::from_mins(1);
+
+/// What a seed came to.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What is wrong; nothing, where all is well.
+    pub complaints: Vec<Complaint>,
+    /// How often each kind of fault came.
+    pub faults: BTreeMap<String, u64>,
+    /// How often each thing was logged.
+    pub said: Said,
+    /// How often each kind of event was decided.
+    pub events: BTreeMap<&'static str, u64>,
+    /// Tells this history from any other.
+    pub digest: u64,
+    /// Functions that were started.
+    pub starts: usize,
+    /// How much time has passed in the world.
+    pub simulated: Duration,
+}
+
+/// Lives through a case. Its files are below `dir` meanwhile, which is best kept in memory.
+///
+/// # Errors
+/// The files cannot be made.
+pub fn run(case: &Case, dir: &Path) -> io::Result<Report> {
+    let files = tempfile::Builder::new().prefix("rr-sim-").tempdir_in(dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    drop(branches::take());
+    fastrand::seed(case.seed);
+    let lived = catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(case, &files))));
+    // What still runs ends here, and may fail in its turn.
+    let ended = catch_unwind(AssertUnwindSafe(|| drop(runtime)));
+    let mut report = lived.unwrap_or_else(|_| failed("the simulation panics"));
+    if ended.is_err() {
+        report.complaints.push(Complaint { run: None, text: "the end of the simulation panics".to_owned() });
+    }
+    report.said = branches::take();
+    report.complaints.extend(alarms(&report.said));
+    Ok(report)
+}
+
+fn failed(text: &str) -> Report {
+    Report { complaints: vec![Complaint { run: None, text: text.to_owned() }], ..Report::default() }
+}
+
+/// What the product says of itself that must never be so.
+fn alarms(said: &Said) -> impl Iterator<Item = Complaint> {
+    const ALARMS: [&str; 10] = [
+        "a part of the coordinator failed",
+        "a part of the coordinator ended; it is started again",
+        "a helper of the worker failed",
+        "the run is parked",
+        "the run cannot go on",
+        "an input makes the coordinator fail",
+        "the worker panicked while it carried out an attempt",
+        "the plan has no such task",
+        "a worker does not end",
+        "event passed over",
+    ];
+    ALARMS
+        .into_iter()
+        .filter(|alarm| said.contains_key(*alarm))
+        .map(|alarm| Complaint { run: None, text: format!("logged: {alarm}") })
+}
+
+async fn live(case: &Case, files: &TempDir) -> Report {
+    let begun = Instant::now();
+    let config = ModelConfig::new(case.seed, case.servers);
+    let time = WorldTime::new(config.start);
+    let model = Model::new(config);
+    let mesh = match user_mesh(case, &model).await {
+        Ok(mesh) => mesh,
+        Err(error) => return failed(&format!("the mesh cannot be made: {error}")),
+    };
+    let seen = Seen::default();
+    let site = Arc::new(Site {
+        model: model.clone(),
+        topology: topology(case),
+        seed: case.seed,
+        manners: case.manners,
+        seen: seen.clone(),
+    });
+    let runs: Vec<RunId> = (0..case.runs.len()).filter_map(user::run_id).collect();
+    let asked = Asked::default();
+    let mut asking = JoinSet::new();
+    for (index, (run, plan)) in runs.iter().cloned().zip(case.runs.clone()).enumerate() {
+        let (mesh, asked, dice) = (mesh.clone(), asked.clone(), rr_draw::Dice(case.seed ^ (index as u64 + 1)));
+        asking.spawn(async move { user::wants(&mesh, &run, &plan, dice, &asked).await });
+    }
+    let machines = machines(case, &site, time, files.path());
+    let mut chaos = Chaos::new(case, &site, machines, mesh.clone(), asked);
+    let mut report = Report::default();
+    match case.mode {
+        Mode::Safety => {
+            chaos.rage(begun + case.trouble).await;
+            for machine in &mut chaos.machines {
+                machine.kill(&site);
+            }
+            asking.shutdown().await;
+            chaos.mend_server();
+        }
+        Mode::Liveness => {
+            let trouble = chaos.rage(begun + case.trouble);
+            all_over(&mesh, &runs, trouble).await;
+            chaos.mend_all();
+            report.complaints = in_time(&mesh, &runs).await;
+        }
+    }
+    match read_all(&mesh, &runs, Instant::now() + ANSWERS).await {
+        Err(error) => report.complaints.push(Complaint { run: None, text: format!("nothing can be read: {error}") }),
+        Ok(kept) => report.judge(&kept, &seen.all(), &chaos),
+    }
+    report.faults = counts(&chaos, model.counts());
+    report.simulated = begun.elapsed();
+    report
+}
+
+/// The machines of a case, at work.
+fn machines(case: &Case, site: &Arc<Site>, time: WorldTime, dir: &Path) -> Vec<Machine> {
+    let coordinators = (1..=case.coordinators).map(|number| Machine::coordinator(number, time, case.seed));
+    let workers = case.workers.iter().zip(1..);
+    let workers = workers.filter_map(|(plan, number)| Machine::worker(number, plan, dir, time));
+    let mut machines: Vec<Machine> = coordinators.chain(workers).collect();
+    for machine in &mut machines {
+        machine.start(site);
+    }
+    machines
+}
+
+impl Report {
+    fn judge(&mut self, kept: &[Kept], starts: &[Start], chaos: &Chaos) {
+        let mut digest = Digest::new();
+        for kept in kept {
+            kept.digest(&mut digest);
+            self.complaints.extend(kept.complaints());
+            for event in kept.events() {
+                *self.events.entry(word(event)).or_default() += 1;
+            }
+        }
+        let made_anew = [Kind::ConsumerRemoved, Kind::StreamRemoved];
+        let counts_hold = made_anew.iter().all(|kind| !chaos.counts.contains_key(kind));
+        self.complaints.extend(judge_starts(starts, kept, counts_hold));
+        self.starts = starts.len();
+        self.digest = digest.0;
+    }
+}
+
+async fn user_mesh(case: &Case, model: &Model) -> Result<Mesh, rr_nats::Error> {
+    let link = model.link("user").await?;
+    model.set_chances(Some("user"), Chances::default());
+    ensure(&link, &topology(case)).await
+}
+
+fn counts(chaos: &Chaos, of_messages: Counts) -> BTreeMap<String, u64> {
+    let of_kinds = chaos.counts.iter().map(|(kind, count)| (kind.name().to_owned(), *count));
+    let of_messages = of_messages.into_iter().map(|(name, count)| (format!("model: {name}"), count));
+    of_kinds.chain(of_messages).collect()
+}
+
+/// Lets trouble go on, but not for longer than there is something to be troubled.
+async fn all_over(mesh: &Mesh, runs: &[RunId], trouble: impl Future<Output = ()>) {
+    let over = async {
+        for run in runs {
+            wait_for_end(mesh, run).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = trouble => {}
+        () = over => {}
+    }
+}
+
+/// Waits for every run, and says which has not ended.
+async fn in_time(mesh: &Mesh, runs: &[RunId]) -> Vec<Complaint> {
+    let begun = Instant::now();
+    let mut late = Vec::new();
+    for run in runs {
+        let patient = timeout(PATIENCE.saturating_sub(begun.elapsed()), wait_for_end(mesh, run)).await;
+        if patient.is_err() {
+            user::cancel(mesh, run).await;
+        }
+    }
+    for run in runs {
+        if timeout(BOUND.saturating_sub(begun.elapsed()), wait_for_end(mesh, run)).await.is_err() {
+            late.push(Complaint {
+                run: Some(run.clone()),
+                text: format!("has not ended {BOUND:?} after the last fault"),
+            });
+        }
+    }
+    late
+}
+
+async fn wait_for_end(mesh: &Mesh, run: &RunId) {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        if let Ok(Some(entry)) = mesh.status(run).await
+            && entry.view.status.is_final()
+        {
+            return;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+const fn word(event: &Event) -> &'static str {
+    match event {
+        Event::Submitted { .. } => "submitted",
+        Event::Rejected { .. } => "rejected",
+        Event::Offered { offer: 1, .. } => "offered",
+        Event::Offered { .. } => "offered again",
+        Event::Started { .. } => "started",
+        Event::Extended { .. } => "extended",
+        Event::Ended { again: Some(_), .. } => "ended, again",
+        Event::Ended { end, .. } => end.outcome.word(),
+        Event::Returned { .. } => "returned",
+        Event::Held { .. } => "held",
+        Event::Late { .. } => "late",
+        Event::CancelRequested { .. } => "cancel requested",
+        Event::Signalled { .. } => "signalled",
+        Event::DeadlinePassed {} => "deadline passed",
+        Event::JobEnded { .. } => "job ended",
+        Event::RunEnded { .. } => "run ended",
+        Event::PutAside { .. } => "put aside",
+    }
+}

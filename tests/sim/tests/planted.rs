@@ -1,0 +1,48 @@
+//! Bugs that are planted are found, each within ten thousand seeds: `cargo test --release -p rr-sim --features planted`.
+#![cfg(feature = "planted")]
+
+use rr_schemas::planted::{Bug, plant};
+use rr_sim::campaign::{default_dir, mode_of, one};
+
+/// Seeds within which each must be found.
+const SEEDS_MAX: u64 = 10_000;
+
+fn is_found(bug: Bug) {
+    let dir = default_dir();
+    plant(Some(bug));
+    let found = (0..SEEDS_MAX).find_map(|seed| {
+        let report = one(seed, mode_of(seed), &dir).unwrap();
+        report.complaints.first().cloned().map(|complaint| (seed, complaint))
+    });
+    plant(None);
+    let (seed, complaint) = found.unwrap_or_else(|| unreachable!("{bug:?} is not found in {SEEDS_MAX} seeds"));
+    println!("{bug:?} is found by seed {seed}: {complaint}");
+}
+
+macro_rules! found {
+    ($($name:ident: $bug:ident),+ $(,)?) => {
+        $(#[test]
+        fn $name() {
+            is_found(Bug::$bug);
+        })+
+
+        #[test]
+        fn each_bug_has_its_test() {
+            assert_eq!([$(Bug::$bug),+], Bug::ALL);
+        }
+    };
+}
+
+found! {
+    an_append_without_expectation: BlindAppend,
+    a_try_too_many: OneTryTooMany,
+    a_threshold_that_is_rounded_down: ThresholdRoundedDown,
+    a_window_that_is_too_large: WindowTooLarge,
+    effects_that_are_not_done_once_more: EffectsNotRedone,
+    inputs_that_are_acknowledged_first: AcknowledgedFirst,
+    a_late_report_that_counts: LateReportCounts,
+    a_claim_that_is_ignored: ClaimIgnored,
+    a_timer_that_is_not_armed_again: TimerNotRearmed,
+    a_ledger_that_is_not_consulted: LedgerIgnored,
+    a_redelivery_that_is_taken_for_new: RedeliveryIgnored,
+}
