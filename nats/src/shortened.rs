@@ -10,16 +10,19 @@ use rr_schemas::{
     id::{EntityId, RunId},
     view::StatusEntry,
 };
+use serde::Deserialize;
 
 use crate::{
+    bucket::{RUNS, value},
     direct::{Which, read_leader},
     error::Error,
+    link::DEADLINE,
     mesh::Mesh,
-    subject::EVENTS,
+    subject::{self, EVENTS},
 };
 
-/// States that are compared: the end of a log is in the newest ones.
-const COMPARED: usize = 64;
+/// Writes of states that are looked at, the newest ones: the end of a log is among them.
+const COMPARED: u64 = 128;
 /// Histories that are asked after at once.
 const ASKED_AT_ONCE: usize = 16;
 
@@ -41,8 +44,7 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn shortened(&self, kept_since: Timestamp) -> Result<Vec<Shortened>, Error> {
-        let (states, _) = self.recent_statuses(COMPARED, |_| true).await?;
-        let newest = states.into_iter().rev().take(COMPARED).map(|state| async move {
+        let newest = self.newest_states().await?.into_iter().map(|state| async move {
             let left = self.last_number(&state.view.run).await?;
             Ok(left.filter(|left| is_shortened(&state, *left, kept_since)).map(|left| Shortened {
                 run: state.view.run,
@@ -54,6 +56,31 @@ impl Mesh {
             stream::iter(newest.collect::<Vec<_>>()).buffered(ASKED_AT_ONCE).collect().await;
         let shortened: Result<Vec<Option<Shortened>>, Error> = compared.into_iter().collect();
         Ok(shortened?.into_iter().flatten().collect())
+    }
+
+    /// The states that were written last, one by one from the leader: that is what a coordinator's rights allow.
+    async fn newest_states(&self) -> Result<Vec<StatusEntry>, Error> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            last_seq: u64,
+        }
+        let (link, stream) = (self.link(), RUNS.stream);
+        let info: Info = link.api(&format!("STREAM.INFO.{stream}"), &(), DEADLINE).await?;
+        let filter = subject::bucket_key(RUNS.name, ">");
+        let (mut seq, mut states) = (info.state.last_seq.saturating_sub(COMPARED).saturating_add(1), Vec::new());
+        while let Some(message) = read_leader(link, stream, Which::Next { seq, next_by_subj: &filter }).await? {
+            seq = message.seq.saturating_add(1);
+            // What is no state, or is there no more, shows nothing.
+            states.extend(value::<StatusEntry>(&message).ok().filter(|_| !message.is_removed()));
+            if message.seq >= info.state.last_seq {
+                break;
+            }
+        }
+        Ok(states)
     }
 
     /// The number of a run's last decision, 0 where there is none; nothing where it cannot be read.

@@ -19,7 +19,7 @@ const END: Duration = Duration::from_mins(1);
 /// How much longer than alone a scenario may stall beside all the other tests.
 const BESIDE_OTHERS: u32 = 3;
 /// For how long there are faults where they are many and quick.
-const MANY: Duration = Duration::from_secs(20);
+const MANY: Duration = Duration::from_secs(10);
 /// Where one round shows it.
 const ONCE: Duration = Duration::ZERO;
 
@@ -55,6 +55,11 @@ async fn a_decision_whose_confirmation_is_lost_is_taken_once() {
 #[tokio::test]
 async fn an_offer_that_is_stored_twice_is_run_once() {
     holds("offers-twice", ONCE).await;
+}
+
+#[tokio::test]
+async fn a_log_that_has_lost_its_end_is_named_and_its_workers_tell_again() {
+    holds("suffix-lost", ONCE).await;
 }
 
 #[tokio::test]

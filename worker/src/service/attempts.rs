@@ -82,14 +82,15 @@ impl Engine {
                     self.clocks.keep(known.n, Instant::now());
                 }
             }
-            (Verdict::Settled, known) => match known.and_then(|known| self.attempts.get_mut(&known.n)) {
-                Some(attempt) => attempt.acks.push(ack),
-                // It comes although its end was stored: who offers it may have lost that.
-                None => {
+            (Verdict::Settled, known) => {
+                if let Some(attempt) = known.and_then(|known| self.attempts.get_mut(&known.n)) {
+                    attempt.acks.push(ack);
+                } else {
+                    // It comes although its end was stored: who offers it may have lost that.
                     self.repeat_end(&key);
                     self.words.push(Word::Done(ack));
                 }
-            },
+            }
             (Verdict::Lost | Verdict::Hold, _) => {
                 tracing::info!(run.id = %key.run, task = key.task, attempt = key.attempt, delivered, SECOND_TIME);
                 let n = self.ledger.reserve(&key, offer.offer);
