@@ -178,8 +178,9 @@ impl Upkeep {
                 None => None,
             };
             let runs = match self.mesh.shortened(kept_since).await {
-                // Rights that somebody has narrowed are no reason to look after nothing.
-                Err(Error::Denied { .. }) => Vec::new(),
+                // Rights that somebody has narrowed are no reason to look after nothing, and states that are gone say
+                // nothing: their bucket is made again below.
+                Err(Error::Denied { .. } | Error::NotFound { .. }) => Vec::new(),
                 looked => looked?,
             };
             self.is_doubtful = false;

@@ -77,7 +77,9 @@ async fn a_request_is_answered_only_when_it_is_acknowledged() {
     let run = "r1".parse().unwrap();
     let seq = world.mesh.submit(&run, "test", &submit(&flow), First::New).await.unwrap();
     let partition = world.mesh.partition_of(&EntityId::from(&run));
-    assert!(!world.mesh.answered(partition).await.unwrap().covers(seq));
+    // The server counts what waits a moment after it has stored it.
+    let waits = async || (!world.mesh.answered(partition).await.unwrap().covers(seq)).then_some(());
+    until("it waits", waits).await;
     let _coordinator = world.coordinator(options()).await;
     until("it is answered", async || (world.mesh.answered(partition).await.unwrap() == Answered::All).then_some(()))
         .await;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rr_nats::{Finding, Upkeep};
+use rr_nats::{Finding, Store, Upkeep};
 use rr_schemas::id::Partition;
 
-use super::world;
+use super::{cancel, run, world};
 
 #[tokio::test]
 async fn a_durable_is_made_again_as_it_was_and_one_that_was_not_fit_as_it_must_be() {
@@ -35,4 +35,20 @@ async fn a_durable_is_made_again_as_it_was_and_one_that_was_not_fit_as_it_must_b
         assert!(found.differences.is_empty(), "{found:?}");
         assert_eq!(config().await.ack_wait, Duration::from_secs(7));
     }
+}
+
+#[tokio::test]
+async fn states_that_are_gone_do_not_keep_the_mesh_from_being_made_whole() {
+    let world = world().await;
+    let operator = world.stranger().await;
+    let mut upkeep = Upkeep::new(&world.mesh);
+    upkeep.look(Timestamp::UNIX_EPOCH).await.1.unwrap();
+    // A log that has lost its beginning may have lost more, and the states that would tell are not there.
+    world.mesh.request(&run("r1").into(), "me", &cancel("me")).await.unwrap();
+    operator.get_stream("RR_EVENTS").await.unwrap().purge().await.unwrap();
+    operator.delete_stream("KV_rr-runs").await.unwrap();
+    let (findings, looked) = upkeep.look(Timestamp::UNIX_EPOCH).await;
+    looked.unwrap();
+    assert_eq!(findings, [Finding::Anew(Store::Runs)]);
+    operator.get_stream("KV_rr-runs").await.unwrap();
 }
