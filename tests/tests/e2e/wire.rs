@@ -335,6 +335,10 @@ fn whatever_an_older_rr_has_written_is_still_read() {
     let mut n = 0;
     for entry in fs::read_dir(golden()).unwrap() {
         let path = entry.unwrap().path();
+        // Beside the messages there are exports, which have a test of their own.
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
         let bytes = fs::read(&path).unwrap();
         let value: Value = serde_json::from_slice(&bytes).unwrap();
         let read = match value.get("kind").and_then(Value::as_str) {
