@@ -97,7 +97,7 @@ async fn campaign(chosen: Vec<Scenario>, seed: u64, minutes: f64) -> Vec<(Scenar
         let left = u32::try_from(n - place).unwrap_or(u32::MAX);
         let share = until.saturating_duration_since(Instant::now()) / left;
         // Each begins with the same seed, so that one can be played again alone.
-        let report = scenario.play(seed, share).await;
+        let report = scenario.play(seed, share, 0).await;
         let Report { faults, runs, decisions, violations, stall, took } = &report;
         say(format_args!(
             "{}: {faults} faults, {runs} runs, {decisions} decisions, {} violations in {took:.0?}; longest stall {:.1?} ({})",

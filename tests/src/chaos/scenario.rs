@@ -44,19 +44,20 @@ pub struct Cue {
     /// Where its chances come from.
     pub dice: Dice,
     until: Instant,
+    least: usize,
     round: usize,
 }
 
 impl Cue {
-    /// One that repeats what this seed has brought, with faults for this long.
-    pub fn new(seed: u64, faults_for: Duration) -> Self {
-        Self { dice: Dice::of(seed), until: Instant::now() + faults_for, round: 0 }
+    /// One that repeats what this seed has brought, with faults for this long, and so many at least.
+    pub fn new(seed: u64, faults_for: Duration, least: usize) -> Self {
+        Self { dice: Dice::of(seed), until: Instant::now() + faults_for, least, round: 0 }
     }
 
     /// Whether the fault strikes once more: so often at least, and as long as there is time.
     pub fn again(&mut self, least: usize) -> bool {
         self.round += 1;
-        self.round <= least || Instant::now() < self.until
+        self.round <= least.max(self.least) || Instant::now() < self.until
     }
 }
 
@@ -87,10 +88,10 @@ impl Report {
 }
 
 impl Scenario {
-    /// Plays it with this seed, with faults for this long. Whatever fails is a violation.
-    pub async fn play(&self, seed: u64, faults_for: Duration) -> Report {
+    /// Plays it with this seed, with faults for this long, and so many at least. Whatever fails is a violation.
+    pub async fn play(&self, seed: u64, faults_for: Duration, least: usize) -> Report {
         let begun = Instant::now();
-        let played = AssertUnwindSafe((self.play)(Cue::new(seed, faults_for))).catch_unwind().await;
+        let played = AssertUnwindSafe((self.play)(Cue::new(seed, faults_for, least))).catch_unwind().await;
         let mut report = played.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

@@ -18,58 +18,60 @@ use tokio::time::sleep;
 const END: Duration = Duration::from_mins(1);
 /// How much longer than alone a scenario may stall beside all the other tests.
 const BESIDE_OTHERS: u32 = 3;
-/// For how long there are faults where they are many and quick.
+/// Kills of each kind of process: enough to meet it in most of what it does.
+const KILLS: usize = 20;
+/// For how long there are faults where they are many and of many kinds.
 const MANY: Duration = Duration::from_secs(10);
 /// Where one round shows it.
 const ONCE: Duration = Duration::ZERO;
 
-async fn holds(name: &str, faults_for: Duration) {
+async fn holds(name: &str, faults_for: Duration, least: usize) {
     let scenario = scenarios::named(name).unwrap();
     let scenario = Scenario { bound: scenario.bound * BESIDE_OTHERS, ..scenario };
     let dice = Dice::new();
-    let report = scenario.play(dice.seed(), faults_for).await;
+    let report = scenario.play(dice.seed(), faults_for, least).await;
     assert!(report.violations.is_empty(), "{:#?}", report.violations);
     assert!(report.faults > 0 && report.runs > 0 && report.decisions > 0, "{report:?}");
 }
 
 #[tokio::test]
 async fn killed_coordinators_neither_forget_nor_repeat() {
-    holds("coordinator-killed", MANY).await;
+    holds("coordinator-killed", ONCE, KILLS).await;
 }
 
 #[tokio::test]
 async fn killed_workers_neither_forget_nor_repeat() {
-    holds("worker-restarted", MANY).await;
+    holds("worker-restarted", ONCE, KILLS).await;
 }
 
 #[tokio::test]
 async fn killed_servers_neither_forget_nor_repeat() {
-    holds("server-restarted", MANY).await;
+    holds("server-restarted", ONCE, KILLS).await;
 }
 
 #[tokio::test]
 async fn a_decision_whose_confirmation_is_lost_is_taken_once() {
-    holds("acks-lost", ONCE).await;
+    holds("acks-lost", ONCE, 0).await;
 }
 
 #[tokio::test]
 async fn an_offer_that_is_stored_twice_is_run_once() {
-    holds("offers-twice", ONCE).await;
+    holds("offers-twice", ONCE, 0).await;
 }
 
 #[tokio::test]
 async fn a_log_that_has_lost_its_end_is_named_and_its_workers_tell_again() {
-    holds("suffix-lost", ONCE).await;
+    holds("suffix-lost", ONCE, 0).await;
 }
 
 #[tokio::test]
 async fn a_log_that_is_emptied_is_named_and_nothing_runs_again() {
-    holds("log-purged", ONCE).await;
+    holds("log-purged", ONCE, 0).await;
 }
 
 #[tokio::test]
 async fn whatever_happens_to_whom_every_run_ends_right() {
-    holds("everything", MANY).await;
+    holds("everything", MANY, 0).await;
 }
 
 /// A flow that cannot fail, said to.
@@ -139,7 +141,7 @@ async fn the_suite_overlooks_nothing() {
         why: "nobody decides for 5 s",
         play: |cue| Box::pin(spoilt(cue)),
     };
-    let report = scenario.play(1, Duration::ZERO).await;
+    let report = scenario.play(1, ONCE, 0).await;
     let found = |texts: &[&str]| report.violations.iter().any(|found| texts.iter().all(|text| found.contains(text)));
     for texts in [
         &["run wrong ends succeeded"][..],
@@ -153,5 +155,5 @@ async fn the_suite_overlooks_nothing() {
     }
     // A panic of the harness is one, too.
     let panics = Scenario { play: |_| Box::pin(async { panic!("no such thing") }), ..scenario };
-    assert_eq!(panics.play(1, Duration::ZERO).await.violations, ["no such thing"]);
+    assert_eq!(panics.play(1, ONCE, 0).await.violations, ["no such thing"]);
 }
