@@ -11,7 +11,7 @@ use std::{
         mpsc::{self, RecvTimeoutError, SyncSender},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -23,8 +23,12 @@ use crate::{
 
 /// How often progress is told though no seed has ended.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
-/// Progress without a seed that ended for this long means that one never ends: a simulated minute takes milliseconds.
-const STUCK_AFTER: Duration = Duration::from_mins(2);
+/// A seed that takes longer never ends: one takes milliseconds.
+const STUCK_AFTER: Duration = Duration::from_mins(1);
+/// Seeds that do not end, after which a campaign does: each keeps a thread busy.
+const STUCK_MAX: usize = 8;
+/// No seed.
+const NONE: u64 = u64::MAX;
 /// Reports that wait; whoever counts them takes a moment for each.
 const REPORTS_MAX: usize = 64;
 /// Where files are in memory, on the systems that have it.
@@ -110,10 +114,30 @@ impl Tally {
     }
 }
 
-struct Ended {
-    seed: u64,
-    mode: Mode,
-    report: io::Result<Report>,
+enum Told {
+    Ended {
+        seed: u64,
+        mode: Mode,
+        report: io::Result<Report>,
+    },
+    /// A thread has nothing left to do.
+    Done,
+}
+
+/// What a thread is at.
+struct Hand {
+    seed: Arc<AtomicU64>,
+    /// What it was at when it was last looked at, and since when.
+    seen: (u64, Instant),
+}
+
+/// What all threads share.
+#[derive(Clone)]
+struct Work {
+    campaign: Campaign,
+    next: Arc<AtomicU64>,
+    told: SyncSender<Told>,
+    stop: Arc<AtomicBool>,
 }
 
 /// What a seed is asked where nobody says.
@@ -137,66 +161,89 @@ pub fn one(seed: u64, mode: Mode, dir: &Path) -> io::Result<Report> {
 impl Campaign {
     /// Lives through all of them, or until `stop` is set. A seed that does not end is named and left behind.
     pub fn run(&self, stop: &Arc<AtomicBool>, mut told: impl FnMut(Progress<'_>)) -> Tally {
-        let next = Arc::new(AtomicU64::new(0));
-        let (sender, ended) = mpsc::sync_channel(REPORTS_MAX);
-        let current: Vec<Arc<AtomicU64>> = (0..self.jobs.get()).map(|_| Arc::new(AtomicU64::new(u64::MAX))).collect();
-        for current in &current {
-            let (campaign, next, sender) = (self.clone(), Arc::clone(&next), sender.clone());
-            let (current, stop) = (Arc::clone(current), Arc::clone(stop));
-            // Not waited for: one that is stuck would be waited for for ever.
-            drop(thread::spawn(move || campaign.work(&next, &sender, &current, &stop)));
-        }
-        drop(sender);
+        let (sender, heard) = mpsc::sync_channel(REPORTS_MAX);
+        let work = Work { campaign: self.clone(), next: Arc::default(), told: sender, stop: Arc::clone(stop) };
+        let mut hands: Vec<Hand> = (0..self.jobs.get()).map(|_| work.hand()).collect();
+        let mut at_work = hands.len();
         let mut tally = Tally::default();
-        let mut silence = Duration::ZERO;
-        loop {
-            match ended.recv_timeout(TOLD_EVERY) {
-                Ok(ended) => {
-                    silence = Duration::ZERO;
-                    take(&mut tally, ended, &mut told);
+        while at_work > 0 && tally.stuck.len() < STUCK_MAX {
+            match heard.recv_timeout(TOLD_EVERY) {
+                Ok(Told::Ended { seed, mode, report }) => tally.take((seed, mode, report), &mut told),
+                Ok(Told::Done) => at_work -= 1,
+                // This end holds a sender, too.
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            for hand in &mut hands {
+                if let Some(seed) = hand.stuck() {
+                    tally.stuck.push(seed);
+                    *hand = work.hand();
                 }
-                Err(RecvTimeoutError::Timeout) => silence += TOLD_EVERY,
-                Err(RecvTimeoutError::Disconnected) => break,
             }
             told(Progress::On(&tally));
-            if silence >= STUCK_AFTER {
-                let seeds = current.iter().map(|seed| seed.load(Ordering::Relaxed));
-                tally.stuck = seeds.filter(|seed| *seed != u64::MAX).collect();
-                break;
-            }
         }
         tally
     }
+}
 
-    fn work(&self, next: &AtomicU64, ended: &SyncSender<Ended>, current: &AtomicU64, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= self.seeds {
-                break;
-            }
-            let seed = self.from.wrapping_add(number);
-            current.store(seed, Ordering::Relaxed);
-            let mode = self.mode.unwrap_or_else(|| mode_of(seed));
-            let report = one(seed, mode, &self.dir);
-            if ended.send(Ended { seed, mode, report }).is_err() {
-                break;
-            }
+impl Hand {
+    /// The seed that it has been at for too long. It is another's place from then on.
+    fn stuck(&mut self) -> Option<u64> {
+        let seed = self.seed.load(Ordering::Relaxed);
+        if seed != self.seen.0 {
+            self.seen = (seed, Instant::now());
         }
-        current.store(u64::MAX, Ordering::Relaxed);
+        let is_late = seed != NONE && self.seen.1.elapsed() >= STUCK_AFTER;
+        // It may have ended in this moment.
+        let is_left = is_late && self.seed.compare_exchange(seed, NONE, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        is_left.then_some(seed)
     }
 }
 
-fn take(tally: &mut Tally, ended: Ended, told: &mut impl FnMut(Progress<'_>)) {
-    let Ended { seed, mode, report } = ended;
-    match report {
-        Ok(report) => {
-            tally.add(&report);
-            if !report.complaints.is_empty() {
-                let failure = Failure { seed, mode, complaints: report.complaints };
-                told(Progress::Failed(&failure));
-                tally.failures.push(failure);
+impl Work {
+    /// A thread. Nobody waits for it: one that is stuck would be waited for for ever.
+    fn hand(&self) -> Hand {
+        let seed = Arc::new(AtomicU64::new(NONE));
+        let (work, current) = (self.clone(), Arc::clone(&seed));
+        drop(thread::spawn(move || work.run(&current)));
+        Hand { seed, seen: (NONE, Instant::now()) }
+    }
+
+    fn run(&self, current: &AtomicU64) {
+        let Campaign { from, seeds, mode, ref dir, .. } = self.campaign;
+        while !self.stop.load(Ordering::Relaxed) {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            if number >= seeds {
+                break;
+            }
+            let seed = from.wrapping_add(number);
+            current.store(seed, Ordering::Relaxed);
+            let mode = mode.unwrap_or_else(|| mode_of(seed));
+            let report = one(seed, mode, dir);
+            if current.swap(NONE, Ordering::Relaxed) != seed {
+                // It was given up, and its place is another's.
+                return;
+            }
+            if self.told.send(Told::Ended { seed, mode, report }).is_err() {
+                return;
             }
         }
-        Err(error) => tally.broken.push(format!("seed {seed}: {error}")),
+        // Nobody listens any more where a campaign is given up.
+        drop(self.told.send(Told::Done));
+    }
+}
+
+impl Tally {
+    fn take(&mut self, (seed, mode, report): (u64, Mode, io::Result<Report>), told: &mut impl FnMut(Progress<'_>)) {
+        match report {
+            Ok(report) => {
+                self.add(&report);
+                if !report.complaints.is_empty() {
+                    let failure = Failure { seed, mode, complaints: report.complaints };
+                    told(Progress::Failed(&failure));
+                    self.failures.push(failure);
+                }
+            }
+            Err(error) => self.broken.push(format!("seed {seed}: {error}")),
+        }
     }
 }

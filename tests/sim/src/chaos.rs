@@ -8,7 +8,7 @@ use rr_nats::{Mesh, subject};
 use rr_schemas::flow::Priority;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use crate::{
@@ -232,8 +232,9 @@ impl Chaos {
 
     async fn cancel(&mut self) -> Option<()> {
         let run = self.dice.pick(&self.asked.all())?.clone();
-        user::cancel(&self.mesh, &run).await;
-        Some(())
+        // What keeps it from being stored may be a fault that is to be mended in the meantime.
+        let patience = self.outage();
+        timeout(patience, user::cancel(&self.mesh, &run)).await.ok()
     }
 
     /// A fault of a link, or of the servers.

@@ -34,6 +34,8 @@ use crate::{
 const BOUND: Duration = Duration::from_mins(10);
 /// When a person cancels what waits for a person.
 const PATIENCE: Duration = Duration::from_mins(4);
+/// How long a world may last: trouble, and several times what is waited for after it.
+const WORLD: Duration = Duration::from_hours(1);
 /// How long the servers may take to answer once nothing goes wrong any more.
 const ANSWERS: Duration = Duration::from_mins(1);
 
@@ -65,7 +67,8 @@ pub fn run(case: &Case, dir: &Path) -> io::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     drop(branches::take());
     fastrand::seed(case.seed);
-    let lived = catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(case, &files))));
+    let world = async { timeout(WORLD, live(case, &files)).await.unwrap_or_else(|_| failed("the world does not end")) };
+    let lived = catch_unwind(AssertUnwindSafe(|| runtime.block_on(world)));
     // What still runs ends here, and may fail in its turn.
     let ended = catch_unwind(AssertUnwindSafe(|| drop(runtime)));
     let mut report = lived.unwrap_or_else(|_| failed("the simulation panics"));

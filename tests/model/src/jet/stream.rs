@@ -44,6 +44,8 @@ pub(crate) struct Stream {
     armed: BTreeMap<String, Armed>,
     /// When the server looks at them next.
     fires_at: Option<u64>,
+    /// When it is looked at next for any of these.
+    planned: Option<u64>,
     /// Whether nobody leads it.
     is_leaderless: bool,
     /// Whether it takes nothing, whatever its limits are.
@@ -67,6 +69,7 @@ impl Stream {
             expiries: BTreeSet::new(),
             armed: BTreeMap::new(),
             fires_at: None,
+            planned: None,
             is_leaderless: false,
             is_filled: false,
         }
@@ -97,24 +100,35 @@ impl Stream {
         !self.is_leaderless
     }
 
-    fn due_later(&self) -> Due {
-        Due::Stream(self.config.name.clone())
+    /// Sees to it that it is looked at by then.
+    fn wake(&mut self, at: u64, turn: &mut Turn<'_>) {
+        if self.planned.is_none_or(|planned| at < planned) {
+            self.planned = Some(at);
+            turn.wake(at, Due::Stream(self.config.name.clone()));
+        }
     }
 
-    /// Something is due: what copies have agreed on, messages that have run out, timers.
+    /// Something may be due: an earlier plan may have taken the place of this one.
     pub(crate) fn due(&mut self, turn: &mut Turn<'_>) {
-        if self.is_leaderless {
-            return;
+        if !self.is_leaderless && self.planned.is_some_and(|planned| planned <= turn.now) {
+            self.look(turn);
         }
+    }
+
+    /// Does what is due by now: what copies have agreed on, messages that have run out, timers.
+    fn look(&mut self, turn: &mut Turn<'_>) {
+        self.planned = None;
         self.agree(turn);
         while let Some((at, seq)) = self.expiries.first().copied().filter(|(at, _)| *at <= turn.now) {
             self.expiries.remove(&(at, seq));
             self.remove(seq, turn);
         }
-        if let Some((at, _)) = self.expiries.first().copied().filter(|_| self.store.len() > 0) {
-            turn.wake(at, self.due_later());
-        }
         self.fire(turn);
+        let proposed = self.proposed.front().map(|proposal| proposal.at);
+        let expires = self.expiries.first().map(|(at, _)| *at);
+        if let Some(next) = [proposed, expires, self.fires_at].into_iter().flatten().min() {
+            self.wake(next, turn);
+        }
     }
 
     /// Something of a consumer is due.
@@ -305,7 +319,7 @@ impl Stream {
             consumer.look(&self.store, turn);
         }
         self.fires_at = None;
-        self.due(turn);
+        self.look(turn);
         self.watch_timers(turn);
     }
 
@@ -330,7 +344,7 @@ impl Stream {
         for consumer in self.consumers.values_mut() {
             consumer.look(&self.store, turn);
         }
-        self.due(turn);
+        self.look(turn);
         self.watch_timers(turn);
     }
 }

@@ -59,7 +59,7 @@ impl Stream {
                 let at = self.agreed_at.max(turn.now + turn.agreement());
                 self.agreed_at = at;
                 self.proposed.push_back(Proposal { at, message, reply });
-                turn.wake(at, self.due_later());
+                self.wake(at, turn);
             }
             Ok(()) => self.settle(Proposal { at: turn.now, message, reply }, turn),
         }
@@ -167,7 +167,7 @@ impl Stream {
         let age = Some(self.config.max_age).filter(|age| *age > 0);
         if let Some(lifetime) = ttl.into_iter().chain(age).min() {
             self.expiries.insert((turn.now + lifetime, seq));
-            turn.wake(turn.now + lifetime, self.due_later());
+            self.wake(turn.now + lifetime, turn);
         }
         match message.header("Nats-Rollup") {
             Some("all") => drop(self.purge(None, Some(seq), 0, turn)),

@@ -86,7 +86,7 @@ impl Stream {
         let fires = first.max(turn.now) + turn.rng.u64(..LOOK);
         if self.fires_at.is_none_or(|at| fires < at || at < turn.now) {
             self.fires_at = Some(fires);
-            turn.wake(fires, self.due_later());
+            self.wake(fires, turn);
         }
     }
 
