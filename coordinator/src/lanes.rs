@@ -1,8 +1,8 @@
-//! Who may be believed: a worker's word counts only for hosts that its lane serves.
+//! Who may be believed: whoever bears the token of the offer (see `token`), for it has got the offer. Its hosts may be
+//! another's by the time its word is read, and what it has done must not be forgotten.
 //!
-//! What a lane serves is what the server has in its durable consumer, which coordinators make; what a worker says of
-//! itself is no evidence. A queue is open to every worker that the server lets pull from it, so its tasks are believed
-//! of any worker that bears the token of the offer (see `token`): it has got it.
+//! In a run of before there were tokens a worker's word counts for hosts that its lane serves. What a lane serves is what the
+//! server has in its durable consumer, which coordinators make; what a worker says of itself is no evidence.
 
 use std::{
     collections::HashMap,
@@ -90,9 +90,7 @@ impl Lanes {
         let serves = match &target {
             Target::Queue(_) => true,
             Target::Worker(only) => only == worker,
-            // A lane that somebody has removed serves nothing, and is made again in a moment. Until then the token alone says
-            // that the worker has got the offer, as with queues: what it has done must not be forgotten.
-            Target::Host(host) => self.serves(mesh, worker, host).await? || has_tokens && self.is_gone(worker),
+            Target::Host(host) => has_tokens || self.serves(mesh, worker, host).await?,
         };
         Ok(if serves { Ok(()) } else { Err("of a host that its worker does not serve") })
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use rr_nats::{Mesh, PresenceWatch};
+use rr_nats::{Error, Mesh, PresenceWatch, Upkeep};
 use rr_schemas::{id::Partition, name::InstanceId};
 use tokio::{
     sync::watch,
@@ -142,12 +142,20 @@ async fn work(mesh: Mesh, options: Options, instance: InstanceId, stop: &Cancell
     Ok(())
 }
 
-/// The view of who is present, as soon as the server gives it.
+/// The view of who is present, as soon as the server gives it. Nothing else works without it, not even what makes again
+/// what is missing: that is done here, should it be missing now.
 async fn open_presence(mesh: &Mesh, stop: &CancellationToken) -> Option<PresenceWatch> {
+    let mut upkeep = Upkeep::new(mesh);
     while !stop.is_cancelled() {
-        match PresenceWatch::open(mesh).await {
+        let error = match PresenceWatch::open(mesh).await {
             Ok(seen) => return Some(seen),
-            Err(error) => tracing::warn!(%error, "presence cannot be read"),
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "presence cannot be read");
+        if matches!(error, Error::NotFound { .. }) {
+            // Whoever looks next finds again what this look finds, and does what follows from it.
+            let looked = Box::pin(upkeep.look(mesh.clock().now()));
+            drop(stop.run_until_cancelled(looked).await);
         }
         if timeout(RESTART_PAUSE, stop.cancelled()).await.is_ok() {
             break;

@@ -204,7 +204,7 @@ async fn attempt(
             (entity, inputs)
         }
     };
-    let mut queue = Queue::new(inputs, entity.cursor, acks);
+    let mut queue = Queue::new(inputs, entity.cursor, acks, shell.mesh.partition_of(id));
     while !queue.is_empty() || entity.run.more() {
         step(shell, &mut entity, &mut queue, trouble).await?;
     }

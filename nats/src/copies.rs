@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     events::StoredDecision,
     input::{self, InputMsg},
-    link::DEADLINE,
+    link::{DEADLINE, Link},
     mesh::Mesh,
     raw::{self, RawMessage},
     subject::{self, InputSubject, OfferSubject, header},
@@ -301,13 +301,18 @@ impl Mesh {
     /// # Errors
     /// [`Error`]; one that does not say so is told as an answer that is none.
     pub async fn server_time(&self) -> Result<Timestamp, Error> {
-        #[derive(Deserialize)]
-        struct Info {
-            #[serde(default)]
-            ts: Option<String>,
-        }
-        let info: Info = self.link().api(&format!("STREAM.INFO.{}", subject::EVENTS), &(), DEADLINE).await?;
-        let time = info.ts.as_deref().and_then(raw::parse_time);
-        time.ok_or_else(|| Error::Answer("the server does not say what time it is".to_owned()))
+        server_time(self.link()).await
     }
+}
+
+/// See [`Mesh::server_time`].
+pub(crate) async fn server_time(link: &Link) -> Result<Timestamp, Error> {
+    #[derive(Deserialize)]
+    struct Info {
+        #[serde(default)]
+        ts: Option<String>,
+    }
+    let info: Info = link.api(&format!("STREAM.INFO.{}", subject::EVENTS), &(), DEADLINE).await?;
+    let time = info.ts.as_deref().and_then(raw::parse_time);
+    time.ok_or_else(|| Error::Answer("the server does not say what time it is".to_owned()))
 }

@@ -12,17 +12,17 @@ use async_nats::jetstream::{
     consumer::{AckPolicy, DeliverPolicy, PriorityPolicy, ReplayPolicy},
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
 };
-use jiff::Timestamp;
 use rr_schemas::id::Partition;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     consumer::{ConsumerConfig, consumer_names, create_consumer},
+    copies::server_time,
     error::{Error, code},
     link::{DEADLINE, DEADLINE_LONG, Link},
     mesh::{Mesh, Settings},
     subject,
-    upkeep::log_was_never_there,
+    upkeep::{Store, log_was_never_there},
 };
 
 const GIB: u64 = 1024 * 1024 * 1024;
@@ -121,9 +121,11 @@ pub async fn init(link: &Link, topology: &Topology) -> Result<(Mesh, Vec<Part>),
         Some(found) => drift::refuse(&topology.events(&wanted), found)?,
         None => log_was_never_there(link).await?,
     }
-    // What is missing beside a log was removed. Fencing tokens rest on its numbers, so these go on behind the old ones:
-    // milliseconds pass faster than messages come.
-    let first = log.map(|_| u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default());
+    // What is missing beside a log was removed.
+    let first = match log {
+        Some(_) => Some(unused_sequence(link).await?),
+        None => None,
+    };
     let mut parts = Vec::new();
     // The small ones first, for the server reserves their room; the event stream last, for it says that there is a mesh.
     let small = [topology.workers(), topology.locks(), topology.quarantine(), topology.runs()];
@@ -150,6 +152,29 @@ pub async fn init(link: &Link, topology: &Topology) -> Result<(Mesh, Vec<Part>),
         parts.push(Part { name: format!("consumer {durable} of {}", subject::EVENTS), made });
     }
     Ok((Mesh::new(link.clone(), settings), parts))
+}
+
+/// Where the numbers of a stream go on which was removed, when nobody knows how far they had come. Fencing tokens rest on
+/// them: microseconds pass faster than messages come.
+async fn unused_sequence(link: &Link) -> Result<u64, Error> {
+    Ok(u64::try_from(server_time(link).await?.as_microsecond()).unwrap_or_default())
+}
+
+/// Makes a stream again that was removed, and of which nothing but its purpose is known: as a mesh with the usual limits
+/// has it.
+pub(crate) async fn make_usual(link: &Link, store: Store, replicas: usize) -> Result<(), Error> {
+    let topology = Topology { replicas: Some(replicas), ..Topology::default() };
+    let usual = match store {
+        Store::Timers => topology.timers(),
+        Store::Work => topology.work(),
+        Store::Output => topology.output(),
+        Store::Quarantine => topology.quarantine(),
+        Store::Runs => topology.runs(),
+        Store::Workers => topology.workers(),
+        Store::Locks => topology.locks(),
+    };
+    let first_sequence = Some(unused_sequence(link).await?);
+    ensure_stream(link, Config { first_sequence, ..usual }).await.map(drop)
 }
 
 impl Topology {

@@ -25,6 +25,7 @@ use crate::{
     mesh::Mesh,
     shortened::Shortened,
     subject::{self, EVENTS, TIMERS},
+    topology::make_usual,
 };
 
 use self::seen::{Seen, is_younger, seen};
@@ -34,8 +35,8 @@ const ASKED_AT_ONCE: usize = 16;
 /// Sequences that a stream which is made again passes over: more than can have been stored since it was looked at last,
 /// so that no number comes twice. Revisions, fencing numbers and what is expected of a last message rest on that.
 const PASSED_OVER: u64 = 1_000_000;
-/// Looks at which a durable of which nothing is remembered must be missing before it is made again: somebody who
-/// remembers it makes it with less to deliver.
+/// Looks at which something of which nothing is remembered must be missing before it is made again: somebody who
+/// remembers it makes it as it was.
 const MISSED_MAX: u32 = 2;
 
 /// Streams that are made again: all but the event log.
@@ -127,12 +128,14 @@ pub struct Upkeep {
     /// Whether the log may have lost its end since that was looked at.
     is_doubtful: bool,
     streams: BTreeMap<Store, Seen>,
+    /// How often a stream of which nothing is remembered was missing.
+    missed: BTreeMap<Store, u32>,
     /// By stream and name.
     durables: BTreeMap<(&'static str, String), Remembered>,
 }
 
 impl Upkeep {
-    /// Remembers nothing yet: what is missing at the first look is not made again, but for durables.
+    /// Remembers nothing yet: what is missing at the first look, and the second, is made with the usual numbers.
     pub fn new(mesh: &Mesh) -> Self {
         let partitions = mesh.all_partitions().map(|partition| (EVENTS, subject::partition_durable(partition)));
         let durables = partitions.chain([(TIMERS, subject::TIMERS_DURABLE.to_owned())]);
@@ -143,6 +146,7 @@ impl Upkeep {
             connected: mesh.connected(),
             is_doubtful: true,
             streams: BTreeMap::new(),
+            missed: BTreeMap::new(),
             durables,
         }
     }
@@ -191,9 +195,10 @@ impl Upkeep {
                 findings.push(Finding::Shortened { was, runs });
             }
         }
-        let log = self.log.insert(log).created.clone();
+        let log = self.log.insert(log);
+        let (created, copies) = (log.created.clone(), log.copies());
         for store in Store::ALL {
-            findings.extend(self.look_at_stream(store, &log).await?);
+            findings.extend(self.look_at_stream(store, &created, copies).await?);
         }
         self.look_at_durables(findings).await
     }
@@ -205,23 +210,29 @@ impl Upkeep {
         }
     }
 
-    async fn look_at_stream(&mut self, store: Store, log: &str) -> Result<Option<Finding>, Error> {
-        let name = store.stream();
-        let missing = |error| Some(Finding::Missing { what: format!("stream {name}"), error });
-        let mut found = seen(self.mesh.link(), name).await?;
-        if found.is_none() {
-            let Some(before) = self.streams.get(&store) else {
-                return Ok(missing(Error::NotFound { what: format!("what {name} was like") }));
+    async fn look_at_stream(&mut self, store: Store, log: &str, copies: usize) -> Result<Option<Finding>, Error> {
+        let (link, name) = (self.mesh.link(), store.stream());
+        let mut found = seen(link, name).await?;
+        let was_missing = found.is_none();
+        if was_missing {
+            let missed = self.missed.entry(store).or_default();
+            *missed += 1;
+            let made = match self.streams.get(&store) {
+                Some(before) => make_stream(link, name, before).await,
+                None if *missed < MISSED_MAX => return Ok(None),
+                None => make_usual(link, store, copies).await,
             };
-            if let Err(error) = make_stream(self.mesh.link(), name, before).await {
-                return Ok(missing(error));
+            if let Err(error) = made {
+                return Ok(Some(Finding::Missing { what: format!("stream {name}"), error }));
             }
-            found = seen(self.mesh.link(), name).await?;
+            found = seen(link, name).await?;
         }
         let Some(now) = found else { return Ok(None) };
+        self.missed.remove(&store);
         let created = now.created.clone();
         Ok(match self.streams.insert(store, now) {
             Some(before) => (before.created != created).then_some(Finding::Anew(store)),
+            None if was_missing => Some(Finding::Anew(store)),
             None => is_younger(&created, log).then_some(Finding::Younger(store)),
         })
     }

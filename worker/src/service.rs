@@ -245,8 +245,10 @@ async fn end_leftovers(ledger: &mut Ledger, found: &Found, via: &Via, clock: &Cl
     let unended: Vec<u64> = found.open.iter().filter(|(_, open)| open.ended.is_none()).map(|(n, _)| *n).collect();
     let markers: Vec<String> =
         unended.iter().filter_map(|n| found.open.get(n)).map(|open| marker(&open.key, &open.instance)).collect();
+    if !markers.is_empty() {
+        tracing::warn!(attempts = markers.len(), "{RESTARTED}");
+    }
     if !markers.is_empty() && *via != Via::Functions {
-        tracing::warn!(attempts = markers.len(), RESTARTED);
         let survivors = process::end_marked(markers).await;
         if survivors > 0 {
             tracing::error!(survivors, "processes of an earlier life survive KILL");

@@ -11,6 +11,7 @@ use rr_nats::{InputMsg, RawMessage};
 use rr_schemas::{
     decision::{Event, Record},
     flow::check::Problem,
+    id::Partition,
     input::Input,
 };
 
@@ -34,14 +35,15 @@ pub(super) struct Queue<'a> {
     /// The messages behind the inputs, by sequence, in order.
     messages: Vec<(u64, RawMessage)>,
     acks: &'a Acks,
+    partition: Partition,
     /// When the entity's timer fired, if it did.
     pub(super) timer: Option<Timestamp>,
 }
 
 impl<'a> Queue<'a> {
-    pub(super) fn new(inputs: Vec<InputMsg>, cursor: u64, acks: &'a Acks) -> Self {
-        let mut queue =
-            Self { waiting: VecDeque::new(), messages: Vec::with_capacity(inputs.len()), acks, timer: None };
+    pub(super) fn new(inputs: Vec<InputMsg>, cursor: u64, acks: &'a Acks, partition: Partition) -> Self {
+        let messages = Vec::with_capacity(inputs.len());
+        let mut queue = Self { waiting: VecDeque::new(), messages, acks, partition, timer: None };
         let mut sorted = inputs;
         sorted.sort_by_key(InputMsg::seq);
         sorted.dedup_by_key(|input| input.seq());
@@ -77,12 +79,14 @@ impl<'a> Queue<'a> {
         self.waiting.drain(..n.min(self.waiting.len())).collect()
     }
 
-    /// Keeps an input that is not believed for people, where this turn is the one to acknowledge it.
+    /// Keeps an input that is not believed for people. One that was read from the log may have been judged before: then it
+    /// was acknowledged. Else whoever gets it finds it answered, and says nothing.
     async fn quarantine(&self, shell: &Shell, seq: u64, reason: &str) -> Result<(), TurnError> {
         let Ok(index) = self.messages.binary_search_by_key(&seq, |(seq, _)| *seq) else { return Ok(()) };
-        let Some((_, message)) = self.messages.get(index).filter(|_| self.acks.contains_key(&seq)) else {
+        let Some((_, message)) = self.messages.get(index) else { return Ok(()) };
+        if !self.acks.contains_key(&seq) && shell.mesh.answered(self.partition).await?.covers(seq) {
             return Ok(());
-        };
+        }
         Ok(shell.quarantine(message, reason).await?)
     }
 }

@@ -126,15 +126,24 @@ async fn a_start_that_is_said_twice_decides_nothing() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_lane_was_removed_is_believed_by_the_token_of_its_offer() {
+async fn a_worker_is_believed_by_the_token_of_its_offer_whatever_it_serves_by_now() {
     let world = World::new(hasty()).await;
     let _coordinator = world.coordinator(options()).await;
-    let mut worker = world.worker("w1", "h1").await;
-    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
-    let offer = worker.offer().await;
-    world.mesh.forget_worker(&worker.name).await.unwrap();
-    worker.ends(&offer, Outcome::Ok).await;
-    world.ends(&run, RunStatus::Succeeded).await;
-    let events = world.events(&run).await;
-    assert_eq!(events.iter().filter(|event| matches!(event, Event::Offered { .. })).count(), 1, "{events:?}");
+    for (name, gives_up) in [("r1", false), ("r2", true)] {
+        let mut worker = world.worker(&format!("{name}-first"), "h1").await;
+        let run = world.submit(name, &one_job(r#", "hosts": "h1""#)).await;
+        let offer = worker.offer().await;
+        if gives_up {
+            world.mesh.give_up_hosts(&worker.name).await.unwrap();
+        } else {
+            world.mesh.forget_worker(&worker.name).await.unwrap();
+        }
+        // Another one has the host before the report comes, and gets nothing of what is done.
+        let next = world.worker(&format!("{name}-second"), "h1").await;
+        worker.ends(&offer, Outcome::Ok).await;
+        world.ends(&run, RunStatus::Succeeded).await;
+        let events = world.events(&run).await;
+        assert_eq!(events.iter().filter(|event| matches!(event, Event::Offered { .. })).count(), 1, "{events:?}");
+        world.mesh.forget_worker(&next.name).await.unwrap();
+    }
 }

@@ -85,7 +85,7 @@ async fn a_worker_is_believed_only_of_what_it_was_offered() {
 }
 
 #[tokio::test]
-async fn a_worker_is_believed_only_of_hosts_that_it_serves() {
+async fn nobody_is_believed_of_a_host_whose_offer_they_have_not_got() {
     let world = World::new(hasty()).await;
     let _coordinator = world.coordinator(options()).await;
     let mut honest = world.worker("w1", "h1").await;
@@ -93,8 +93,8 @@ async fn a_worker_is_believed_only_of_hosts_that_it_serves() {
     let stranger = world.worker("w3", "").await;
     let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
     let offer = honest.offer().await;
-    liar.ends(&offer, Outcome::Failed).await;
-    stranger.ends(&offer, Outcome::Failed).await;
+    liar.ends(&Offer { token: "0".repeat(32), ..offer.clone() }, Outcome::Failed).await;
+    stranger.ends(&Offer { token: String::new(), ..offer.clone() }, Outcome::Failed).await;
     honest.ends(&offer, Outcome::Ok).await;
     world.ends(&run, RunStatus::Succeeded).await;
     for event in world.events(&run).await {

@@ -4,16 +4,41 @@ use std::time::Duration;
 
 use rr_coordinator::Options;
 use rr_core::{Heard, History, Run};
-use rr_nats::{First, Topology, encode_decision};
+use rr_nats::{FeedConfig, First, PartitionFeed, Topology, encode_decision};
 use rr_schemas::{
     decision::{Decision, Event, Record, RunStatus},
     id::{EntityId, RunId},
     input::Holder,
+    offer::Offer,
     report::Outcome,
 };
 use tokio::time::{Instant, sleep};
 
 use crate::support::{World, hasty, millis, one_job, options, policy, submit, until};
+
+#[tokio::test]
+async fn what_is_not_believed_is_kept_by_whoever_passes_over_it() {
+    let world = World::new(hasty()).await;
+    let first = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.offer().await;
+    first.stop().await;
+    // Somebody gets it, and is gone before it is judged: the next one reads it from the log, with what comes behind it.
+    let forged = Offer { token: "forged".to_owned(), ..offer.clone() };
+    worker.ends(&forged, Outcome::Failed).await;
+    let config = FeedConfig::new("gone".parse().unwrap());
+    let partition = world.mesh.partition_of(&EntityId::from(&run));
+    let mut feed = PartitionFeed::open(&world.mesh, partition, config).await.unwrap();
+    let held = feed.next_batch(1).await.unwrap();
+    drop(feed);
+    worker.ends(&offer, Outcome::Ok).await;
+    let _second = world.coordinator(options()).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    let (kept, _) = world.mesh.quarantined(10).await.unwrap();
+    let kept: Vec<u64> = kept.iter().map(|kept| kept.was).collect();
+    assert_eq!(kept, [held[0].seq()]);
+}
 
 #[tokio::test]
 async fn a_decision_of_another_one_is_never_overwritten_or_repeated() {

@@ -22,6 +22,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// How many copies of it there are to be.
+    pub(super) fn copies(&self) -> usize {
+        self.config.get("num_replicas").and_then(Value::as_u64).and_then(|n| n.try_into().ok()).unwrap_or(1)
+    }
+
     /// The last sequence that was seen, where it is gone or stands for another message now.
     pub(super) async fn lost_end(&self, now: &Self, mesh: &Mesh) -> Result<Option<u64>, Error> {
         let was = Some(self.last_seq);

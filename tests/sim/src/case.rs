@@ -163,7 +163,7 @@ fn workers(dice: &mut Dice, n: usize, hosts_max: u64) -> Vec<WorkerPlan> {
     let one_for_all = dice.chance(15);
     let mut hosts: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     // Who joins second is refused as long as the first one is there.
-    let wanted_twice = if dice.chance(10) { dice.roll(hosts_max) + 1 } else { 0 };
+    let wanted_twice = if dice.chance(20) { dice.roll(hosts_max) + 1 } else { 0 };
     let unserved = if dice.chance(20) { dice.roll(hosts_max) + 1 } else { 0 };
     for host in (1..=hosts_max).filter(|host| *host != unserved) {
         let worker = usize::try_from(dice.roll(u64::try_from(n).unwrap_or(1))).unwrap_or_default();

@@ -1,6 +1,10 @@
 //! Faults as they come: what breaks, and when it is mended.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::OccupiedEntry},
+    sync::Arc,
+    time::Duration,
+};
 
 use rr_draw::Dice;
 use rr_model::{Chances, Fault, Servers};
@@ -110,7 +114,11 @@ impl Chaos {
                 () = sleep_until(at) => false,
             };
             if is_met {
-                self.strike_one().await;
+                // What is away comes back in this moment, or something else breaks in it.
+                match self.repairs.first_entry().filter(|_| self.dice.chance(40)).map(OccupiedEntry::remove) {
+                    Some(repair) => self.mend(&repair),
+                    None => self.strike_one().await,
+                }
                 next = self.next_fault();
                 continue;
             }
@@ -210,7 +218,10 @@ impl Chaos {
                 self.kill(|machine| !machine.is_coordinator() && (any || seen.is_busy(&machine.name)))
             }
             Kind::CoordinatorStopped => self.stop(Machine::is_coordinator),
-            Kind::WorkerDrained => self.stop(|machine| !machine.is_coordinator()),
+            Kind::WorkerDrained => {
+                let (seen, any) = (self.site.seen.clone(), self.dice.chance(25));
+                self.stop(|machine| !machine.is_coordinator() && (any || seen.is_busy(&machine.name)))
+            }
             Kind::LinkCut => self.cut(|client| Fault::Cut { client }),
             Kind::LinkSilent => self.cut(|client| Fault::Silence { client }),
             Kind::ClockSkewed => self.skew(),

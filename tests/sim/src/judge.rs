@@ -152,7 +152,8 @@ impl Digest {
 
 /// What functions have seen, against each other and against what was decided.
 ///
-/// `counts_hold` says that no consumer was made anew, with which the server forgets how often it has delivered what.
+/// `counts_hold` says that the server has not forgotten how often it has delivered what, as it does with a consumer that is
+/// made anew.
 pub(crate) fn judge_starts(starts: &[Start], kept: &[Kept], counts_hold: bool) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     let mut complain = |run: &RunId, text: String| complaints.push(Complaint { run: Some(run.clone()), text });

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::stream::{Config, Info};
 use jiff::Timestamp;
 use rr_nats::{Finding, Store, Upkeep};
 use rr_schemas::id::Partition;
@@ -51,4 +52,34 @@ async fn states_that_are_gone_do_not_keep_the_mesh_from_being_made_whole() {
     looked.unwrap();
     assert_eq!(findings, [Finding::Anew(Store::Runs)]);
     operator.get_stream("KV_rr-runs").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_remembers_is_made_with_the_usual_numbers() {
+    let world = world().await;
+    let operator = world.stranger().await;
+    let info = |stream: &'static str| {
+        let operator = &operator;
+        async move { operator.get_stream(stream).await.unwrap().cached_info().clone() }
+    };
+    for store in
+        [Store::Timers, Store::Work, Store::Output, Store::Quarantine, Store::Runs, Store::Workers, Store::Locks]
+    {
+        let before = info(store.stream()).await;
+        operator.delete_stream(store.stream()).await.unwrap();
+        // Whoever remembers it has a moment to be faster.
+        let mut upkeep = Upkeep::new(&world.mesh);
+        for expected in [vec![], vec![Finding::Anew(store)]] {
+            let (mut findings, looked) = upkeep.look(Timestamp::UNIX_EPOCH).await;
+            looked.unwrap();
+            // The durable of the timers goes with its stream, and those that were made before are young.
+            findings.retain(|finding| !matches!(finding, Finding::Durable { .. } | Finding::Younger(_)));
+            findings.retain(|finding| !matches!(finding, Finding::Missing { what, .. } if what.starts_with("durable")));
+            assert_eq!(findings, expected, "{store:?}");
+        }
+        let after = info(store.stream()).await;
+        assert!(after.state.first_sequence > 1_000_000 + before.state.last_sequence, "{:?}", after.state);
+        let config = |info: &Info| Config { first_sequence: None, ..info.config.clone() };
+        assert_eq!(config(&after), config(&before));
+    }
 }
