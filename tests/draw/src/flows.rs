@@ -104,7 +104,7 @@ fn job(dice: &mut Dice, style: &Style, index: u64, needs: &str) -> String {
     match dice.roll(6) {
         0 => text.push_str(r#","on_lost":"fail""#),
         1 => text.push_str(r#","on_lost":"hold""#),
-        2 => text.push_str(r#","lock":"deploy""#),
+        2 | 3 => text.push_str(r#","lock":"deploy""#),
         _ => {}
     }
     text + "}"

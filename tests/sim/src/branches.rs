@@ -23,7 +23,7 @@ pub type Said = BTreeMap<String, u64>;
 const WITH_ERROR: [&str; 2] = ["turn interrupted", "turn starts over"];
 
 /// Rare branches by their names, each with the words that are logged when it is taken.
-const NAMED: [(&str, &str); 34] = [
+const NAMED: [(&str, &str); 33] = [
     ("append conflict", "turn interrupted: another coordinator has decided"),
     ("append unanswered, read back", "append without an answer"),
     ("server away in a turn", "turn starts over: the server is not available"),
@@ -33,7 +33,6 @@ const NAMED: [(&str, &str); 34] = [
     ("partition handed over", "handed over to whom it rather belongs"),
     ("hand-over cut short", "handed over with turns under way"),
     ("pin runs out", "the pin runs out by itself"),
-    ("partition not pulled", "partition cannot be pulled"),
     ("inputs do not come", "inputs do not come"),
     ("effect tried again", "an effect is tried again"),
     ("timer not passed on at once", "a timer that has fired cannot be passed on yet"),

@@ -103,13 +103,17 @@ impl Case {
             Mode::Safety => dice.between(2_000, 12_000),
             Mode::Liveness => dice.between(500, 8_000),
         };
+        let is_contested = n_workers > 1 && dice.chance(35);
+        let workers = workers(&mut dice, n_workers, hosts_max, is_contested);
+        let swarm = Swarm::draw(&mut dice);
+        let swarm = if is_contested { swarm.with_silences() } else { swarm };
         Self {
             seed,
             mode,
             servers,
             partitions: if dice.chance(30) { 2 } else { 1 },
             coordinators,
-            workers: workers(&mut dice, n_workers, hosts_max),
+            workers,
             runs,
             manners: Manners {
                 fail: [0, 10, 30, 60].get(size(&mut dice, &[30, 40, 20, 10]) - 1).copied().unwrap_or(0),
@@ -117,7 +121,7 @@ impl Case {
                 write: dice.roll(30),
                 deaf: dice.roll(30),
             },
-            swarm: Swarm::draw(&mut dice),
+            swarm,
             trouble: Duration::from_millis(trouble),
             dice: dice.fork(),
         }
@@ -159,11 +163,11 @@ fn runs(dice: &mut Dice, is_large: bool, hosts_max: u64) -> Vec<RunPlan> {
 }
 
 /// Every queue is served by somebody, and nearly every host: what nobody serves is unreachable.
-fn workers(dice: &mut Dice, n: usize, hosts_max: u64) -> Vec<WorkerPlan> {
-    let one_for_all = dice.chance(15);
+fn workers(dice: &mut Dice, n: usize, hosts_max: u64, is_contested: bool) -> Vec<WorkerPlan> {
+    let one_for_all = !is_contested && dice.chance(15);
     let mut hosts: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     // Who joins second is refused as long as the first one is there.
-    let wanted_twice = if dice.chance(20) { dice.roll(hosts_max) + 1 } else { 0 };
+    let wanted_twice = if is_contested { dice.roll(hosts_max) + 1 } else { 0 };
     let unserved = if dice.chance(20) { dice.roll(hosts_max) + 1 } else { 0 };
     for host in (1..=hosts_max).filter(|host| *host != unserved) {
         let worker = usize::try_from(dice.roll(u64::try_from(n).unwrap_or(1))).unwrap_or_default();

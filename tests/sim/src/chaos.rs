@@ -1,10 +1,6 @@
 //! Faults as they come: what breaks, and when it is mended.
 
-use std::{
-    collections::{BTreeMap, btree_map::OccupiedEntry},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rr_draw::Dice;
 use rr_model::{Chances, Fault, Servers};
@@ -115,9 +111,12 @@ impl Chaos {
             };
             if is_met {
                 // What is away comes back in this moment, or something else breaks in it.
-                match self.repairs.first_entry().filter(|_| self.dice.chance(40)).map(OccupiedEntry::remove) {
-                    Some(repair) => self.mend(&repair),
-                    None => self.strike_one().await,
+                let away = if self.dice.chance(40) { std::mem::take(&mut self.repairs) } else { BTreeMap::new() };
+                if away.is_empty() {
+                    self.strike_one().await;
+                }
+                for repair in away.into_values() {
+                    self.mend(&repair);
                 }
                 next = self.next_fault();
                 continue;

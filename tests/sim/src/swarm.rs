@@ -5,6 +5,9 @@ use std::{fmt, time::Duration};
 use rr_draw::Dice;
 use rr_model::Chances;
 
+/// How long what is broken stays so, at most.
+const OUTAGE_MAX_MS: u64 = 6_000;
+
 /// A kind of fault that comes now and then.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
@@ -100,7 +103,7 @@ impl Kind {
             | Self::LeaderMoved
             | Self::ConsumerMoved
             | Self::ClockSkewed => 20,
-            Self::StreamFull | Self::ConsumerRemoved => 8,
+            Self::StreamFull | Self::ConsumerRemoved => 12,
             Self::StreamRemoved => 5,
         }
     }
@@ -148,8 +151,20 @@ impl Swarm {
             kinds,
             aims: dice.chance(50),
             pause: Duration::from_millis(dice.between(100, 2_500)),
-            outage_max: Duration::from_millis(dice.between(50, 6_000)),
+            outage_max: Duration::from_millis(dice.between(50, OUTAGE_MAX_MS)),
             chances,
         }
+    }
+
+    /// The same with links that are silent for long: whoever wants the hosts of a worker that is away gets them, and the
+    /// worker may come back in that moment.
+    #[must_use]
+    pub fn with_silences(mut self) -> Self {
+        /// As often as so many other kinds.
+        const SILENCES: usize = 4;
+        if !self.kinds.is_empty() {
+            self.kinds.extend([Kind::LinkSilent; SILENCES]);
+        }
+        Self { aims: true, outage_max: Duration::from_millis(OUTAGE_MAX_MS), ..self }
     }
 }

@@ -36,8 +36,6 @@ const BOUND: Duration = Duration::from_mins(10);
 const PATIENCE: Duration = Duration::from_mins(4);
 /// How long a world may last: trouble, and several times what is waited for after it.
 const WORLD: Duration = Duration::from_hours(1);
-/// Counted by the model: a killed server has not written down what it had delivered in the last moment.
-const FORGOTTEN: &str = "forgotten_moment";
 /// How long the servers may take to answer once nothing goes wrong any more.
 const ANSWERS: Duration = Duration::from_mins(1);
 
@@ -151,7 +149,7 @@ async fn live(case: &Case, files: &TempDir) -> Report {
     }
     match read_all(&mesh, &runs, Instant::now() + ANSWERS).await {
         Err(error) => report.complaints.push(Complaint { run: None, text: format!("nothing can be read: {error}") }),
-        Ok(kept) => report.judge(&kept, &seen.all(), &chaos, &model.counts()),
+        Ok(kept) => report.judge(&kept, &seen.all(), &chaos),
     }
     report.faults = counts(&chaos, model.counts());
     report.simulated = begun.elapsed();
@@ -171,7 +169,7 @@ fn machines(case: &Case, site: &Arc<Site>, time: WorldTime, dir: &Path) -> Vec<M
 }
 
 impl Report {
-    fn judge(&mut self, kept: &[Kept], starts: &[Start], chaos: &Chaos, of_messages: &Counts) {
+    fn judge(&mut self, kept: &[Kept], starts: &[Start], chaos: &Chaos) {
         let mut digest = Digest::new();
         for kept in kept {
             kept.digest(&mut digest);
@@ -180,10 +178,9 @@ impl Report {
                 *self.events.entry(word(event)).or_default() += 1;
             }
         }
-        let made_anew = [Kind::ConsumerRemoved, Kind::StreamRemoved];
-        // What a killed server had just delivered comes again as if for the first time.
-        let counts_hold =
-            made_anew.iter().all(|kind| !chaos.counts.contains_key(kind)) && !of_messages.contains_key(FORGOTTEN);
+        // A server that begins again has forgotten what it delivered last, and ids of offers that are done with.
+        let forgetful = [Kind::ConsumerRemoved, Kind::StreamRemoved, Kind::ServerRestarted];
+        let counts_hold = forgetful.iter().all(|kind| !chaos.counts.contains_key(kind));
         self.complaints.extend(judge_starts(starts, kept, counts_hold));
         self.starts = starts.len();
         self.digest = digest.0;
