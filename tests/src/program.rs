@@ -1,7 +1,7 @@
 //! The programs under test: `rr`, built once for the whole run of the tests, and the machine's nats-server.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use rr_nats::server::{Binary, Search, default_cache_dir, obtain};
@@ -19,7 +19,8 @@ pub fn rr() -> &'static Path {
 #[expect(clippy::disallowed_methods, reason = "the one place that calls cargo")]
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
-    // target/<profile>/deps/e2e-…, or target/<profile>/takeover
+    // target/<profile>/deps/e2e-…, or target/<profile>/takeover, for which somebody waits who wants to know why.
+    let is_test = test.parent().is_some_and(|dir| dir.ends_with("deps"));
     let dir = test.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).expect("a directory of a profile");
     let profile = match dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
@@ -28,8 +29,11 @@ fn build() -> PathBuf {
     let target = dir.parent().expect("a target directory");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", "rr", "--bin", "rr", "--profile", profile, "--target-dir"]);
+    command.args(["build", "--package", "rr", "--bin", "rr", "--profile", profile, "--target-dir"]);
     command.arg(target).current_dir(root());
+    if !is_test {
+        command.stderr(Stdio::inherit());
+    }
     let built = command.output().expect("cargo");
     assert!(built.status.success(), "failed to build rr: {}", String::from_utf8_lossy(&built.stderr));
     dir.join(format!("rr{}", std::env::consts::EXE_SUFFIX))

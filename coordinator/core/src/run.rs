@@ -11,6 +11,7 @@ pub mod effect;
 mod fold;
 mod gate;
 pub mod look;
+mod onward;
 mod retry;
 mod seen;
 pub mod wait;

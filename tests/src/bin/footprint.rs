@@ -41,6 +41,7 @@ async fn main() {
     let server = mesh.address().pid().expect("a server");
     rows.push(("nats-server".to_owned(), server));
 
+    drop(writeln!(std::io::stderr(), "at rest for {} s", rest.as_secs()));
     let (began, before) = (Instant::now(), rows.iter().map(|(_, pid)| ticks(*pid)).collect::<Vec<_>>());
     sleep(rest).await;
     let seconds = began.elapsed().as_secs_f64();

@@ -11,7 +11,11 @@ mod servers;
 mod stores;
 mod workers;
 
-use super::scenario::Scenario;
+use tokio::time::sleep;
+
+use super::scenario::{Cue, Report, Scenario};
+use super::stage::{EVERYBODY, Stage};
+use crate::mesh::Timing;
 
 /// Every scenario, in the order of the matrix.
 pub fn all() -> Vec<Scenario> {
@@ -33,6 +37,23 @@ pub fn all() -> Vec<Scenario> {
 /// The scenario of this name.
 pub fn named(name: &str) -> Option<Scenario> {
     all().into_iter().find(|scenario| scenario.name == name)
+}
+
+/// One of them sleeps, longer than pins, leases and presence last, and wakes up.
+async fn somebody_sleeps(mut cue: Cue, whom: fn(&Stage) -> Vec<usize>) -> Report {
+    let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
+    stage.load(&mut cue);
+    while cue.again(1) {
+        stage.has_asked(3).await;
+        let victim = *cue.dice.one_of(&whom(&stage));
+        sleep(cue.dice.pause(0..500)).await;
+        stage.part(victim).process.pause();
+        sleep(cue.dice.pause(5_000..8_000)).await;
+        stage.part(victim).process.go_on();
+        stage.report.faults += 1;
+        stage.has_asked(3).await;
+    }
+    stage.finish().await
 }
 
 #[cfg(test)]

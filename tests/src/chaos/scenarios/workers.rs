@@ -7,6 +7,7 @@ use rr_schemas::decision::{Event, RunStatus};
 use rr_schemas::report::Outcome;
 use tokio::time::sleep;
 
+use super::somebody_sleeps;
 use crate::chaos::flows::{Kind, kind};
 use crate::chaos::scenario::{Cue, Report, Scenario};
 use crate::chaos::stage::{END, EVERYBODY, Stage};
@@ -36,7 +37,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         what: "a worker sleeps for 5 to 8 s, longer than its leases and its presence last, and wakes up",
         bound: Duration::from_secs(15),
         why: "as for one that dies",
-        play: |cue| Box::pin(paused(cue)),
+        play: |cue| Box::pin(somebody_sleeps(cue, Stage::workers)),
     },
 ];
 
@@ -76,21 +77,5 @@ async fn killed(mut cue: Cue, away: std::ops::Range<u64>) -> Report {
     stage.report.demand(n_lost > 0, || "no worker was killed in the middle of an attempt".to_owned());
     let overlaps = stage.mesh.read("overlaps");
     stage.report.demand(overlaps.is_empty(), || format!("what was lost still ran when it was run again: {overlaps}"));
-    stage.finish().await
-}
-
-async fn paused(mut cue: Cue) -> Report {
-    let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
-    stage.load(&mut cue);
-    while cue.again(1) {
-        stage.has_asked(3).await;
-        let victim = *cue.dice.one_of(&stage.workers());
-        sleep(cue.dice.pause(0..500)).await;
-        stage.part(victim).process.pause();
-        sleep(cue.dice.pause(5_000..8_000)).await;
-        stage.part(victim).process.go_on();
-        stage.report.faults += 1;
-    }
-    stage.has_asked(3).await;
     stage.finish().await
 }
