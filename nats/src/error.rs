@@ -27,6 +27,8 @@ pub(crate) mod code {
     pub(crate) const DUPLICATE_IN_FLIGHT: u32 = 10158;
     /// The name is in use, so nothing is restored under it.
     pub(crate) const STREAM_IN_THE_WAY: u32 = 10130;
+    /// A stream is not restored; the text says why, and ends with the code of the cause.
+    pub(crate) const NOT_RESTORED: u32 = 10062;
     /// The stream has reached a limit.
     pub(crate) const STREAM_FULL: u32 = 10077;
     /// Filters of two consumers of a work queue overlap.

@@ -298,17 +298,20 @@ fn walked_within(bytes: u64) -> Duration {
 
 /// Why the server does not restore a stream.
 fn refused(packed: &Packed, replicas: usize, error: Error) -> SnapshotError {
-    match error {
-        Error::Refused { code: code::STREAM_EXISTS | code::STREAM_IN_THE_WAY, .. } => {
-            SnapshotError::Taken(packed.name.clone())
-        }
-        Error::Refused { code, text }
-            if (code == code::NO_PEERS || code == code::NOT_CLUSTERED) && !is_short_of_room(code, &text) =>
-        {
+    let Error::Refused { code, text } = error else { return error.into() };
+    match cause(code, &text) {
+        code::STREAM_EXISTS | code::STREAM_IN_THE_WAY => SnapshotError::Taken(packed.name.clone()),
+        cause @ (code::NO_PEERS | code::NOT_CLUSTERED) if !is_short_of_room(cause, &text) => {
             Error::Replicas { wanted: replicas, stream: packed.name.clone(), text }.into()
         }
-        error => error.into(),
+        _ => Error::Refused { code, text }.into(),
     }
+}
+
+/// The code of what kept a stream from being restored: `restore failed: …: stream name already in use (10058)`.
+fn cause(code: u32, text: &str) -> u32 {
+    let inner = text.strip_suffix(')').and_then(|text| text.rsplit_once('(')).and_then(|(_, inner)| inner.parse().ok());
+    inner.filter(|_| code == code::NOT_RESTORED).unwrap_or(code)
 }
 
 /// The configuration to restore: without what its server had added, with as many copies as are wanted, and marked with the
@@ -360,6 +363,12 @@ mod tests {
         for code in [10058, 10130] {
             assert!(matches!(told(code, "name in use"), SnapshotError::Taken(name) if name == "RR_EVENTS"), "{code}");
         }
+        let wrapped = told(10062, "restore failed: error adding stream: no suitable peers (10074)");
+        assert!(matches!(wrapped, SnapshotError::Mesh(Error::Replicas { .. })), "{wrapped}");
+        let wrapped = told(10062, "restore failed: stream name already in use (10058)");
+        assert!(matches!(wrapped, SnapshotError::Taken(_)), "{wrapped}");
+        let other = told(10062, "restore failed: unexpected EOF");
+        assert!(matches!(other, SnapshotError::Mesh(Error::Refused { code: 10062, .. })), "{other}");
         let room = told(10005, "insufficient storage");
         assert!(matches!(room, SnapshotError::Mesh(Error::Refused { code: 10005, .. })), "{room}");
     }
