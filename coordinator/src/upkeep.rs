@@ -156,9 +156,10 @@ impl Keeper {
         match finding {
             Finding::LogGone => self.complain(|| {
                 tracing::error!(
-                    "the event log, stream RR_EVENTS, is gone, and with it the history of every run: nothing goes on. \
-                     Restore it from a backup (nats stream restore); it is not made again, for an empty one would say \
-                     that nothing has ever happened"
+                    "the event log, stream RR_EVENTS, is gone, and with it the history of every run: nothing goes on. It \
+                     is not made again, for an empty one would say that nothing has ever happened. Stop the \
+                     coordinators, delete the other streams RR_* and KV_rr-*, restore a backup with rr restore DIR, and \
+                     start the coordinators again"
                 );
             }),
             Finding::Shortened { was, runs } => lost_end(was, &runs),
@@ -249,6 +250,7 @@ fn lost_end(was: Option<u64>, runs: &[Shortened]) {
         runs = runs.len(),
         named = named.join(", "),
         "the event log has lost its end, as after a loss of power, a restore of an old copy, or a purge: what was decided \
-         and asked for last is forgotten; rr doctor names runs whose states are ahead, docs/servers.md says what to do"
+         and asked for last is forgotten, claims of attempts with on_lost fail or hold or a lock among it, which may \
+         start a second time; rr doctor names runs whose states are ahead, docs/servers.md says what to do"
     );
 }
