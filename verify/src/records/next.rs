@@ -43,7 +43,6 @@ impl Next {
     pub(super) fn wrong(self, TaskEnd { at, again, .. }: TaskEnd<'_>) -> Option<&'static str> {
         let waits = again.map(|due| due.as_millisecond().saturating_sub(at.as_millisecond()));
         match (self, waits) {
-            (Self::Nothing(_), None) => None,
             (Self::Nothing(why), Some(_)) => Some(why),
             (Self::Attempt { .. }, None) => Some("another attempt must follow, and none does"),
             (Self::Attempt { least, .. }, Some(waits)) if waits < least => {
@@ -52,7 +51,7 @@ impl Next {
             (Self::Attempt { most, .. }, Some(waits)) if waits > most => {
                 Some("the wait before the next attempt is too long")
             }
-            (Self::Attempt { .. }, Some(_)) => None,
+            (Self::Nothing(_), None) | (Self::Attempt { .. }, Some(_)) => None,
         }
     }
 }

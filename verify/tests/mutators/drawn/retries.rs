@@ -18,7 +18,7 @@ pub(super) const ALL: [(&str, Rule, Mutator); 8] = [
         is_repeated
     }),
     ("a loss is repeated against the flow's word", Rule::Retry, |story, dice| {
-        again(story, dice, |record| is_end(record, is_loss, false), |at| Some(at))
+        again(story, dice, |record| is_end(record, is_loss, false), Some)
     }),
     ("a lost attempt is not repeated", Rule::Retry, |story, dice| {
         again(story, dice, |record| is_end(record, is_loss, true), |_| None)
@@ -28,7 +28,7 @@ pub(super) const ALL: [(&str, Rule, Mutator); 8] = [
     }),
     ("another attempt follows what nobody served", Rule::Retry, |story, dice| {
         let is_unserved = |outcome| matches!(outcome, Outcome::Unreachable | Outcome::Refused);
-        again(story, dice, |record| is_end(record, is_unserved, false), |at| Some(at))
+        again(story, dice, |record| is_end(record, is_unserved, false), Some)
     }),
     ("a failure is repeated whose exit code is not named", Rule::Retry, |story, dice| {
         let is_repeated = story.pick(dice, |record| is_end(record, |outcome| outcome == Outcome::Failed, true));
