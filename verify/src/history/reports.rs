@@ -21,8 +21,8 @@ type Key = (u32, u32);
 /// What the events say of attempts and of reports.
 #[derive(Default)]
 struct Answers<'a> {
-    /// Ends: the input that each cites, and who is said to have made it.
-    ends: BTreeMap<Key, (u64, Option<&'a Holder>)>,
+    /// Ends: the input that each cites, who is said to have ended it, and how.
+    ends: BTreeMap<Key, (u64, Option<&'a Holder>, Outcome)>,
     /// Who is said to have started each first, and by which input.
     starts: BTreeMap<Key, (u64, &'a Holder)>,
     /// Inputs that are noted as late.
@@ -35,8 +35,8 @@ impl<'a> Answers<'a> {
     fn of(log: &[&'a Record]) -> Self {
         let mut answers = Self::default();
         for record in log {
-            if let Event::Ended { task, attempt, by, .. } = &record.event {
-                answers.ends.insert((*task, *attempt), (record.cause, by.as_ref()));
+            if let Event::Ended { task, attempt, by, end, .. } = &record.event {
+                answers.ends.insert((*task, *attempt), (record.cause, by.as_ref(), end.outcome));
             } else if let Event::Started { task, attempt, by } = &record.event {
                 answers.starts.entry((*task, *attempt)).or_insert((record.cause, by));
             } else if let Event::Late { .. } = record.event {
@@ -76,7 +76,7 @@ impl Heard<'_> {
             if end.outcome == Outcome::Lost || !counts {
                 continue;
             }
-            let Some((cause, by)) = answers.ends.get(&key) else {
+            let Some((cause, by, outcome)) = answers.ends.get(&key) else {
                 let text = || format!("task {}, attempt {} has ended and nobody knows", report.task, report.attempt);
                 let known = self.flow.is_none() || answers.notes(said);
                 findings.demand(known, Rule::Heard, said.seq, text);
@@ -86,7 +86,9 @@ impl Heard<'_> {
             findings.demand(first, Rule::Heard, said.seq, || {
                 format!("the end of task {}, attempt {} is passed over until seq={cause}", report.task, report.attempt)
             });
-            let known = *cause == said.seq || *by == Some(&who) || answers.notes(said);
+            // What was decided is not news when it is said again.
+            let is_same = *by == Some(&who) && *outcome == end.outcome;
+            let known = *cause == said.seq || is_same || answers.notes(said);
             findings.demand(known, Rule::Heard, said.seq, || format!("a late report of task {} is lost", report.task));
         }
     }

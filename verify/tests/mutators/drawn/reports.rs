@@ -4,14 +4,14 @@ use rr_schemas::{
     decision::{Event, Record},
     input::{Found, Input, Seen, SeenAttempts, Source},
     ranges::Ranges,
-    report::{Ended, Outcome, Output},
+    report::{Ended, Outcome, Output, Report, What},
 };
 use rr_verify::Rule;
 
 use super::Mutator;
 use crate::story::Story;
 
-pub(super) const ALL: [(&str, Rule, Mutator); 4] = [
+pub(super) const ALL: [(&str, Rule, Mutator); 5] = [
     ("the end of a claimed attempt is forgotten", Rule::Heard, |story, dice| {
         let Some(place) = story.pick(dice, |record| is_reported(story, record, true)) else { return false };
         story.events_mut(place).remove(place.1);
@@ -24,6 +24,23 @@ pub(super) const ALL: [(&str, Rule, Mutator); 4] = [
     ("the end of an attempt is passed over until it is lost", Rule::Heard, |story, dice| {
         let place = story.pick(dice, |record| is_reported(story, record, false));
         place.is_some_and(|place| lose(story, place, false))
+    }),
+    ("who was lost comes back with a success that nobody notes", Rule::Heard, |story, dice| {
+        let fits = |record: &Record| {
+            matches!(&record.event, Event::Ended { by: Some(_), end, .. } if end.outcome == Outcome::Lost)
+                && story.report(record.cause).is_none()
+        };
+        let Some(place) = story.pick(dice, fits) else { return false };
+        let Event::Ended { task, attempt, by: Some(by), end, .. } = story.event_mut(place).clone() else {
+            return false;
+        };
+        let seq = story.decision(place.0).upto.max(story.decisions[place.0].seq) + 1;
+        let end = Ended { outcome: Outcome::Ok, ..end };
+        let (what, token) = (What::Ended(end), String::new());
+        let report = Report { task, attempt, offer: 1, instance: by.instance, what, token };
+        story.say(seq, Source::Worker(by.worker), Input::Report(report));
+        // It must be answered some time.
+        story.decisions.last().unwrap().decision.upto >= seq
     }),
     ("the failure of who runs it is noted as if somebody else did", Rule::Heard, |story, dice| {
         let fits = |record: &Record| {
