@@ -154,14 +154,7 @@ impl Keeper {
 
     fn take(&mut self, finding: Finding) {
         match finding {
-            Finding::LogGone => self.complain(|| {
-                tracing::error!(
-                    "the event log, stream RR_EVENTS, is gone, and with it the history of every run: nothing goes on. It \
-                     is not made again, for an empty one would say that nothing has ever happened. Stop the \
-                     coordinators, delete the other streams RR_* and KV_rr-*, restore a backup with rr restore DIR, and \
-                     start the coordinators again"
-                );
-            }),
+            Finding::LogGone => self.complain(log_gone),
             Finding::Shortened { was, runs } => lost_end(was, &runs),
             Finding::Missing { what, error } => self.complain(|| {
                 tracing::error!(what, %error, "a part of the mesh is missing and cannot be made again; rr init makes it");
@@ -236,6 +229,15 @@ impl Keeper {
             Err(error) => tracing::error!(%error, "a recovery failed"),
         }
     }
+}
+
+/// Says that nothing is left of any run.
+pub(crate) fn log_gone() {
+    tracing::error!(
+        "the event log, stream RR_EVENTS, is gone, and with it the history of every run: nothing goes on. It is not made \
+         again, for an empty one would say that nothing has ever happened. Stop the coordinators, delete the other streams \
+         RR_* and KV_rr-*, restore a backup with rr restore DIR, and start the coordinators again"
+    );
 }
 
 /// Says that what was acknowledged is gone. What is left goes on; that it is not all is for people to know.

@@ -112,8 +112,8 @@ pub struct Part {
 /// # Errors
 /// Those of [`ensure`].
 pub async fn init(link: &Link, topology: &Topology) -> Result<(Mesh, Vec<Part>), Error> {
-    let copies = topology.replicas.unwrap_or_else(|| fitting_copies(link));
-    let topology = Topology { replicas: Some(copies), ..topology.clone() };
+    let topology =
+        Topology { replicas: Some(topology.replicas.unwrap_or_else(|| fitting_copies(link))), ..topology.clone() };
     let wanted = Settings { partitions: topology.partitions.max(1), work_ack_wait: topology.work_ack_wait };
     // A mesh that another version has made is left alone as a whole.
     let log = find_stream(link, subject::EVENTS).await?;
