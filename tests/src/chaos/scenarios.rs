@@ -51,10 +51,10 @@ async fn running_on<S>(stage: &Stage<S>, run: &RunId, n: usize, worker: &str) ->
     let running = eventually("start of all attempts", END, async || {
         let mut running = BTreeMap::new();
         for event in stage.events_of(run).await {
-            match event {
-                Event::Started { task, attempt, by } => drop(running.insert(task, (attempt, by.worker))),
-                Event::Ended { task, .. } => drop(running.remove(&task)),
-                _ => {}
+            if let Event::Started { task, attempt, by } = event {
+                running.insert(task, (attempt, by.worker));
+            } else if let Event::Ended { task, .. } = event {
+                running.remove(&task);
             }
         }
         if running.len() == n { Ok(running) } else { Err(format!("of {n} attempts of {run} run {running:?}")) }
@@ -70,9 +70,9 @@ async fn running_on<S>(stage: &Stage<S>, run: &RunId, n: usize, worker: &str) ->
 /// The attempts of a run that were given up as lost.
 async fn lost_of<S>(stage: &Stage<S>, run: &RunId) -> BTreeSet<Attempt> {
     let events = stage.events_of(run).await;
-    let lost = events.into_iter().filter_map(|event| match event {
-        Event::Ended { task, attempt, end, .. } if end.outcome == Outcome::Lost => Some((task, attempt)),
-        _ => None,
+    let lost = events.into_iter().filter_map(|event| {
+        let Event::Ended { task, attempt, end, .. } = event else { return None };
+        (end.outcome == Outcome::Lost).then_some((task, attempt))
     });
     lost.collect()
 }

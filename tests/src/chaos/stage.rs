@@ -10,6 +10,7 @@ use rr_nats::server::Embedded;
 use rr_schemas::decision::Event;
 use rr_schemas::id::RunId;
 use rustix::process::Signal;
+use tokio::time::{Instant, sleep};
 
 use super::flows::{self, Kind, WORKER};
 use super::load::{Asked, Load};
@@ -174,6 +175,23 @@ impl<S> Stage<S> {
         let asked = || self.load.as_ref().map(Load::asked).unwrap_or_default();
         let until = asked() + more;
         eventually("load", END, async || if asked() >= until { Ok(()) } else { Err(asked().to_string()) }).await;
+    }
+
+    /// Waits until every run that the load has asked for so far is over, so that the next fault is not added to this one; not
+    /// longer than this, for whether they end is judged in the end.
+    pub async fn comes_to_rest(&self, at_most: Duration) {
+        let until = Instant::now() + at_most;
+        let mut left = self.load.as_ref().map(Load::runs).unwrap_or_default();
+        while let Some(run) = left.last()
+            && Instant::now() < until
+        {
+            let status = self.handle.status(run).await;
+            if status.is_ok_and(|entry| entry.is_some_and(|entry| entry.view.status.is_final())) {
+                left.pop();
+            } else {
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
     }
 
     /// The coordinators, by their places among the parts.

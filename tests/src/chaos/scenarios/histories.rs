@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rr_schemas::decision::{Event, RunStatus};
+use rr_schemas::id::RunId;
 use tokio::time::sleep;
 
 use super::{lost_of, running_on};
@@ -91,11 +92,20 @@ async fn suffix_lost(mut cue: Cue) -> Report {
     report
 }
 
+/// What is there when the copy is made.
+struct Copied {
+    /// Under way in the copy, and over in what is lost.
+    over: RunId,
+    /// Under way in both.
+    open: RunId,
+    /// As `over`.
+    claimed: RunId,
+    /// The copy has nothing of it but its offers.
+    awaited: RunId,
+}
+
 async fn lose(old: &str, is_total: bool) -> Report {
-    const KIND: &Kind = &LASTS;
     const SHORT_KIND: &Kind = &SHORT;
-    const CLAIMED_KIND: &Kind = &CLAIMED;
-    const AWAITED_KIND: &Kind = &AWAITED;
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
     // Of the run that states show and no history has.
     stage.verdicts = if old.is_empty() { &[0] } else { &[3] };
@@ -103,34 +113,15 @@ async fn lose(old: &str, is_total: bool) -> Report {
     // The last worker is away while the copy is made.
     let late = *stage.workers().last().expect("a worker");
     stage.kill(late).await;
-    // Such that are under way in the copy and over in what is lost, and one that is under way in both.
-    let over = stage.publish("over", KIND).await;
-    let open = stage.publish("open", KIND).await;
-    let claimed = stage.publish("claimed-too", CLAIMED_KIND).await;
-    for (run, n) in [(&over, 4), (&open, 4), (&claimed, 3)] {
-        let _running = running_on(&stage, run, n, "").await;
-        // Claimed is not begun yet.
-        eventually("start of all attempts", END, async || match stage.starts_of(run) {
-            starts if starts == n => Ok(()),
-            starts => Err(format!("{starts} of {n} of {run}")),
-        })
-        .await;
-    }
-    // One of which the copy has nothing but its offers.
-    let awaited = stage.publish("awaited", AWAITED_KIND).await;
-    eventually("offers", END, async || match stage.handle.offers(&awaited).await {
-        Ok(offers) if offers.len() == 2 => Ok(()),
-        other => Err(format!("{other:?}")),
-    })
-    .await;
+    let runs = begin(&mut stage).await;
     stage.mesh.server().kill().await.expect("the death of the server");
     copy_all(&store, &copy);
     stage.mesh.server().restart().await.expect("a server");
     stage.revive(late);
-    for run in [&over, &claimed] {
+    for run in [&runs.over, &runs.claimed] {
         stage.mesh.write(&format!("{run}.enough"), "");
     }
-    for run in [&over, &claimed, &awaited] {
+    for run in [&runs.over, &runs.claimed, &runs.awaited] {
         let _view = stage.mesh.ended(run, END).await;
     }
     // One that the copy does not know.
@@ -166,7 +157,37 @@ async fn lose(old: &str, is_total: bool) -> Report {
     }
     stage.mesh.write("open.enough", "");
     let _new = stage.publish("new", SHORT_KIND).await;
-    for run in [&over, &open, &claimed, &awaited] {
+    judge(stage, &runs).await
+}
+
+async fn begin(stage: &mut Stage) -> Copied {
+    const KIND: &Kind = &LASTS;
+    const CLAIMED_KIND: &Kind = &CLAIMED;
+    const AWAITED_KIND: &Kind = &AWAITED;
+    let over = stage.publish("over", KIND).await;
+    let open = stage.publish("open", KIND).await;
+    let claimed = stage.publish("claimed-too", CLAIMED_KIND).await;
+    for (run, n) in [(&over, 4), (&open, 4), (&claimed, 3)] {
+        let _running = running_on(stage, run, n, "").await;
+        // Claimed is not begun yet.
+        eventually("start of all attempts", END, async || match stage.starts_of(run) {
+            starts if starts == n => Ok(()),
+            starts => Err(format!("{starts} of {n} of {run}")),
+        })
+        .await;
+    }
+    let awaited = stage.publish("awaited", AWAITED_KIND).await;
+    eventually("offers", END, async || match stage.handle.offers(&awaited).await {
+        Ok(offers) if offers.len() == 2 => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    Copied { over, open, claimed, awaited }
+}
+
+async fn judge(mut stage: Stage, runs: &Copied) -> Report {
+    let Copied { over, open, claimed, awaited } = runs;
+    for run in [over, open, claimed, awaited] {
         // The state of a run may be of before.
         eventually("end in the history", END, async || {
             let events = stage.events_of(run).await;
@@ -177,11 +198,11 @@ async fn lose(old: &str, is_total: bool) -> Report {
     }
     stage.judge().await;
     // What a worker remembers it tells again: nothing is lost, and nothing runs again.
-    for run in [&over, &open, &claimed] {
+    for run in [over, open, claimed] {
         let lost = lost_of(&stage, run).await;
         stage.report.demand(lost.is_empty(), || format!("{lost:?} of {run} are lost, and their workers are there"));
     }
-    for (run, n) in [(&over, 6), (&open, 6), (&claimed, 3), (&awaited, 2)] {
+    for (run, n) in [(over, 6), (open, 6), (claimed, 3), (awaited, 2)] {
         let starts = stage.starts_of(run);
         stage.report.demand(starts == n, || format!("{run} has begun {starts} attempts, not {n}"));
     }

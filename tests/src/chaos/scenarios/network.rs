@@ -117,22 +117,24 @@ async fn end_all(stage: &Stage, run: &RunId, attempts: &BTreeSet<Attempt>) {
     .await;
 }
 
+/// The attempt that has ended well on this worker by this event, whether or not that counts.
+fn ended_well_on(event: &Event, worker: &str) -> Option<Attempt> {
+    let (task, attempt, by, outcome) = if let Event::Ended { task, attempt, by: Some(by), end, .. } = event {
+        (task, attempt, by, end.outcome)
+    } else if let Event::Late { task, attempt, by, outcome: Some(outcome) } = event {
+        (task, attempt, by, *outcome)
+    } else {
+        return None;
+    };
+    (outcome == Outcome::Ok && by.worker.as_str() == worker).then_some((*task, *attempt))
+}
+
 /// Waits until the history says of all these attempts that they ended well there: they count, or came too late for that.
 async fn is_told(stage: &Stage, run: &RunId, worker: &str, attempts: &BTreeSet<Attempt>) {
     eventually("end of what ended behind a broken link", END, async || {
         let events = stage.events_of(run).await;
-        let is_in = |(task, attempt): &&Attempt| {
-            events.iter().any(|event| match event {
-                Event::Ended { task: of, attempt: n, by: Some(by), end, .. } => {
-                    (of, n) == (task, attempt) && by.worker.as_str() == worker && end.outcome == Outcome::Ok
-                }
-                Event::Late { task: of, attempt: n, by, outcome: Some(Outcome::Ok) } => {
-                    (of, n) == (task, attempt) && by.worker.as_str() == worker
-                }
-                _ => false,
-            })
-        };
-        let missing: Vec<_> = attempts.iter().filter(|one| !is_in(one)).collect();
+        let told: BTreeSet<Attempt> = events.iter().filter_map(|event| ended_well_on(event, worker)).collect();
+        let missing: Vec<_> = attempts.difference(&told).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} of {run} on {worker}: {events:#?}")) }
     })
     .await;
