@@ -43,13 +43,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         rows: &[8],
         what: "the same server sleeps for 15 s, and wakes up",
         bound: Duration::from_secs(25),
-        why: "whoever is connected to it notices its silence after 6 to 9 s; then as for one that dies",
+        why: "whoever is connected to it notices its silence after 6 to 9 s; others wait 5 s for each answer, up to three in a row; and what they held comes again (4 s)",
         play: |cue| Box::pin(leader(cue, Way::Paused)),
     },
     Scenario {
         name: "majority-paused",
         rows: &[9],
-        what: "two of three servers sleep for 15 s: `rr publish` says within 10 s that there is no majority, or within 40 s that it does not know; only then may the run be there afterwards",
+        what: "two of three servers sleep for 15 s: `rr publish` says within 10 s that there is no majority, or within a minute that it does not know; only then may the run be there afterwards",
         bound: Duration::from_secs(20),
         why: "counted from their awakening: an election, and what was held comes again",
         play: |cue| Box::pin(no_majority(cue)),
@@ -121,8 +121,9 @@ async fn leader(mut cue: Cue, way: Way) -> Report {
 /// By when `rr publish` says that there is no majority.
 const REFUSED: Duration = Duration::from_secs(10);
 
-/// By when it gives up what it has sent: it connects, and tries five times, 5 s each with pauses of 2 s.
-const DOUBTED: Duration = Duration::from_secs(40);
+/// By when it gives up what it has sent: it tries five times, and waits 5 s for each answer, with pauses of 2 s. That is more
+/// than an election takes, over which it is to get.
+const DOUBTED: Duration = Duration::from_mins(1);
 
 /// What it says then.
 const IN_DOUBT: &str = "it may be stored all the same";
