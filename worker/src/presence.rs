@@ -25,29 +25,38 @@ pub(crate) fn card(options: &Options, instance: &InstanceId, since: Timestamp) -
     }
 }
 
-/// Shows the worker. The mark of any of `dead` is taken over: one that was killed before it could show itself leaves the
-/// mark of the one before it. That of anybody else is an error.
-pub(crate) async fn show(
-    mesh: &Mesh,
-    card: &WorkerPresence,
-    ttl: Duration,
-    dead: &[InstanceId],
-) -> Result<Present<WorkerPresence>, PresenceError> {
-    match mesh.present_worker(card.clone(), ttl).await {
-        Err(PresenceError::Taken { instance, .. }) if dead.contains(&instance) => {
-            let mut present = mesh.present_worker(WorkerPresence { instance, ..card.clone() }, ttl).await?;
-            present.update(card.clone()).await?;
-            Ok(present)
+/// The mark by which a worker shows itself.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    pub(crate) mesh: Mesh,
+    /// What it shows.
+    pub(crate) card: WorkerPresence,
+    pub(crate) ttl: Duration,
+    /// Earlier lives of this worker, which are over.
+    pub(crate) dead: Vec<InstanceId>,
+}
+
+impl Mark {
+    /// Shows the worker. The mark of any earlier life is taken over: one that was killed before it could show itself leaves
+    /// the mark of the one before it. That of anybody else is an error.
+    pub(crate) async fn show(&self) -> Result<Present<WorkerPresence>, PresenceError> {
+        let Self { mesh, card, ttl, dead } = self;
+        match mesh.present_worker(card.clone(), *ttl).await {
+            Err(PresenceError::Taken { instance, .. }) if dead.contains(&instance) => {
+                let mut present = mesh.present_worker(WorkerPresence { instance, ..card.clone() }, *ttl).await?;
+                present.update(card.clone()).await?;
+                Ok(present)
+            }
+            shown => shown,
         }
-        shown => shown,
     }
 }
 
 /// Renews until `stop`, and at once when the link is back; then takes the mark away. When another worker has taken the name meanwhile, this one must not go
 /// on: `yielded` is cancelled.
 pub(crate) async fn keep(
+    mut mark: Mark,
     present: Present<WorkerPresence>,
-    mut card: WorkerPresence,
     renew: Duration,
     (mut draining, mut connected): (watch::Receiver<bool>, Connected),
     stop: CancellationToken,
@@ -64,18 +73,26 @@ pub(crate) async fn keep(
             () = stop.cancelled() => break,
             changed = draining.changed(), if is_open => {
                 is_open = changed.is_ok();
-                card.draining = *draining.borrow_and_update();
+                mark.card.draining = *draining.borrow_and_update();
             }
             changed = connected.changed(), if is_linked => is_linked = changed.is_ok(),
             _ = beat.tick() => {}
         }
         // Without a link it would only take time.
         let is_connected = connected.look();
-        let result = if is_connected { present.update(card.clone()).await } else { Ok(()) };
+        let result = if is_connected { present.update(mark.card.clone()).await } else { Ok(()) };
         match result {
             Ok(()) => {}
+            // A server that has lost its end, or was restored, has what it had before.
+            Err(PresenceError::Taken { instance, .. }) if mark.dead.contains(&instance) => {
+                tracing::warn!(worker = %mark.card.worker, %instance, "the mark of an earlier life is there again; it is taken over");
+                match mark.show().await {
+                    Ok(again) => present = again.telling_time(),
+                    Err(error) => tracing::warn!(%error, "presence not renewed"),
+                }
+            }
             Err(PresenceError::Taken { instance, since }) => {
-                tracing::error!(worker = %card.worker, %instance, %since, "another worker has taken this name");
+                tracing::error!(worker = %mark.card.worker, %instance, %since, "another worker has taken this name");
                 yielded.cancel();
                 return;
             }

@@ -129,14 +129,14 @@ impl Worker {
 
         let card = presence::card(&options, &instance, mesh.clock().now());
         let ttl = Duration::from(options.times.presence_ttl);
-        let present = presence::show(&mesh, &card, ttl, &found.lives).await;
-        let present = present.map_err(|error| taken(&options.name, error))?;
+        let mark = presence::Mark { mesh: mesh.clone(), card, ttl, dead: found.lives };
+        let present = mark.show().await.map_err(|error| taken(&options.name, error))?;
         let (drain, stop_helpers) = (CancellationToken::new(), CancellationToken::new());
         let (draining, is_draining) = watch::channel(false);
         let renew = Duration::from(options.times.presence_renew);
         let mut helpers = JoinSet::new();
         let signs = (is_draining, mesh.connected());
-        helpers.spawn(presence::keep(present, card, renew, signs, stop_helpers.clone(), drain.clone()));
+        helpers.spawn(presence::keep(mark, present, renew, signs, stop_helpers.clone(), drain.clone()));
         let (spool, shipper) = Spool::new(&mesh, &options.name, options.output.bytes_max);
         helpers.spawn(shipper.run(stop_helpers.clone()));
         let mut handle = Handle {

@@ -79,6 +79,12 @@ impl Load {
         self.book.asked.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// The runs that were asked for.
+    pub fn runs(&self) -> Vec<RunId> {
+        let asked = self.book.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.iter().map(|one| one.run.clone()).collect()
+    }
+
     /// Asks for no more, waits until every request is confirmed, and tells the runs, and what was refused.
     pub async fn stop(mut self) -> (Vec<Asked>, Vec<String>) {
         self.stop.send_replace(true);

@@ -11,11 +11,15 @@ mod servers;
 mod stores;
 mod workers;
 
-use tokio::time::sleep;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::scenario::{Cue, Report, Scenario};
-use super::stage::{EVERYBODY, Stage};
-use crate::mesh::Timing;
+use rr_schemas::decision::Event;
+use rr_schemas::id::RunId;
+use rr_schemas::report::Outcome;
+
+use super::scenario::Scenario;
+use super::stage::{END, Stage};
+use crate::wait::eventually;
 
 /// Every scenario, in the order of the matrix.
 pub fn all() -> Vec<Scenario> {
@@ -39,21 +43,38 @@ pub fn named(name: &str) -> Option<Scenario> {
     all().into_iter().find(|scenario| scenario.name == name)
 }
 
-/// One of them sleeps, longer than pins, leases and presence last, and wakes up.
-async fn somebody_sleeps(mut cue: Cue, whom: fn(&Stage) -> Vec<usize>) -> Report {
-    let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
-    stage.load(&mut cue);
-    while cue.again(1) {
-        stage.has_asked(3).await;
-        let victim = *cue.dice.one_of(&whom(&stage));
-        sleep(cue.dice.pause(0..500)).await;
-        stage.part(victim).process.pause();
-        sleep(cue.dice.pause(5_000..8_000)).await;
-        stage.part(victim).process.go_on();
-        stage.report.faults += 1;
-        stage.has_asked(3).await;
-    }
-    stage.finish().await
+/// A task, and which try of it.
+type Attempt = (u32, u32);
+
+/// Waits until so many attempts of a run are known to run, and tells those that this worker runs.
+async fn running_on<S>(stage: &Stage<S>, run: &RunId, n: usize, worker: &str) -> BTreeSet<Attempt> {
+    let running = eventually("start of all attempts", END, async || {
+        let mut running = BTreeMap::new();
+        for event in stage.events_of(run).await {
+            if let Event::Started { task, attempt, by } = event {
+                running.insert(task, (attempt, by.worker));
+            } else if let Event::Ended { task, .. } = event {
+                running.remove(&task);
+            }
+        }
+        if running.len() == n { Ok(running) } else { Err(format!("of {n} attempts of {run} run {running:?}")) }
+    })
+    .await;
+    running
+        .into_iter()
+        .filter(|(_, (_, by))| by.as_str() == worker)
+        .map(|(task, (attempt, _))| (task, attempt))
+        .collect()
+}
+
+/// The attempts of a run that were given up as lost.
+async fn lost_of<S>(stage: &Stage<S>, run: &RunId) -> BTreeSet<Attempt> {
+    let events = stage.events_of(run).await;
+    let lost = events.into_iter().filter_map(|event| {
+        let Event::Ended { task, attempt, end, .. } = event else { return None };
+        (end.outcome == Outcome::Lost).then_some((task, attempt))
+    });
+    lost.collect()
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! The stage: a mesh with its processes, under load, until everything is over and judged.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rr_nats::Mesh;
 use rr_nats::server::Embedded;
+use rr_schemas::decision::Event;
 use rr_schemas::id::RunId;
 use rustix::process::Signal;
+use tokio::time::{Instant, sleep};
 
 use super::flows::{self, Kind, WORKER};
 use super::load::{Asked, Load};
@@ -17,8 +20,9 @@ use super::stall::Outage;
 use super::trial::Trial;
 use crate::cluster::Servers;
 use crate::mesh::{TestMesh, Timing};
-use crate::process::Running;
+use crate::process::{Output, Running};
 use crate::proxy::Proxy;
+use crate::verdict::Verdict;
 use crate::wait::eventually;
 
 /// How long anything may take that is not itself measured.
@@ -173,6 +177,23 @@ impl<S> Stage<S> {
         eventually("load", END, async || if asked() >= until { Ok(()) } else { Err(asked().to_string()) }).await;
     }
 
+    /// Waits until every run that the load has asked for so far is over, so that the next fault is not added to this one; not
+    /// longer than this, for whether they end is judged in the end.
+    pub async fn comes_to_rest(&self, at_most: Duration) {
+        let until = Instant::now() + at_most;
+        let mut left = self.load.as_ref().map(Load::runs).unwrap_or_default();
+        while let Some(run) = left.last()
+            && Instant::now() < until
+        {
+            let status = self.handle.status(run).await;
+            if status.is_ok_and(|entry| entry.is_some_and(|entry| entry.view.status.is_final())) {
+                left.pop();
+            } else {
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
     /// The coordinators, by their places among the parts.
     pub fn coordinators(&self) -> Vec<usize> {
         self.places(|role| role == Role::Coordinator)
@@ -276,13 +297,31 @@ impl<S> Stage<S> {
     /// # Panics
     /// It is refused.
     pub async fn publish(&mut self, id: &str, kind: &'static Kind) -> RunId {
-        let (file, wanted) = (format!("{id}.yaml"), Timestamp::now());
-        self.mesh.write(&file, flows::text(kind.name, kind.yaml));
-        let dir = format!("dir={}", self.mesh.path("").display());
-        let _id = self.mesh.rr(["publish", &file, "--id", id, "--set", &dir]).run().await.exits(0);
+        let wanted = Timestamp::now();
+        let _id = self.ask(id, kind).await.exits(0);
         let run: RunId = id.parse().expect("an id");
         self.also(run.clone(), kind, wanted);
         run
+    }
+
+    /// The same for whoever may be refused: nothing is judged.
+    pub async fn ask(&self, id: &str, kind: &Kind) -> Output {
+        let file = format!("{id}.yaml");
+        self.mesh.write(&file, flows::text(kind.name, kind.yaml));
+        let dir = format!("dir={}", self.mesh.path("").display());
+        self.mesh.rr(["publish", &file, "--id", id, "--set", &dir]).run().await
+    }
+
+    /// What is decided of a run so far; nothing where nobody can say.
+    pub async fn events_of(&self, run: &RunId) -> Vec<Event> {
+        let read = Verdict::read(&self.handle, run, &BTreeSet::new()).await;
+        read.map(|verdict| verdict.events().cloned().collect()).unwrap_or_default()
+    }
+
+    /// How many attempts of a run have noted that they begin.
+    pub fn starts_of(&self, run: &RunId) -> usize {
+        let its = format!("{run} ");
+        self.mesh.read(flows::STARTS).lines().filter(|line| line.starts_with(&its)).count()
     }
 
     /// A flow file, for whoever expects to be refused.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use super::somebody_sleeps;
 use crate::chaos::scenario::{Cue, Report, Scenario};
 use crate::chaos::stage::{EVERYBODY, Stage};
 use crate::mesh::Timing;
@@ -33,7 +32,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         what: "a coordinator sleeps for 5 to 8 s, longer than pins and acknowledgements last, and wakes up",
         bound: Duration::from_secs(15),
         why: "as for one that dies; then the sleeper's plans are refused, and it loads what it had anew",
-        play: |cue| Box::pin(somebody_sleeps(cue, Stage::coordinators)),
+        play: |cue| Box::pin(paused(cue)),
     },
 ];
 
@@ -67,6 +66,22 @@ async fn all_gone(mut cue: Cue) -> Report {
         }
         stage.was_out(since);
         stage.has_asked(6).await;
+    }
+    stage.finish().await
+}
+
+async fn paused(mut cue: Cue) -> Report {
+    let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
+    stage.load(&mut cue);
+    while cue.again(1) {
+        stage.has_asked(3).await;
+        let victim = *cue.dice.one_of(&stage.coordinators());
+        sleep(cue.dice.pause(0..500)).await;
+        stage.part(victim).process.pause();
+        sleep(cue.dice.pause(5_000..8_000)).await;
+        stage.part(victim).process.go_on();
+        stage.report.faults += 1;
+        stage.has_asked(3).await;
     }
     stage.finish().await
 }

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rr_schemas::decision::RunStatus;
+use rr_schemas::decision::{Event, RunStatus};
+use rr_schemas::id::RunId;
 use tokio::time::sleep;
 
-use crate::chaos::flows::{Kind, STARTS, kind};
+use super::{lost_of, running_on};
+use crate::chaos::flows::{Kind, Then, kind};
 use crate::chaos::scenario::{Cue, Report, Scenario};
 use crate::chaos::stage::{END, EVERYBODY, Stage};
 use crate::mesh::Timing;
@@ -18,7 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "suffix-lost",
         rows: &[12],
-        what: "the log, or the whole store, is one of 5 s ago when the server comes back, as after a loss of power",
+        what: "the log, or the whole store, is one of 5 s ago when the server comes back, as after a loss of power: what ended since is told again, and nothing begins twice",
         bound: Duration::from_secs(15),
         why: "what was under way is looked after when its leases end, and told again by who ran it",
         play: |cue| Box::pin(suffix_lost(cue)),
@@ -40,6 +42,28 @@ const LASTS: Kind = kind(
      hosts: 'h[1-4]' }, { name: b, needs: [a], shell: 'NOTE true', hosts: 'h[1-2]' }]",
     &[RunStatus::Succeeded],
 );
+
+/// In the queue, and claimed, and both: attempts that last until somebody says so.
+const CLAIMED: Kind = kind(
+    "claimed-too",
+    "jobs:\n\
+     - { name: q, shell: 'NOTE until [ -e \"$RR_PARAM_DIR/$RR_RUN.enough\" ]; do sleep 0.05; done' }\n\
+     - { name: c, shell: 'NOTE until [ -e \"$RR_PARAM_DIR/$RR_RUN.enough\" ]; do sleep 0.05; done', on_lost: fail }\n\
+     - { name: h, shell: 'NOTE until [ -e \"$RR_PARAM_DIR/$RR_RUN.enough\" ]; do sleep 0.05; done', on_lost: fail, hosts: h5 }",
+    &[RunStatus::Succeeded],
+);
+
+/// Claimed attempts on hosts whose worker comes later: their claims and ends go with the end of the log, and nothing of
+/// it but the worker's ledger knows that they ran. Once is enough, whatever the history says of it.
+const AWAITED: Kind = Kind {
+    once: true,
+    then: Then::CancelIfHeld,
+    ..kind(
+        "awaited",
+        "jobs: [{ name: a, shell: 'NOTE true', hosts: 'h[7-8]', on_lost: fail }]",
+        &[RunStatus::Succeeded, RunStatus::Failed, RunStatus::Cancelled],
+    )
+};
 
 /// Longer than the time between two looks at the log, and than a lease.
 const LOOKED: Duration = Duration::from_secs(3);
@@ -68,24 +92,38 @@ async fn suffix_lost(mut cue: Cue) -> Report {
     report
 }
 
+/// What is there when the copy is made.
+struct Copied {
+    /// Under way in the copy, and over in what is lost.
+    over: RunId,
+    /// Under way in both.
+    open: RunId,
+    /// As `over`.
+    claimed: RunId,
+    /// The copy has nothing of it but its offers.
+    awaited: RunId,
+}
+
 async fn lose(old: &str, is_total: bool) -> Report {
-    const KIND: &Kind = &LASTS;
     const SHORT_KIND: &Kind = &SHORT;
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
     // Of the run that states show and no history has.
     stage.verdicts = if old.is_empty() { &[0] } else { &[3] };
     let (store, copy) = (stage.mesh.dir().join("nats"), stage.mesh.dir().join("copy"));
-    // One that is under way in the copy and over in what is lost, and one that is under way in both.
-    let over = stage.publish("over", KIND).await;
-    let open = stage.publish("open", KIND).await;
-    for run in [&over, &open] {
-        runs_on_four(&stage, run.as_str()).await;
-    }
+    // The last worker is away while the copy is made.
+    let late = *stage.workers().last().expect("a worker");
+    stage.kill(late).await;
+    let runs = begin(&mut stage).await;
     stage.mesh.server().kill().await.expect("the death of the server");
     copy_all(&store, &copy);
     stage.mesh.server().restart().await.expect("a server");
-    stage.mesh.write("over.enough", "");
-    let _view = stage.mesh.ended(&over, END).await;
+    stage.revive(late);
+    for run in [&runs.over, &runs.claimed] {
+        stage.mesh.write(&format!("{run}.enough"), "");
+    }
+    for run in [&runs.over, &runs.claimed, &runs.awaited] {
+        let _view = stage.mesh.ended(run, END).await;
+    }
     // One that the copy does not know.
     let unknown = stage.publish("unknown", SHORT_KIND).await;
     let _view = stage.mesh.ended(&unknown, END).await;
@@ -119,16 +157,56 @@ async fn lose(old: &str, is_total: bool) -> Report {
     }
     stage.mesh.write("open.enough", "");
     let _new = stage.publish("new", SHORT_KIND).await;
-    stage.finish().await
+    judge(stage, &runs).await
 }
 
-/// Waits until the four attempts of a run have begun, and said so.
-async fn runs_on_four(stage: &Stage, run: &str) {
-    eventually("start of all attempts", END, async || {
-        let shown = stage.mesh.rr(["show", run, "--json"]).run().await.stdout;
-        if shown.matches("\"running\"").count() >= 5 { Ok(()) } else { Err(shown) }
+async fn begin(stage: &mut Stage) -> Copied {
+    const KIND: &Kind = &LASTS;
+    const CLAIMED_KIND: &Kind = &CLAIMED;
+    const AWAITED_KIND: &Kind = &AWAITED;
+    let over = stage.publish("over", KIND).await;
+    let open = stage.publish("open", KIND).await;
+    let claimed = stage.publish("claimed-too", CLAIMED_KIND).await;
+    for (run, n) in [(&over, 4), (&open, 4), (&claimed, 3)] {
+        let _running = running_on(stage, run, n, "").await;
+        // Claimed is not begun yet.
+        eventually("start of all attempts", END, async || match stage.starts_of(run) {
+            starts if starts == n => Ok(()),
+            starts => Err(format!("{starts} of {n} of {run}")),
+        })
+        .await;
+    }
+    let awaited = stage.publish("awaited", AWAITED_KIND).await;
+    eventually("offers", END, async || match stage.handle.offers(&awaited).await {
+        Ok(offers) if offers.len() == 2 => Ok(()),
+        other => Err(format!("{other:?}")),
     })
     .await;
+    Copied { over, open, claimed, awaited }
+}
+
+async fn judge(mut stage: Stage, runs: &Copied) -> Report {
+    let Copied { over, open, claimed, awaited } = runs;
+    for run in [over, open, claimed, awaited] {
+        // The state of a run may be of before.
+        eventually("end in the history", END, async || {
+            let events = stage.events_of(run).await;
+            let is_over = events.iter().any(|event| matches!(event, Event::RunEnded { .. } | Event::Held { .. }));
+            if is_over { Ok(()) } else { Err(format!("{run}: {events:#?}")) }
+        })
+        .await;
+    }
+    stage.judge().await;
+    // What a worker remembers it tells again: nothing is lost, and nothing runs again.
+    for run in [over, open, claimed] {
+        let lost = lost_of(&stage, run).await;
+        stage.report.demand(lost.is_empty(), || format!("{lost:?} of {run} are lost, and their workers are there"));
+    }
+    for (run, n) in [(over, 6), (open, 6), (claimed, 3), (awaited, 2)] {
+        let starts = stage.starts_of(run);
+        stage.report.demand(starts == n, || format!("{run} has begun {starts} attempts, not {n}"));
+    }
+    stage.close().await
 }
 
 fn copy_all(from: &Path, to: &Path) {
@@ -152,7 +230,7 @@ async fn log_purged(mut cue: Cue) -> Report {
     while cue.again(1) {
         let id = format!("purged{}", stage.report.faults);
         let run = stage.publish(&id, KIND).await;
-        runs_on_four(&stage, &id).await;
+        let _running = running_on(&stage, &run, 4, "").await;
         stage.forget(&run);
         stage.operator().purge("RR_EVENTS").await;
         stage.report.faults += 1;
@@ -165,7 +243,7 @@ async fn log_purged(mut cue: Cue) -> Report {
         stage.mesh.write(&format!("{id}.enough"), "");
         // Longer than leases: whoever could think of running it again would.
         sleep(LOOKED * 2).await;
-        let starts = stage.mesh.read(STARTS).lines().filter(|line| line.starts_with(&id)).count();
+        let starts = stage.starts_of(&run);
         stage.report.demand(starts == 4, || format!("{id} has started {starts} attempts, not 4"));
     }
     stage.load(&mut cue);

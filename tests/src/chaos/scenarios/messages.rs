@@ -9,7 +9,10 @@ use rr_schemas::decision::RunStatus;
 use rr_schemas::id::EntityId;
 use serde_json::{Value, json};
 
+use super::running_on;
+use crate::by_hand::ByHand;
 use crate::chaos::flows::{Kind, kind};
+use crate::chaos::operator::Operator;
 use crate::chaos::scenario::{Cue, Report, Scenario};
 use crate::chaos::stage::{END, EVERYBODY, Stage};
 use crate::mesh::Timing;
@@ -43,7 +46,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "offers-twice",
         rows: &[21],
-        what: "every offer that waits or is held is stored a second time, as another message",
+        what: "every offer that waits or is held is stored a second time, as another message, and delivered",
         bound: Duration::from_secs(10),
         why: "a worker's ledger knows what it has started; nothing is waited for",
         play: |cue| Box::pin(twice(cue)),
@@ -216,30 +219,81 @@ async fn too_large(mut cue: Cue) -> Report {
     stage.finish().await
 }
 
+/// Attempts that last until somebody says so, on the hosts of every worker.
+const HELD: Kind = kind(
+    "held-twice",
+    "jobs: [{ name: a, shell: 'NOTE until [ -e \"$RR_PARAM_DIR/$RR_RUN.enough\" ]; do sleep 0.1; done', hosts: 'h[1-9]' }]",
+    &[RunStatus::Succeeded],
+);
+
 async fn twice(mut cue: Cue) -> Report {
+    const KIND: &Kind = &HELD;
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
     stage.load(&mut cue);
     let operator = stage.operator();
     let mut by_hand = operator.by_hand().await;
-    let mut seen = 0;
-    while cue.again(20) || stage.report.faults < 20 {
-        let info = operator.stream("RR_WORK").await.unwrap_or_default();
-        let number = |path: &str| info.pointer(path).and_then(Value::as_u64).unwrap_or_default();
-        for seq in number("/state/first_seq").max(seen + 1)..=number("/state/last_seq") {
-            let got = operator.try_call("STREAM.MSG.GET.RR_WORK", &json!({ "seq": seq })).await;
-            let text = |path: &str| got.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let subject = text("/message/subject");
-            // It may have gone meanwhile.
-            if subject.is_empty() {
-                continue;
-            }
-            let body = STANDARD.decode(text("/message/data")).expect("the body of an offer");
-            let block = b"NATS/1.0\r\nContent-Type: application/json\r\n\r\n";
-            let stored = by_hand.store(subject.as_bytes(), block, &body).await;
-            seen = seen.max(stored.unwrap_or_default());
-            stage.report.faults += 1;
-        }
+    // First such of which nothing is acknowledged before the copies came: that they were delivered can be seen.
+    let run = stage.publish("held", KIND).await;
+    let _running = running_on(&stage, &run, 9, "").await;
+    let (copies, mut seen) = double(&operator, &mut by_hand, 0).await;
+    let its = format!(".{run}.");
+    let copies: Vec<_> = copies.into_iter().filter(|(_, subject)| subject.contains(&its)).collect();
+    stage.report.demand(copies.len() == 9, || format!("copies of the offers of {run}: {copies:?}"));
+    eventually("delivery of the copies", END, async || are_delivered(&operator, &copies).await).await;
+    stage.report.faults += copies.len();
+    stage.mesh.write(&format!("{run}.enough"), "");
+    // Then whatever there is.
+    let enough = stage.report.faults + 20;
+    while cue.again(20) || stage.report.faults < enough {
+        let (stored, last) = double(&operator, &mut by_hand, seen).await;
+        seen = last;
+        stage.report.faults += stored.len();
         tokio::time::sleep(cue.dice.pause(50..300)).await;
     }
-    stage.finish().await
+    stage.judge().await;
+    let starts = stage.starts_of(&run);
+    stage.report.demand(starts == 9, || format!("{run} has begun {starts} attempts, not 9"));
+    stage.close().await
+}
+
+/// Stores every offer behind this sequence a second time. Tells the copies that were stored, with their subjects, and up to where there is
+/// nothing new.
+async fn double(operator: &Operator, by_hand: &mut ByHand, seen: u64) -> (Vec<(u64, String)>, u64) {
+    let info = operator.stream("RR_WORK").await.unwrap_or_default();
+    let number = |path: &str| info.pointer(path).and_then(Value::as_u64).unwrap_or_default();
+    let (mut copies, mut last) = (Vec::new(), seen);
+    for seq in number("/state/first_seq").max(seen + 1)..=number("/state/last_seq") {
+        let got = operator.try_call("STREAM.MSG.GET.RR_WORK", &json!({ "seq": seq })).await;
+        let text = |path: &str| got.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let subject = text("/message/subject");
+        // It may have gone meanwhile.
+        if subject.is_empty() {
+            continue;
+        }
+        let body = STANDARD.decode(text("/message/data")).expect("the body of an offer");
+        let block = b"NATS/1.0\r\nContent-Type: application/json\r\n\r\n";
+        let copy = by_hand.store(subject.as_bytes(), block, &body).await.expect("a stored copy");
+        last = last.max(copy);
+        copies.push((copy, subject));
+    }
+    (copies, last)
+}
+
+/// Whether these copies are still there, and their workers' consumers have handed them out.
+async fn are_delivered(operator: &Operator, copies: &[(u64, String)]) -> Result<(), String> {
+    for (copy, subject) in copies {
+        let host = subject.split('.').nth(3).unwrap_or_default();
+        let worker = match host {
+            "h1" | "h2" | "h3" => "w-w1",
+            "h4" | "h5" | "h6" => "w-w2",
+            _ => "w-w3",
+        };
+        let info = operator.consumer("RR_WORK", worker).await.ok_or("no consumer")?;
+        let delivered = info.pointer("/delivered/stream_seq").and_then(Value::as_u64).unwrap_or_default();
+        let got = operator.try_call("STREAM.MSG.GET.RR_WORK", &json!({ "seq": copy })).await;
+        if delivered < *copy || got.get("error").is_some() {
+            return Err(format!("{worker} is at {delivered}, the copy on {subject} at {copy}: {got}"));
+        }
+    }
+    Ok(())
 }

@@ -1,10 +1,14 @@
 //! Networks that break: for a moment or for long, in one direction or both, with a word or without one, and slow ones.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rr_schemas::decision::RunStatus;
+use rr_schemas::decision::{Event, RunStatus};
+use rr_schemas::id::RunId;
+use rr_schemas::report::Outcome;
 use tokio::time::sleep;
 
+use super::{Attempt, running_on};
 use crate::chaos::flows::{Kind, kind};
 use crate::chaos::scenario::{Cue, Report, Scenario};
 use crate::chaos::stage::{END, EVERYBODY, Role, Stage};
@@ -17,7 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "link-cut",
         rows: &[13],
-        what: "a worker or a coordinator is cut off for 4 to 8 s, with a reset or in silence",
+        what: "a worker, then a coordinator, is cut off for 4 to 8 s, with a reset or in silence; what the worker runs ends meanwhile, and is told",
         bound: Duration::from_secs(15),
         why: "as for one that dies; what ended meanwhile is reported when the link is back",
         play: |cue| Box::pin(broken(cue, &[Proxy::cut, Proxy::silence_both])),
@@ -25,7 +29,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "link-one-way",
         rows: &[14],
-        what: "nothing comes through in one direction, for 4 to 8 s, between a worker or a coordinator and the server",
+        what: "nothing comes through in one direction, for 4 to 8 s, between a worker, then a coordinator, and the server; what the worker runs ends meanwhile, and is told",
         bound: Duration::from_secs(15),
         why: "as for one that is cut off in silence",
         play: |cue| {
@@ -58,20 +62,82 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// Attempts that last until somebody says so, and note that they have ended.
+const ENDS: Kind = kind(
+    "ends",
+    "jobs: [{ name: a, shell: 'NOTE until [ -e \"$RR_PARAM_DIR/$RR_RUN.enough\" ]; do sleep 0.1; done; \
+     echo \"$RR_TASK $RR_ATTEMPT\" >> \"$RR_PARAM_DIR/$RR_RUN.ended\"', hosts: 'h[1-9]' }]",
+    &[RunStatus::Succeeded],
+);
+
+/// Each way meets a worker and a coordinator in turn; what a worker runs ends while nobody can hear of it.
 async fn broken(mut cue: Cue, ways: &[fn(&Proxy)]) -> Report {
+    const KIND: &Kind = &ENDS;
     let mut stage = Stage::networked(Timing::ShortPatient, EVERYBODY).await;
     stage.load(&mut cue);
-    while cue.again(ways.len()) {
+    while cue.again(2 * ways.len()) {
         stage.has_asked(3).await;
-        let victim = cue.dice.number(0..stage.parts.len());
-        let way = ways.get(stage.report.faults % ways.len()).expect("a way");
+        let n = stage.report.faults;
+        let way = ways.get(n % ways.len()).expect("a way");
+        let is_worker = (n / ways.len()).is_multiple_of(2);
+        let places = if is_worker { stage.workers() } else { stage.coordinators() };
+        let victim = *cue.dice.one_of(&places);
+        let under_way = match stage.part(victim).role {
+            Role::Coordinator => None,
+            Role::Worker(name, _) => {
+                let run = stage.publish(&format!("ends{n}"), KIND).await;
+                let attempts = running_on(&stage, &run, 9, name).await;
+                stage.report.demand(!attempts.is_empty(), || format!("nothing of {run} runs on {name}"));
+                Some((run, name, attempts))
+            }
+        };
         way(stage.network(victim));
+        if let Some((run, _, attempts)) = &under_way {
+            end_all(&stage, run, attempts).await;
+        }
         sleep(cue.dice.pause(4_000..8_000)).await;
         stage.network(victim).heal();
         stage.report.faults += 1;
+        if let Some((run, name, attempts)) = &under_way {
+            is_told(&stage, run, name, attempts).await;
+        }
     }
     stage.has_asked(3).await;
     stage.finish().await
+}
+
+/// Lets these attempts of a run end, and waits until they have.
+async fn end_all(stage: &Stage, run: &RunId, attempts: &BTreeSet<Attempt>) {
+    stage.mesh.write(&format!("{run}.enough"), "");
+    eventually("end of what runs behind a broken link", END, async || {
+        let ended = stage.mesh.read(&format!("{run}.ended"));
+        let has_ended = |(task, attempt): &Attempt| ended.lines().any(|line| line == format!("{task} {attempt}"));
+        if attempts.iter().all(has_ended) { Ok(()) } else { Err(format!("of {attempts:?}: {ended}")) }
+    })
+    .await;
+}
+
+/// The attempt that has ended well on this worker by this event, whether or not that counts.
+fn ended_well_on(event: &Event, worker: &str) -> Option<Attempt> {
+    let (task, attempt, by, outcome) = if let Event::Ended { task, attempt, by: Some(by), end, .. } = event {
+        (task, attempt, by, end.outcome)
+    } else if let Event::Late { task, attempt, by, outcome: Some(outcome) } = event {
+        (task, attempt, by, *outcome)
+    } else {
+        return None;
+    };
+    (outcome == Outcome::Ok && by.worker.as_str() == worker).then_some((*task, *attempt))
+}
+
+/// Waits until the history says of all these attempts that they ended well there: they count, or came too late for that.
+async fn is_told(stage: &Stage, run: &RunId, worker: &str, attempts: &BTreeSet<Attempt>) {
+    eventually("end of what ended behind a broken link", END, async || {
+        let events = stage.events_of(run).await;
+        let told: BTreeSet<Attempt> = events.iter().filter_map(|event| ended_well_on(event, worker)).collect();
+        let missing: Vec<_> = attempts.difference(&told).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} of {run} on {worker}: {events:#?}")) }
+    })
+    .await;
 }
 
 async fn slow(mut cue: Cue) -> Report {

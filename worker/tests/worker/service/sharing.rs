@@ -143,6 +143,8 @@ async fn an_attempt_that_the_worker_knows_is_never_started_again() {
     let again = |number| Offer { offer: number, ..offer(0, handler("gate")) };
     let other_queue = Target::Host("h1".parse().unwrap());
     stage.offer(&Offer { target: other_queue.clone(), ..again(2) }).await;
+    let name = "w1".parse().unwrap();
+    until("it has got it", async || (!stage.mesh.is_host_lane_idle(&name).await.unwrap()).then_some(())).await;
     permits.add_permits(1);
     let ends = stage.all_ends(1).await;
     assert_eq!((ends.len(), ends[0].1.outcome), (1, Outcome::Ok));
