@@ -62,6 +62,7 @@ pub(crate) fn judge_starts(starts: &[Start], kept: &[Kept<'_>], counts_hold: boo
     let mut complain = |run: &RunId, text: String| complaints.push(Complaint { run: Some(run.clone()), text });
     once(starts, counts_hold, &mut complain);
     one_under_each_lock(starts, &mut complain);
+    fences_grow(starts, &mut complain);
     for kept in kept {
         offered_before(starts, kept, &mut complain);
         decided_as_seen(starts, kept, &mut complain);
@@ -102,6 +103,21 @@ fn one_under_each_lock(starts: &[Start], complain: &mut impl FnMut(&RunId, Strin
     }
 }
 
+/// What is claimed has a larger fence with each attempt of its task.
+fn fences_grow(starts: &[Start], complain: &mut impl FnMut(&RunId, String)) {
+    let mut by_task: BTreeMap<(&RunId, u32), Vec<(u32, u64)>> = BTreeMap::new();
+    for Start { run, task, attempt, fence, .. } in starts.iter().filter(|start| start.claimed) {
+        by_task.entry((run, *task)).or_default().push((*attempt, *fence));
+    }
+    for ((run, task), mut fences) in by_task {
+        fences.sort_unstable();
+        let falls = |((before, old), (after, new)): &(&(u32, u64), &(u32, u64))| before < after && old >= new;
+        if let Some(((before, old), (after, new))) = fences.iter().zip(fences.iter().skip(1)).find(falls) {
+            complain(run, format!("task {task}: fence {new} of attempt {after} is behind {old} of attempt {before}"));
+        }
+    }
+}
+
 /// Nothing starts that was not offered, and nothing that is claimed is started behind the end of its run.
 fn offered_before(starts: &[Start], kept: &Kept<'_>, complain: &mut impl FnMut(&RunId, String)) {
     let mut offered = BTreeSet::new();
@@ -116,7 +132,7 @@ fn offered_before(starts: &[Start], kept: &Kept<'_>, complain: &mut impl FnMut(&
         if !offered.contains(&(*task, *attempt, *offer)) {
             complain(run, format!("attempt {attempt} of task {task} starts by offer {offer}, which nobody decided"));
         }
-        if start.claimed && start.fence >= end {
+        if start.claimed && kept.claim_of(start).is_some_and(|claim| claim >= end) {
             complain(run, format!("attempt {attempt} of task {task} is claimed behind the end and starts"));
         }
     }

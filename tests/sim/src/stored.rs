@@ -18,6 +18,7 @@ use rr_verify::{
 };
 
 use crate::{
+    function::Start,
     judge::{Complaint, Digest},
     machine::policy,
 };
@@ -169,6 +170,15 @@ impl Kept<'_> {
     /// Every event.
     pub(crate) fn events(&self) -> impl Iterator<Item = &Event> {
         self.decisions.iter().flat_map(|(.., decision)| &decision.events).map(|record| &record.event)
+    }
+
+    /// The sequence of the claim with which a worker started something.
+    pub(crate) fn claim_of(&self, start: &Start) -> Option<u64> {
+        let is_its = |(_, input): &&(u64, &Input)| {
+            matches!(input, Input::Claim(claim)
+                if claim.worker == start.worker && (claim.task, claim.attempt) == (start.task, start.attempt))
+        };
+        self.inputs.iter().find(is_its).map(|(seq, _)| *seq)
     }
 
     /// The sequence of the decision that ends it.
