@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rr_schemas::{
     decision::{Decision, Event},
     name::WorkerName,
-    report::Output,
+    report::{Ended, Outcome, Output},
 };
 
 use crate::{Findings, Rule, Violation};
@@ -36,16 +36,25 @@ impl Outputs {
         let mut n_short = 0;
         for record in decisions.flat_map(|decision| &decision.events) {
             let Event::Ended { task, attempt, by: Some(by), end, .. } = &record.event else { continue };
+            if is_without_account(end) {
+                continue;
+            }
             let stored = self.attempts.get(&(by.worker.clone(), *task, *attempt)).cloned().unwrap_or_default();
             match stored.wrong(&end.output) {
                 Ok(is_whole) => n_short += usize::from(!is_whole),
                 Err(wrong) => findings.demand(false, Rule::Output, record.cause, || {
-                    format!("of task {task}, attempt {attempt}: {wrong}")
+                    format!("of task {task}, attempt {attempt}, which was {}: {wrong}", end.outcome.word())
                 }),
             }
         }
         (findings.0, n_short)
     }
+}
+
+/// A worker that has died with an attempt cannot say what that wrote. What it says then of the end counts as cancelled where the
+/// run is being stopped.
+fn is_without_account(end: &Ended) -> bool {
+    matches!(end.outcome, Outcome::Lost | Outcome::Cancelled) && end.output.is_empty()
 }
 
 impl Stored {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rr_sim::campaign::{self, Failure, default_dir, mode_of};
-use rr_sim::{Campaign, Complaint, Mode, Progress, Tally, branches};
+use rr_sim::{Campaign, Complaint, Mode, Progress, Report, Tally, branches};
 use serde::Serialize;
 
 use crate::cli::SimArgs;
@@ -33,6 +33,19 @@ struct Outcome<'a> {
     faults: &'a BTreeMap<String, u64>,
     events: &'a BTreeMap<&'static str, u64>,
     branches: BTreeMap<&'static str, u64>,
+    too_rare: BTreeMap<String, u64>,
+}
+
+/// What one seed came to, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Lived<'a> {
+    seed: u64,
+    mode: &'static str,
+    digest: String,
+    functions: usize,
+    simulated_seconds: f64,
+    faults: &'a BTreeMap<String, u64>,
+    complaints: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,9 +57,12 @@ struct Failed {
 
 impl Failed {
     fn of(failure: &Failure) -> Self {
-        let complaints = failure.complaints.iter().map(ToString::to_string).collect();
-        Self { seed: failure.seed, mode: failure.mode.word(), complaints }
+        Self { seed: failure.seed, mode: failure.mode.word(), complaints: texts(&failure.complaints) }
     }
+}
+
+fn texts(complaints: &[Complaint]) -> Vec<String> {
+    complaints.iter().map(ToString::to_string).collect()
 }
 
 /// Simulates.
@@ -70,17 +86,35 @@ fn one(ctx: &Context, seed: u64, mode: Mode, dir: &Path, logs: bool) -> Result<E
     branches::print(logs);
     let report = campaign::one(seed, mode, dir)
         .map_err(|error| CliError::new(Exit::Config, format_args!("no files in {}: {error}", dir.display())))?;
-    let (starts, seconds) = (report.starts, report.simulated.as_secs_f64());
-    ctx.printer.line(format_args!(
-        "seed {seed}, {}: {starts} functions in {seconds:.1} s of its time, digest {:016x}",
-        mode.word(),
-        report.digest
-    ))?;
-    for (name, count) in &report.faults {
-        ctx.printer.line(format_args!("  {count:6}  {name}"))?;
+    if ctx.printer.is_json() {
+        ctx.printer.json_document(&Lived {
+            seed,
+            mode: mode.word(),
+            digest: format!("{:016x}", report.digest),
+            functions: report.starts,
+            simulated_seconds: report.simulated.as_secs_f64(),
+            faults: &report.faults,
+            complaints: texts(&report.complaints),
+        })?;
+    } else {
+        told(ctx.printer, seed, mode, &report)?;
     }
     show(ctx.printer, seed, mode, &report.complaints);
     Ok(if report.complaints.is_empty() { Exit::Succeeded } else { Exit::Failed })
+}
+
+fn told(printer: Printer, seed: u64, mode: Mode, report: &Report) -> Result<(), CliError> {
+    printer.line(format_args!(
+        "seed {seed}, {}: {} functions in {:.1} s of its time, digest {:016x}",
+        mode.word(),
+        report.starts,
+        report.simulated.as_secs_f64(),
+        report.digest
+    ))?;
+    for (name, count) in &report.faults {
+        printer.line(format_args!("  {count:6}  {name}"))?;
+    }
+    Ok(())
 }
 
 fn many(ctx: &Context, campaign: &Campaign) -> Result<Exit, CliError> {
@@ -107,12 +141,17 @@ fn many(ctx: &Context, campaign: &Campaign) -> Result<Exit, CliError> {
     for broken in &tally.broken {
         ctx.printer.warn(broken);
     }
-    if ctx.printer.is_json() {
-        ctx.printer.json_document(&outcome(&tally))?;
-    } else {
-        table(ctx.printer, &tally)?;
+    let too_rare = tally.too_rare();
+    for (name, count) in &too_rare {
+        ctx.printer.note(format_args!("{}: {name}, {count} times in {} seeds", paint(BAD, "too rare"), tally.seeds));
     }
-    Ok(if tally.is_well() { Exit::Succeeded } else { Exit::Failed })
+    let is_well = tally.is_well() && too_rare.is_empty();
+    if ctx.printer.is_json() {
+        ctx.printer.json_document(&outcome(&tally, too_rare))?;
+    } else {
+        table(ctx.printer, &tally, is_well)?;
+    }
+    Ok(if is_well { Exit::Succeeded } else { Exit::Failed })
 }
 
 fn show(printer: Printer, seed: u64, mode: Mode, complaints: &[Complaint]) {
@@ -126,7 +165,7 @@ fn show(printer: Printer, seed: u64, mode: Mode, complaints: &[Complaint]) {
     printer.note(format_args!("  repeat it with: rr sim --seed {seed} --{}", mode.word()));
 }
 
-fn outcome(tally: &Tally) -> Outcome<'_> {
+fn outcome(tally: &Tally, too_rare: Vec<(String, u64)>) -> Outcome<'_> {
     Outcome {
         seeds: tally.seeds,
         failures: tally.failures.iter().map(Failed::of).collect(),
@@ -137,10 +176,11 @@ fn outcome(tally: &Tally) -> Outcome<'_> {
         faults: &tally.faults,
         events: &tally.events,
         branches: branches::named(&tally.said),
+        too_rare: too_rare.into_iter().collect(),
     }
 }
 
-fn table(printer: Printer, tally: &Tally) -> Result<(), CliError> {
+fn table(printer: Printer, tally: &Tally, is_well: bool) -> Result<(), CliError> {
     let section = |title: &str, rows: Vec<(&str, u64)>| -> Result<(), CliError> {
         printer.line(title)?;
         for (name, count) in rows {
@@ -151,7 +191,7 @@ fn table(printer: Printer, tally: &Tally) -> Result<(), CliError> {
     section("Faults", tally.faults.iter().map(|(name, count)| (name.as_str(), *count)).collect())?;
     section("Events", tally.events.iter().map(|(name, count)| (*name, *count)).collect())?;
     section("Branches", branches::named(&tally.said).into_iter().collect())?;
-    let verdict = if tally.is_well() { paint(GOOD, "well") } else { paint(BAD, "not well") };
+    let verdict = if is_well { paint(GOOD, "well") } else { paint(BAD, "not well") };
     let simulated = Duration::from_secs(tally.simulated.as_secs());
     printer.line(format_args!(
         "{} seeds, {} of them failed: {verdict}; {} functions in {} of simulated time",

@@ -141,5 +141,18 @@ pub struct Chances {
     pub late_by: Duration,
 }
 
+/// The names of what goes wrong by chance: by [`Chances`], and by what servers do when they are moved, restarted or hurried.
+pub const BY_CHANCE: [&str; 9] = [
+    "lost_publish",
+    "lost_ack",
+    "late_answer",
+    "lost_said",
+    "lost_request",
+    "early_redelivery",
+    "forgotten_moment",
+    "overtaken_timer",
+    "stored_unheard",
+];
+
 /// How often each thing has gone wrong, by its name.
 pub type Counts = BTreeMap<&'static str, u64>;

@@ -14,6 +14,7 @@ mod client;
 mod config;
 mod fault;
 mod jet;
+mod journal;
 mod link;
 mod model;
 mod router;
@@ -22,5 +23,6 @@ mod world;
 
 pub use client::ModelClient;
 pub use config::{ModelConfig, Servers};
-pub use fault::{Chances, Counts, Fault};
+pub use fault::{BY_CHANCE, Chances, Counts, Fault};
+pub use journal::Noted;
 pub use model::Model;

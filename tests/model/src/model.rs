@@ -17,6 +17,7 @@ use crate::{
     client::ModelClient,
     config::ModelConfig,
     fault::{Chances, Counts, Fault},
+    journal::{Journal, Noted},
     world::World,
 };
 
@@ -135,6 +136,16 @@ impl Model {
     /// What goes wrong by chance from now on, for one client, or for all that have no chances of their own.
     pub fn set_chances(&self, client: Option<&str>, chances: Chances) {
         self.shared.act(|world| world.set_chances(client, chances));
+    }
+
+    /// Keeps a journal of a stream from now on, in place of the one that was kept before.
+    pub fn keep_journal(&self, stream: &str) {
+        self.shared.act(|world| world.journal = Journal { stream: Some(stream.to_owned()), ..Journal::default() });
+    }
+
+    /// Everything that was stored in the stream of which a journal is kept, in order.
+    pub fn journal(&self) -> Vec<Noted> {
+        self.shared.act(|world| world.journal.noted.clone())
     }
 
     /// How often each thing has gone wrong.

@@ -13,6 +13,7 @@ use crate::{
     config::ModelConfig,
     fault::{Chances, Counts},
     jet::{Jet, Said, Turn},
+    journal::Journal,
     link::{Arrival, Connection, Packet},
     router::{ClientId, Router},
     subject::{is_routable, matches},
@@ -69,6 +70,7 @@ pub(crate) struct World {
     /// Whether the servers are there.
     pub(crate) is_up: bool,
     pub(crate) counts: Counts,
+    pub(crate) journal: Journal,
     chances: Chances,
     chances_of: BTreeMap<String, Chances>,
     waiting_for_room: Vec<oneshot::Sender<()>>,
@@ -89,6 +91,7 @@ impl World {
             safe: None,
             is_up: true,
             counts: Counts::new(),
+            journal: Journal::default(),
             chances: Chances::default(),
             chances_of: BTreeMap::new(),
             waiting_for_room: Vec::new(),
@@ -137,8 +140,10 @@ impl World {
     /// Gives `JetStream` a turn, and does what follows from it.
     pub(crate) fn jet<T>(&mut self, act: impl FnOnce(&mut Jet, &mut Turn<'_>) -> T) -> T {
         let mut turn = Turn::new(self.time, &self.config, &mut self.rng, &self.router, &mut self.counts);
+        turn.watched = self.journal.stream.as_deref();
         let done = act(&mut self.jet, &mut turn);
-        let Turn { said, wakes, .. } = turn;
+        let Turn { said, wakes, noted, .. } = turn;
+        self.journal.noted.extend(noted);
         for (due, event) in wakes {
             self.at(due, event);
         }

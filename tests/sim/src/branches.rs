@@ -5,7 +5,10 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     num::NonZeroU64,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::Notify;
@@ -20,10 +23,10 @@ use tracing::{
 pub type Said = BTreeMap<String, u64>;
 
 /// Lines of which only the error says what happened.
-const WITH_ERROR: [&str; 2] = ["turn interrupted", "turn starts over"];
+pub(crate) const WITH_ERROR: [&str; 2] = ["turn interrupted", "turn starts over"];
 
 /// Rare branches by their names, each with the words that are logged when it is taken.
-const NAMED: [(&str, &str); 33] = [
+pub(crate) const NAMED: [(&str, &str); 33] = [
     ("append conflict", "turn interrupted: another coordinator has decided"),
     ("append unanswered, read back", "append without an answer"),
     ("server away in a turn", "turn starts over: the server is not available"),
@@ -77,21 +80,36 @@ thread_local! {
 }
 
 /// Moments so rare that whoever aims at another one takes them, too.
-const RARE: [&str; 2] = ["coordinator started", "hosts of a worker that is gone are taken over"];
+pub(crate) const RARE: [&str; 2] = ["coordinator started", "hosts of a worker that is gone are taken over"];
 
 /// A moment to come: when something was logged so many times.
 #[derive(Debug)]
 struct Aim {
     words: &'static str,
     left: u64,
-    told: Arc<Notify>,
+    met: Arc<Met>,
+}
+
+/// Tells of a moment that was aimed at.
+#[derive(Debug, Default)]
+pub(crate) struct Met {
+    told: Notify,
+    is_rare: AtomicBool,
+}
+
+impl Met {
+    /// Waits for it, and says whether it is one of those that are so rare that everybody takes them.
+    pub(crate) async fn is_rare(&self) -> bool {
+        self.told.notified().await;
+        self.is_rare.load(Ordering::Relaxed)
+    }
 }
 
 /// Tells when these words were logged on this thread for the `nth` time from now on, in place of what was aimed at before.
-pub(crate) fn aim(words: &'static str, nth: u64) -> Arc<Notify> {
-    let told = Arc::new(Notify::new());
-    AIM.set(Some(Aim { words, left: nth.max(1), told: Arc::clone(&told) }));
-    told
+pub(crate) fn aim(words: &'static str, nth: u64) -> Arc<Met> {
+    let met = Arc::<Met>::default();
+    AIM.set(Some(Aim { words, left: nth.max(1), met: Arc::clone(&met) }));
+    met
 }
 
 /// Aims at nothing any more.
@@ -102,10 +120,11 @@ pub(crate) fn aim_no_more() {
 fn look_out_for(words: &str) {
     AIM.with_borrow_mut(|aim| {
         let is_rare = RARE.contains(&words);
-        let Some(Aim { left, told, .. }) = aim.as_mut().filter(|aim| aim.words == words || is_rare) else { return };
+        let Some(Aim { left, met, .. }) = aim.as_mut().filter(|aim| aim.words == words || is_rare) else { return };
         *left = if is_rare { 0 } else { *left - 1 };
         if *left == 0 {
-            told.notify_one();
+            met.is_rare.store(is_rare, Ordering::Relaxed);
+            met.told.notify_one();
             *aim = None;
         }
     });

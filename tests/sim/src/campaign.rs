@@ -15,9 +15,10 @@ use std::{
 };
 
 use crate::{
-    branches::Listener,
+    branches::{self, Listener},
     case::{Case, Mode},
     judge::Complaint,
+    swarm,
     world::{self, Report},
 };
 
@@ -27,6 +28,10 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 const STUCK_AFTER: Duration = Duration::from_mins(1);
 /// Seeds that do not end, after which a campaign does: each keeps a thread busy.
 const STUCK_MAX: usize = 8;
+/// Seeds of which so many things are demanded as make a campaign.
+pub const CAMPAIGN: u64 = 100_000;
+/// How often a campaign has to show each kind of fault and each rare branch.
+pub const LEAST: u64 = 100;
 /// No seed.
 const NONE: u64 = u64::MAX;
 /// Reports that wait; whoever counts them takes a moment for each.
@@ -106,6 +111,23 @@ impl Tally {
         for (word, count) in &report.events {
             *self.events.entry(word).or_default() += count;
         }
+    }
+
+    /// What came up less often than `least` times, of every kind of fault and every rare branch: what never happened was not
+    /// tested.
+    pub fn rarer_than(&self, least: u64) -> Vec<(String, u64)> {
+        let of_faults = swarm::names().map(|name| {
+            let count = self.faults.get(&name).copied().unwrap_or_default();
+            (name, count)
+        });
+        let of_branches = branches::named(&self.said).into_iter().map(|(name, count)| (name.to_owned(), count));
+        of_faults.chain(of_branches).filter(|(_, count)| *count < least).collect()
+    }
+
+    /// The same of a whole campaign: nothing is demanded of a few seeds, and of [`CAMPAIGN`] of them that each came up
+    /// [`LEAST`] times.
+    pub fn too_rare(&self) -> Vec<(String, u64)> {
+        if self.seeds < CAMPAIGN { Vec::new() } else { self.rarer_than(LEAST) }
     }
 
     /// Whether nothing is wrong.

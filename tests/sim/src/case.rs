@@ -68,6 +68,8 @@ pub struct Case {
     pub mode: Mode,
     /// The servers.
     pub servers: Servers,
+    /// How long copies need to agree at most, where there are any.
+    pub agreement_max: Duration,
     /// Partitions of the mesh.
     pub partitions: u16,
     /// Coordinators.
@@ -94,6 +96,8 @@ impl Case {
     pub fn draw(seed: u64, mode: Mode) -> Self {
         let mut dice = Dice(seed ^ 0x5EED_0000_0000_0000);
         let servers = if dice.chance(30) { Servers::Three } else { Servers::One };
+        // Slow copies have something left to agree on when they lose their leader.
+        let agreement_max = if dice.chance(40) { dice.between(10, 80) } else { 5 };
         let coordinators = size(&mut dice, &[50, 35, 15]);
         let n_workers = size(&mut dice, &[30, 30, 20, 10, 10]);
         let is_large = dice.chance(4);
@@ -103,7 +107,7 @@ impl Case {
             Mode::Safety => dice.between(2_000, 12_000),
             Mode::Liveness => dice.between(500, 8_000),
         };
-        let is_contested = n_workers > 1 && dice.chance(35);
+        let is_contested = n_workers > 1 && dice.chance(50);
         let workers = workers(&mut dice, n_workers, hosts_max, is_contested);
         let swarm = Swarm::draw(&mut dice);
         let swarm = if is_contested { swarm.with_silences() } else { swarm };
@@ -111,6 +115,7 @@ impl Case {
             seed,
             mode,
             servers,
+            agreement_max: Duration::from_millis(agreement_max),
             partitions: if dice.chance(30) { 2 } else { 1 },
             coordinators,
             workers,

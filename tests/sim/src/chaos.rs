@@ -6,13 +6,10 @@ use rr_draw::Dice;
 use rr_model::{Chances, Fault, Servers};
 use rr_nats::{Mesh, subject};
 use rr_schemas::flow::Priority;
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
-    branches,
+    branches::{self, Met},
     case::Case,
     machine::{Machine, Site},
     swarm::{Kind, Swarm},
@@ -22,15 +19,16 @@ use crate::{
 /// Streams that coordinators make again when somebody removes them. The bucket of locks is not among them: whoever removes it
 /// takes the locks away.
 const REMOVABLE: [&str; 5] = [subject::WORK, subject::TIMERS, subject::OUTPUT, "KV_rr-runs", "KV_rr-workers"];
-/// Streams that may be full for a while.
-const FILLABLE: [&str; 5] = [subject::EVENTS, subject::WORK, "KV_rr-runs", "KV_rr-workers", "KV_rr-locks"];
+/// Streams that may be full for a while. That of the locks matters to few flows, and is full more often.
+const FILLABLE: [&str; 7] =
+    [subject::EVENTS, subject::WORK, "KV_rr-runs", "KV_rr-workers", "KV_rr-locks", "KV_rr-locks", "KV_rr-locks"];
 /// Streams that have a leader.
 const LED: [&str; 6] = [subject::EVENTS, subject::WORK, subject::TIMERS, "KV_rr-runs", "KV_rr-workers", "KV_rr-locks"];
 /// How far a clock may be wrong.
 const SKEW_MAX_MS: u64 = 4_000;
 
 /// Moments that are worth meeting, by what is logged at them: something was stored, and what follows from it was not done.
-const MOMENTS: [&str; 12] = [
+pub(crate) const MOMENTS: [&str; 14] = [
     "decided",
     "decided",
     "decided",
@@ -42,8 +40,12 @@ const MOMENTS: [&str; 12] = [
     "draining",
     "timers end",
     "append without an answer",
+    "turn starts over",
     "claim not answered yet",
+    ASKED,
 ];
+/// A moment that comes once for each run.
+const ASKED: &str = "asked for";
 
 /// What is mended at its time.
 #[derive(Clone, Debug)]
@@ -64,7 +66,7 @@ pub(crate) struct Chaos {
     partitions: u16,
     dice: Dice,
     /// Tells of the moment that the next fault is to meet, where it is aimed.
-    aim: Option<Arc<Notify>>,
+    aim: Option<Arc<Met>>,
     repairs: BTreeMap<(Instant, u64), Repair>,
     n_repairs: u64,
     /// How often each kind came.
@@ -100,18 +102,22 @@ impl Chaos {
             let aim = self.aim.clone();
             let met = async {
                 match &aim {
-                    Some(aim) => aim.notified().await,
+                    Some(aim) => aim.is_rare().await,
                     None => std::future::pending().await,
                 }
             };
-            let is_met = tokio::select! {
+            let met = tokio::select! {
                 biased;
-                () = met => true,
-                () = sleep_until(at) => false,
+                is_rare = met => Some(is_rare),
+                () = sleep_until(at) => None,
             };
-            if is_met {
+            if let Some(is_rare) = met {
                 // What is away comes back in this moment, or something else breaks in it.
-                let away = if self.dice.chance(40) { std::mem::take(&mut self.repairs) } else { BTreeMap::new() };
+                let away = if self.dice.chance(if is_rare { 85 } else { 40 }) {
+                    std::mem::take(&mut self.repairs)
+                } else {
+                    BTreeMap::new()
+                };
                 if away.is_empty() {
                     self.strike_one().await;
                 }
@@ -164,6 +170,7 @@ impl Chaos {
     /// When the next fault comes at the latest; it may be aimed at a moment before.
     fn next_fault(&mut self) -> Instant {
         self.aim = match self.dice.pick(&MOMENTS).filter(|_| self.swarm.aims) {
+            Some(words) if *words == ASKED => Some(branches::aim(words, 1)),
             Some(words) => Some(branches::aim(words, self.dice.roll(5) + 1)),
             None => None,
         };

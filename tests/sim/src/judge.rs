@@ -5,22 +5,18 @@ use std::{
     fmt,
 };
 
-use rr_nats::{Error, InputMsg, Mesh, StoredDecision};
+use jiff::Timestamp;
+use rr_model::Noted;
 use rr_schemas::{
-    decision::{Event, Record},
-    id::{EntityId, RunId},
+    decision::{Decision, Event},
+    id::RunId,
     input::Input,
     report::Outcome,
 };
-use rr_verify::{
-    history::{Judgement, Said, Stored, Whole, judge_whole},
-    records::Extent,
-};
-use tokio::time::{Instant, sleep};
 
 use crate::{
     function::{Close, Start},
-    machine::policy,
+    stored::Kept,
 };
 
 /// Something that must not be.
@@ -39,109 +35,6 @@ impl fmt::Display for Complaint {
             None => f.write_str(&self.text),
         }
     }
-}
-
-/// A run as it is stored.
-pub(crate) struct Kept {
-    pub(crate) run: RunId,
-    decisions: Vec<StoredDecision>,
-    inputs: Vec<InputMsg>,
-}
-
-impl Kept {
-    /// Reads a run.
-    pub(crate) async fn read(mesh: &Mesh, run: &RunId) -> Result<Self, Error> {
-        let entity = EntityId::from(run);
-        let decisions = mesh.history(&entity, 0).await?;
-        let inputs = mesh.inputs_after(&entity, 0, 0).await?;
-        Ok(Self { run: run.clone(), decisions, inputs })
-    }
-
-    fn records(&self) -> impl Iterator<Item = &Record> {
-        self.decisions.iter().filter_map(|stored| stored.decision.as_ref().ok()).flat_map(|decision| &decision.events)
-    }
-
-    /// The sequence of the claim with which a worker started something.
-    fn claim_of(&self, start: &Start) -> Option<u64> {
-        let is_its = |input: &&InputMsg| {
-            matches!(&input.input, Ok(Input::Claim(claim))
-                if claim.worker == start.worker && (claim.task, claim.attempt) == (start.task, start.attempt))
-        };
-        self.inputs.iter().find(is_its).map(InputMsg::seq)
-    }
-
-    /// Every event.
-    pub(crate) fn events(&self) -> impl Iterator<Item = &Event> {
-        self.records().map(|record| &record.event)
-    }
-
-    /// Whether it is over.
-    pub(crate) fn is_over(&self) -> bool {
-        self.events().any(Event::is_end)
-    }
-
-    /// Every byte that is stored of it goes into a digest.
-    pub(crate) fn digest(&self, digest: &mut Digest) {
-        let decisions = self.decisions.iter().map(|stored| &stored.raw);
-        for message in decisions.chain(self.inputs.iter().map(|input| &input.raw)) {
-            digest.take(message.subject.as_bytes());
-            digest.take(&message.seq.to_le_bytes());
-            digest.take(&message.at.as_nanosecond().to_le_bytes());
-            digest.take(&message.payload);
-        }
-    }
-
-    /// What is wrong with it. Of a run that is not over, what holds at its end is not asked for.
-    pub(crate) fn complaints(&self) -> Vec<Complaint> {
-        let decisions: Vec<Stored> = self
-            .decisions
-            .iter()
-            .filter_map(|stored| {
-                let decision = stored.decision.as_ref().ok()?.clone();
-                Some(Stored { seq: stored.seq, hash: stored.hash.clone(), decision })
-            })
-            .collect();
-        if decisions.is_empty() {
-            return Vec::new();
-        }
-        let inputs: Vec<Said> = self
-            .inputs
-            .iter()
-            .filter_map(|said| {
-                let input = said.input.as_ref().ok()?.clone();
-                Some(Said { seq: said.seq(), source: said.source.clone(), input })
-            })
-            .collect();
-        let whole = Whole {
-            run: &self.run,
-            decisions: &decisions,
-            inputs: &inputs,
-            times: &self.inputs.iter().map(|said| (said.seq(), said.at())).collect(),
-            bad: &BTreeMap::new(),
-            aside: &BTreeSet::new(),
-            policy: &policy(),
-            extent: if self.is_over() { Extent::Over } else { Extent::SoFar },
-            now: None,
-        };
-        let Judgement { violations, truncated } = judge_whole(&whole);
-        let texts = violations.iter().map(ToString::to_string).chain(truncated);
-        texts.map(|text| Complaint { run: Some(self.run.clone()), text }).collect()
-    }
-}
-
-/// Reads every run, as soon as the servers answer.
-pub(crate) async fn read_all(mesh: &Mesh, runs: &[RunId], until: Instant) -> Result<Vec<Kept>, Error> {
-    let mut kept = Vec::new();
-    for run in runs {
-        kept.push(loop {
-            match Kept::read(mesh, run).await {
-                Ok(kept) => break kept,
-                Err(error) if Instant::now() >= until => return Err(error),
-                Err(_) => sleep(std::time::Duration::from_millis(200)).await,
-            }
-        });
-    }
-    Ok(kept)
 }
 
 /// A number that tells two histories apart (FNV-1a).
@@ -164,7 +57,7 @@ impl Digest {
 ///
 /// `counts_hold` says that the server has not forgotten how often it has delivered what, as it does with a consumer that is
 /// made anew.
-pub(crate) fn judge_starts(starts: &[Start], kept: &[Kept], counts_hold: bool) -> Vec<Complaint> {
+pub(crate) fn judge_starts(starts: &[Start], kept: &[Kept<'_>], counts_hold: bool) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     let mut complain = |run: &RunId, text: String| complaints.push(Complaint { run: Some(run.clone()), text });
     once(starts, counts_hold, &mut complain);
@@ -226,18 +119,15 @@ fn fences_grow(starts: &[Start], complain: &mut impl FnMut(&RunId, String)) {
 }
 
 /// Nothing starts that was not offered, and nothing that is claimed is started behind the end of its run.
-fn offered_before(starts: &[Start], kept: &Kept, complain: &mut impl FnMut(&RunId, String)) {
+fn offered_before(starts: &[Start], kept: &Kept<'_>, complain: &mut impl FnMut(&RunId, String)) {
     let mut offered = BTreeSet::new();
     for event in kept.events() {
         if let Event::Offered { tasks, attempt, offer, .. } = event {
             offered.extend(tasks.iter().map(|task| (task, *attempt, *offer)));
         }
     }
-    let ends = |stored: &&StoredDecision| {
-        stored.decision.as_ref().is_ok_and(|decision| decision.events.iter().any(|record| record.event.is_end()))
-    };
-    let end = kept.decisions.iter().find(ends).map_or(u64::MAX, |stored| stored.seq);
-    for start in starts.iter().filter(|start| start.run == kept.run) {
+    let end = kept.end().unwrap_or(u64::MAX);
+    for start in starts.iter().filter(|start| start.run == *kept.run) {
         let Start { run, task, attempt, offer, .. } = start;
         if !offered.contains(&(*task, *attempt, *offer)) {
             complain(run, format!("attempt {attempt} of task {task} starts by offer {offer}, which nobody decided"));
@@ -249,9 +139,9 @@ fn offered_before(starts: &[Start], kept: &Kept, complain: &mut impl FnMut(&RunI
 }
 
 /// What is decided of an attempt is what its function did.
-fn decided_as_seen(starts: &[Start], kept: &Kept, complain: &mut impl FnMut(&RunId, String)) {
+fn decided_as_seen(starts: &[Start], kept: &Kept<'_>, complain: &mut impl FnMut(&RunId, String)) {
     let mut by_attempt: BTreeMap<(u32, u32), Vec<&Start>> = BTreeMap::new();
-    for start in starts.iter().filter(|start| start.run == kept.run) {
+    for start in starts.iter().filter(|start| start.run == *kept.run) {
         by_attempt.entry((start.task, start.attempt)).or_default().push(start);
     }
     for event in kept.events() {
@@ -269,11 +159,77 @@ fn decided_as_seen(starts: &[Start], kept: &Kept, complain: &mut impl FnMut(&Run
         };
         if !fits {
             let text = format!("attempt {attempt} of task {task} is decided {}, {started:?}", end.outcome.word());
-            complain(&kept.run, text);
+            complain(kept.run, text);
         }
         let is_unstarted = by.is_none() && matches!(end.outcome, Outcome::Unreachable | Outcome::Cancelled);
         if is_unstarted && started.iter().any(|start| start.claimed) {
-            complain(&kept.run, format!("claimed attempt {attempt} of task {task} ends unstarted, and was started"));
+            complain(kept.run, format!("claimed attempt {attempt} of task {task} ends unstarted, and was started"));
         }
     }
+}
+
+/// What a decision offers is in the work queue before the next decision of its run is stored, whoever makes that: unless by then
+/// somebody has spoken of the attempt, or the run is about to be stopped. `made` is everything that was stored in the queue.
+pub(crate) fn judge_offers(made: &[Noted], kept: &[Kept<'_>]) -> Vec<Complaint> {
+    let mut times = BTreeMap::new();
+    for Noted { id, at, .. } in made {
+        times.entry(id.as_deref().unwrap_or_default()).or_insert(*at);
+    }
+    let mut complaints = Vec::new();
+    for kept in kept {
+        for (before, after) in kept.decisions.iter().zip(kept.decisions.iter().skip(1)) {
+            let (_, _, decision) = before;
+            let (next, by, _) = *after;
+            for (task, attempt, offer) in still_wanted(kept, decision, next) {
+                let id = format!("{}.{task}.{attempt}.{offer}", kept.run);
+                if times.get(id.as_str()).is_none_or(|at: &Timestamp| *at > by) {
+                    let text = format!(
+                        "offer {offer} of attempt {attempt} of task {task} is decided, and not made before decision seq={next}"
+                    );
+                    complaints.push(Complaint { run: Some(kept.run.clone()), text });
+                }
+            }
+        }
+    }
+    complaints
+}
+
+/// What a decision offers and nothing has made useless before the next one.
+fn still_wanted(kept: &Kept<'_>, decision: &Decision, next: u64) -> Vec<(u32, u32, u32)> {
+    let spoken = kept.inputs.iter().filter(|(seq, _)| *seq < next);
+    let mut spoken_of = BTreeSet::new();
+    for (_, input) in spoken {
+        match input {
+            Input::Report(report) => {
+                spoken_of.insert((report.task, report.attempt));
+            }
+            Input::Claim(claim) => {
+                spoken_of.insert((claim.task, claim.attempt));
+            }
+            Input::Cancel(_) => return Vec::new(),
+            Input::Submit(_) | Input::Signal(_) | Input::Timer {} | Input::Seen(_) => {}
+        }
+    }
+    let mut wanted = Vec::new();
+    for record in &decision.events {
+        match &record.event {
+            Event::Offered { tasks, attempt, offer, .. } => {
+                wanted.extend(tasks.iter().map(|task| (task, *attempt, *offer)));
+            }
+            Event::Ended { task, .. } | Event::Held { task, .. } => wanted.retain(|(of, ..)| of != task),
+            Event::CancelRequested { .. } | Event::DeadlinePassed {} => return Vec::new(),
+            Event::Submitted { .. }
+            | Event::Rejected { .. }
+            | Event::Started { .. }
+            | Event::Extended { .. }
+            | Event::Returned { .. }
+            | Event::Late { .. }
+            | Event::Signalled { .. }
+            | Event::JobEnded { .. }
+            | Event::RunEnded { .. }
+            | Event::PutAside { .. } => {}
+        }
+    }
+    wanted.retain(|(task, attempt, _)| !spoken_of.contains(&(*task, *attempt)));
+    wanted
 }

@@ -3,8 +3,8 @@
 //!
 //! Reading order: [`case`] (what a seed means), [`swarm`] (which faults it brings, and how often), `machine` (a coordinator
 //! or a worker with its link and its clock), `function` (what attempts do, and what they have seen), `chaos` (faults as they
-//! come), `user` (who asks for runs), [`world`] (a seed from its begin to its end), `judge` (what is wrong then), [`branches`]
-//! (rare branches that were taken), [`campaign`] (many seeds).
+//! come), `user` (who asks for runs), [`world`] (a seed from its begin to its end), `stored` (what the servers hold then, judged),
+//! `judge` (what functions have seen, against that), [`branches`] (rare branches that were taken), [`campaign`] (many seeds).
 //!
 //! Invariants: nothing here depends on the machine's clock, its threads or its randomness, so a seed means the same each
 //! time; what is judged is what the model's stream holds and what functions have seen, never what somebody says.
@@ -17,7 +17,10 @@ mod clock;
 mod function;
 mod judge;
 mod machine;
+mod stored;
 pub mod swarm;
+#[cfg(test)]
+mod texts;
 mod user;
 pub mod world;
 

@@ -144,8 +144,18 @@ impl Machine {
         }
     }
 
+    /// Looks how its lives have ended: one that panics says so to nobody.
+    pub(crate) fn look(&mut self) {
+        while let Some(ended) = self.life.try_join_next() {
+            if ended.is_err_and(|error| error.is_panic()) {
+                tracing::error!(machine = self.name, "a machine panics");
+            }
+        }
+    }
+
     /// Starts it, or starts it again.
     pub(crate) fn start(&mut self, site: &Arc<Site>) {
+        self.look();
         self.is_down = false;
         // The next life has a connection of its own.
         self.is_cut = false;
@@ -165,6 +175,7 @@ impl Machine {
     /// Ends it at once.
     pub(crate) fn kill(&mut self, site: &Site) {
         site.model.inject(&Fault::Kill { client: self.name.clone() });
+        self.look();
         self.life = JoinSet::new();
         self.is_down = true;
     }
@@ -233,5 +244,38 @@ impl Life {
             }
             sleep(AGAIN).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::branches;
+
+    /// Whoever asks for a panic gets it where parts of machines live: in a task of its life.
+    #[test]
+    fn a_life_that_panics_is_an_alarm_however_the_machine_goes_on() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let config = rr_model::ModelConfig::new(1, rr_model::Servers::One);
+        tracing::subscriber::with_default(branches::Listener, || {
+            runtime.block_on(async {
+                let case = Case::draw(1, crate::Mode::Safety);
+                let time = WorldTime::new(config.start);
+                let (model, seen) = (Model::new(config), Seen::default());
+                let (topology, manners) = (topology(&case), case.manners);
+                let site = Arc::new(Site { model, topology, seed: 1, manners, seen });
+                let goes_on: [fn(&mut Machine); 2] = [Machine::look, |machine| machine.stop()];
+                for goes_on in goes_on {
+                    drop(branches::take());
+                    let mut machine = Machine::coordinator(1, time, 1);
+                    machine.life.spawn(async { panic!("as asked for") });
+                    tokio::task::yield_now().await;
+                    goes_on(&mut machine);
+                    machine.start(&site);
+                    machine.kill(&site);
+                    assert_eq!(branches::take().get("a machine panics"), Some(&1));
+                }
+            });
+        });
     }
 }

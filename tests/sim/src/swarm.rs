@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use rr_draw::Dice;
-use rr_model::Chances;
+use rr_model::{BY_CHANCE, Chances};
 
 /// How long what is broken stays so, at most.
 const OUTAGE_MAX_MS: u64 = 6_000;
@@ -103,7 +103,8 @@ impl Kind {
             | Self::LeaderMoved
             | Self::ConsumerMoved
             | Self::ClockSkewed => 20,
-            Self::StreamFull | Self::ConsumerRemoved => 12,
+            Self::StreamFull => 16,
+            Self::ConsumerRemoved => 12,
             Self::StreamRemoved => 5,
         }
     }
@@ -113,6 +114,17 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// The names of everything that goes wrong, as they are counted.
+pub fn names() -> impl Iterator<Item = String> {
+    let of_messages = BY_CHANCE.into_iter().map(of_messages);
+    Kind::ALL.into_iter().map(|kind| kind.name().to_owned()).chain(of_messages)
+}
+
+/// The name under which the model's faults are counted.
+pub(crate) fn of_messages(name: &str) -> String {
+    format!("model: {name}")
 }
 
 /// The faults of one seed.
@@ -161,7 +173,7 @@ impl Swarm {
     #[must_use]
     pub fn with_silences(mut self) -> Self {
         /// As often as so many other kinds.
-        const SILENCES: usize = 4;
+        const SILENCES: usize = 6;
         if !self.kinds.is_empty() {
             self.kinds.extend([Kind::LinkSilent; SILENCES]);
         }

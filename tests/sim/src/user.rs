@@ -39,14 +39,21 @@ impl Asked {
     }
 }
 
-/// Asks for a run, and gives it every signal that its gates may wait for.
+/// Asks for a run, and gives it every signal that its gates wait for. To some it gives every signal that there is; of others
+/// nobody speaks any more, and what is forgotten of them nothing wakes.
 pub(crate) async fn wants(mesh: &Mesh, run: &RunId, plan: &RunPlan, mut dice: Dice, asked: &Asked) {
+    let gives_all = dice.chance(50);
+    let pause_max = if dice.chance(50) { 6_000 } else { 1_500 };
     sleep(plan.after).await;
     submit(mesh, run, plan).await;
+    tracing::debug!(%run, "asked for");
     asked.runs().push(run.clone());
+    let wanted = plan.flow.signals();
     for name in SIGNALS {
-        sleep(Duration::from_millis(dice.roll(6_000))).await;
-        signal(mesh, run, name).await;
+        if gives_all || wanted.iter().any(|wanted| wanted.as_str() == name) {
+            sleep(Duration::from_millis(dice.roll(pause_max))).await;
+            signal(mesh, run, name).await;
+        }
     }
 }
 

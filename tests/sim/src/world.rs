@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
-use rr_model::{Chances, Counts, Model, ModelConfig};
-use rr_nats::{Mesh, ensure};
+use jiff::Timestamp;
+use rr_model::{Chances, Counts, Model, ModelConfig, Noted};
+use rr_nats::{Error, Link, Mesh, ensure, subject};
 use rr_schemas::{decision::Event, id::RunId};
+use rr_verify::history::GRACE;
 use tempfile::TempDir;
 use tokio::{
     task::JoinSet,
@@ -24,9 +26,10 @@ use crate::{
     chaos::Chaos,
     clock::WorldTime,
     function::{Seen, Start},
-    judge::{Complaint, Digest, Kept, judge_starts, read_all},
+    judge::{Complaint, judge_offers, judge_starts},
     machine::{Machine, Site, topology},
-    swarm::Kind,
+    stored::{Kept, Stored},
+    swarm::{self, Kind},
     user::{self, Asked},
 };
 
@@ -38,6 +41,24 @@ const PATIENCE: Duration = Duration::from_mins(4);
 const WORLD: Duration = Duration::from_hours(1);
 /// How long the servers may take to answer once nothing goes wrong any more.
 const ANSWERS: Duration = Duration::from_mins(1);
+/// How long everybody lives on behind the end of the last run: whatever was said is answered by then, and what is left of runs
+/// is taken away.
+const QUIET: Duration = Duration::from_secs(10);
+/// What the product and its machines say of themselves that must never be so.
+pub(crate) const ALARMS: [&str; 12] = [
+    "a part of the coordinator failed",
+    "a part of the coordinator ended; it is started again",
+    "a helper of the worker failed",
+    "the run is parked",
+    "the run cannot go on",
+    "an input makes the coordinator fail",
+    "the worker panicked while it carried out an attempt",
+    "the plan has no such task",
+    "a worker does not end",
+    "event passed over",
+    "a machine panics",
+    "an offer cannot be made",
+];
 
 /// What a seed came to.
 #[derive(Clone, Debug, Default)]
@@ -84,20 +105,7 @@ fn failed(text: &str) -> Report {
     Report { complaints: vec![Complaint { run: None, text: text.to_owned() }], ..Report::default() }
 }
 
-/// What the product says of itself that must never be so.
 fn alarms(said: &Said) -> impl Iterator<Item = Complaint> {
-    const ALARMS: [&str; 10] = [
-        "a part of the coordinator failed",
-        "a part of the coordinator ended; it is started again",
-        "a helper of the worker failed",
-        "the run is parked",
-        "the run cannot go on",
-        "an input makes the coordinator fail",
-        "the worker panicked while it carried out an attempt",
-        "the plan has no such task",
-        "a worker does not end",
-        "event passed over",
-    ];
     ALARMS
         .into_iter()
         .filter(|alarm| said.contains_key(*alarm))
@@ -106,13 +114,15 @@ fn alarms(said: &Said) -> impl Iterator<Item = Complaint> {
 
 async fn live(case: &Case, files: &TempDir) -> Report {
     let begun = Instant::now();
-    let config = ModelConfig::new(case.seed, case.servers);
+    let agreement = Duration::from_millis(1)..=case.agreement_max;
+    let config = ModelConfig { agreement, ..ModelConfig::new(case.seed, case.servers) };
     let time = WorldTime::new(config.start);
     let model = Model::new(config);
-    let mesh = match user_mesh(case, &model).await {
-        Ok(mesh) => mesh,
+    let (link, mesh) = match user_mesh(case, &model).await {
+        Ok(made) => made,
         Err(error) => return failed(&format!("the mesh cannot be made: {error}")),
     };
+    model.keep_journal(subject::WORK);
     let seen = Seen::default();
     let site = Arc::new(Site {
         model: model.clone(),
@@ -145,11 +155,18 @@ async fn live(case: &Case, files: &TempDir) -> Report {
             all_over(&mesh, &runs, trouble).await;
             chaos.mend_all();
             report.complaints = in_time(&mesh, &runs).await;
+            sleep(QUIET).await;
+            for machine in &mut chaos.machines {
+                machine.look();
+            }
         }
     }
-    match read_all(&mesh, &runs, Instant::now() + ANSWERS).await {
+    if chaos.counts.contains_key(&Kind::StreamRemoved) && ensure(&link, &site.topology).await.is_err() {
+        tracing::warn!("streams that were removed cannot be made again");
+    }
+    match read(&mesh, &runs).await {
         Err(error) => report.complaints.push(Complaint { run: None, text: format!("nothing can be read: {error}") }),
-        Ok(kept) => report.judge(&kept, &seen.all(), &chaos),
+        Ok((stored, now)) => report.judge(case.mode, &stored, now, &seen.all(), &model.journal(), &chaos),
     }
     report.faults = counts(&chaos, model.counts());
     report.simulated = begun.elapsed();
@@ -169,33 +186,60 @@ fn machines(case: &Case, site: &Arc<Site>, time: WorldTime, dir: &Path) -> Vec<M
 }
 
 impl Report {
-    fn judge(&mut self, kept: &[Kept], starts: &[Start], chaos: &Chaos) {
-        let mut digest = Digest::new();
-        for kept in kept {
-            kept.digest(&mut digest);
-            self.complaints.extend(kept.complaints());
-            for event in kept.events() {
-                *self.events.entry(word(event)).or_default() += 1;
+    fn judge(
+        &mut self,
+        mode: Mode,
+        stored: &Stored,
+        now: Timestamp,
+        starts: &[Start],
+        offers: &[Noted],
+        chaos: &Chaos,
+    ) {
+        let kept = stored.kept();
+        for event in kept.iter().flat_map(Kept::events) {
+            *self.events.entry(word(event)).or_default() += 1;
+        }
+        match mode {
+            Mode::Safety => self.complaints.extend(stored.complaints(None)),
+            Mode::Liveness => {
+                // Nothing is wrong any more: nobody needs the time that is granted where something is.
+                let now = now.checked_add(GRACE.as_duration()).unwrap_or(now);
+                self.complaints.extend(stored.complaints(Some(now)));
+                self.complaints.extend(stored.left_over());
             }
         }
         // A server that begins again has forgotten what it delivered last, and ids of offers that are done with.
         let forgetful = [Kind::ConsumerRemoved, Kind::StreamRemoved, Kind::ServerRestarted];
         let counts_hold = forgetful.iter().all(|kind| !chaos.counts.contains_key(kind));
-        self.complaints.extend(judge_starts(starts, kept, counts_hold));
+        self.complaints.extend(judge_starts(starts, &kept, counts_hold));
+        self.complaints.extend(judge_offers(offers, &kept));
         self.starts = starts.len();
-        self.digest = digest.0;
+        self.digest = stored.digest.0;
     }
 }
 
-async fn user_mesh(case: &Case, model: &Model) -> Result<Mesh, rr_nats::Error> {
+async fn user_mesh(case: &Case, model: &Model) -> Result<(Link, Mesh), Error> {
     let link = model.link("user").await?;
     model.set_chances(Some("user"), Chances::default());
-    ensure(&link, &topology(case)).await
+    let mesh = ensure(&link, &topology(case)).await?;
+    Ok((link, mesh))
+}
+
+/// Reads everything, as soon as the servers answer, and says what time it is by their clock.
+async fn read(mesh: &Mesh, runs: &[RunId]) -> Result<(Stored, Timestamp), Error> {
+    let until = Instant::now() + ANSWERS;
+    loop {
+        let both = async { Ok((Stored::read(mesh, runs).await?, mesh.server_time().await?)) };
+        match both.await {
+            Err(_) if Instant::now() < until => sleep(Duration::from_millis(200)).await,
+            read => return read,
+        }
+    }
 }
 
 fn counts(chaos: &Chaos, of_messages: Counts) -> BTreeMap<String, u64> {
     let of_kinds = chaos.counts.iter().map(|(kind, count)| (kind.name().to_owned(), *count));
-    let of_messages = of_messages.into_iter().map(|(name, count)| (format!("model: {name}"), count));
+    let of_messages = of_messages.into_iter().map(|(name, count)| (swarm::of_messages(name), count));
     of_kinds.chain(of_messages).collect()
 }
 
@@ -213,26 +257,37 @@ async fn all_over(mesh: &Mesh, runs: &[RunId], trouble: impl Future<Output = ()>
     }
 }
 
-/// Waits for every run, and says which has not ended.
+/// Waits for every run, and says which has not ended. A person who has waited for long looks at the mesh, and cancels what
+/// waits for a person.
 async fn in_time(mesh: &Mesh, runs: &[RunId]) -> Vec<Complaint> {
     let begun = Instant::now();
-    let mut late = Vec::new();
+    let mut complaints = Vec::new();
+    let mut has_looked = false;
     for run in runs {
         let patient = timeout(PATIENCE.saturating_sub(begun.elapsed()), wait_for_end(mesh, run)).await;
+        if patient.is_ok() {
+            continue;
+        }
+        // Before a cancel wakes what has gone to sleep.
+        if !std::mem::replace(&mut has_looked, true)
+            && let Ok((stored, now)) = read(mesh, &[]).await
+        {
+            complaints.extend(stored.complaints(Some(now)));
+        }
         // Servers that do not answer any more show in the end, too: the run is late.
-        if patient.is_err() && timeout(ANSWERS, user::cancel(mesh, run)).await.is_err() {
+        if timeout(ANSWERS, user::cancel(mesh, run)).await.is_err() {
             tracing::warn!(%run, "a run cannot be cancelled");
         }
     }
     for run in runs {
         if timeout(BOUND.saturating_sub(begun.elapsed()), wait_for_end(mesh, run)).await.is_err() {
-            late.push(Complaint {
+            complaints.push(Complaint {
                 run: Some(run.clone()),
                 text: format!("has not ended {BOUND:?} after the last fault"),
             });
         }
     }
-    late
+    complaints
 }
 
 async fn wait_for_end(mesh: &Mesh, run: &RunId) {

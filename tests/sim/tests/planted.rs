@@ -15,6 +15,11 @@ fn is_found(bug: Bug) {
         report.complaints.first().cloned().map(|complaint| (seed, complaint))
     });
     plant(None);
+    if let Some((seed, _)) = &found {
+        // It is the bug that was found, and nothing else.
+        let report = one(*seed, mode_of(*seed), &dir).unwrap();
+        assert_eq!(report.complaints, [], "seed {seed} is not well without {bug:?} either");
+    }
     let (seed, complaint) = found.unwrap_or_else(|| unreachable!("{bug:?} is not found in {SEEDS_MAX} seeds"));
     println!("{bug:?} is found by seed {seed}: {complaint}");
 }

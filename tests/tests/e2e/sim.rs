@@ -21,3 +21,15 @@ async fn many_seeds_end_with_a_table() {
         assert!(run.stdout.contains(words), "{}", run.stdout);
     }
 }
+
+#[tokio::test]
+async fn a_seed_is_one_document_and_has_one_thread() {
+    let sandbox = Sandbox::new().await;
+    let run = sandbox.rr(["sim", "--seed", "4", "--liveness", "--json"]).run().await.exits(0);
+    let told: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&told["seed"], &told["mode"]), (&4.into(), &"liveness".into()), "{told}");
+    assert!(told["digest"].is_string() && told["faults"].is_object(), "{told}");
+    assert_eq!(told["complaints"], serde_json::json!([]));
+    let refused = sandbox.rr(["sim", "--seed", "4", "--jobs", "2"]).run().await.exits(2);
+    assert!(refused.stderr.contains("--jobs"), "{}", refused.stderr);
+}

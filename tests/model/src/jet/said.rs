@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use rr_nats::transport::{HeaderMap, HeaderValue, Message, StatusCode, Subject};
 use serde_json::Value;
 
-use super::nanos;
+use super::{nanos, store::Stored};
 use crate::{
     config::ModelConfig,
     fault::Counts,
+    journal::Noted,
     router::Router,
     world::{Due, draw},
 };
@@ -85,6 +86,9 @@ pub(crate) struct Turn<'a> {
     pub(crate) early: u32,
     pub(crate) said: Vec<Said>,
     pub(crate) wakes: Vec<(Duration, Due)>,
+    /// The stream of which a journal is kept, and what was stored there.
+    pub(crate) watched: Option<&'a str>,
+    pub(crate) noted: Vec<Noted>,
 }
 
 impl<'a> Turn<'a> {
@@ -96,9 +100,10 @@ impl<'a> Turn<'a> {
         counts: &'a mut Counts,
     ) -> Self {
         let start = u64::try_from(config.start.as_nanosecond()).unwrap_or_default();
-        let (said, wakes) = (Vec::new(), Vec::new());
+        let (said, wakes, noted) = (Vec::new(), Vec::new(), Vec::new());
         let now = start.saturating_add(nanos(time));
-        Self { now, time, config, rng, router, counts, late: Duration::ZERO, early: 0, said, wakes }
+        let (late, early, watched) = (Duration::ZERO, 0, None);
+        Self { now, time, config, rng, router, counts, late, early, said, wakes, watched, noted }
     }
 
     /// Says something, after everything that was said before.
@@ -123,6 +128,15 @@ impl<'a> Turn<'a> {
             self.say(answer);
         } else {
             self.wakes.push((self.time + self.late, Due::Said(answer)));
+        }
+    }
+
+    /// Notes that a message was stored, where somebody wants to know.
+    pub(crate) fn note(&mut self, stream: &str, message: &Stored) {
+        if self.watched == Some(stream) {
+            let at = Timestamp::from_nanosecond(i128::from(message.at)).unwrap_or_default();
+            let id = message.header("Nats-Msg-Id").map(str::to_owned);
+            self.noted.push(Noted { subject: message.subject.clone(), id, at });
         }
     }
 

@@ -163,6 +163,7 @@ impl Stream {
         let seq = self.store.last() + 1;
         let message = self.store.add(Stored { seq, subject, headers, payload, at: turn.now });
         self.note_id(&message, turn);
+        turn.note(&self.config.name, &message);
         let ttl = message.header("Nats-TTL").and_then(|ttl| lifetime(ttl).ok().flatten());
         let age = Some(self.config.max_age).filter(|age| *age > 0);
         if let Some(lifetime) = ttl.into_iter().chain(age).min() {

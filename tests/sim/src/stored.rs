@@ -1,0 +1,209 @@
+//! What the servers hold at the end, read and judged as `rr verify` reads and judges a real mesh.
+//!
+//! Invariant: what stands beside the log is read before it, so whatever it shows has been decided by then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use rr_nats::{Error, Follow, LogMessage, Mesh, OutputFilter, RawMessage, copies};
+use rr_schemas::{
+    decision::{Decision, Event},
+    id::RunId,
+    input::Input,
+    view::StatusEntry,
+};
+use rr_verify::{
+    output::Outputs,
+    stream::{Beside, Content, Finding, Message, Rules, Shown, Verifier},
+};
+
+use crate::{
+    function::Start,
+    judge::{Complaint, Digest},
+    machine::policy,
+};
+
+/// Everything that is stored and judged.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    beside: Beside,
+    log: Vec<Message>,
+    /// Messages of the log that no verifier hears, and why.
+    odd: Vec<String>,
+    outputs: BTreeMap<RunId, Outputs>,
+    /// Every byte of the log.
+    pub(crate) digest: Digest,
+}
+
+/// A run as the log has it.
+#[derive(Debug)]
+pub(crate) struct Kept<'a> {
+    pub(crate) run: &'a RunId,
+    /// Its decisions, with their sequences and when they were stored.
+    pub(crate) decisions: Vec<(u64, Timestamp, &'a Decision)>,
+    /// Its inputs, with their sequences.
+    pub(crate) inputs: Vec<(u64, &'a Input)>,
+}
+
+impl Stored {
+    /// Reads all of it, with the output of these runs.
+    ///
+    /// # Errors
+    /// The servers do not answer; trying again may help.
+    pub(crate) async fn read(mesh: &Mesh, runs: &[RunId]) -> Result<Self, Error> {
+        let beside = beside(mesh).await?;
+        let mut stored =
+            Self { beside, log: Vec::new(), odd: Vec::new(), outputs: BTreeMap::new(), digest: Digest::new() };
+        let mut log = mesh.copy_log(None).await?;
+        while let Some(copied) = log.next().await? {
+            match copied.raw() {
+                Ok(raw) => stored.hear(raw, mesh.partitions()),
+                Err(reason) => stored.odd.push(format!("message {}: {reason}", copied.seq)),
+            }
+        }
+        for run in runs {
+            let mut reader = mesh.read_output(run, OutputFilter::default(), Follow::No);
+            let outputs = stored.outputs.entry(run.clone()).or_default();
+            while let Some(chunk) = reader.next().await? {
+                let bytes = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
+                outputs.hear(&chunk.worker, (chunk.id.task, chunk.id.attempt), chunk.id.n, bytes);
+            }
+            reader.close().await;
+        }
+        Ok(stored)
+    }
+
+    fn hear(&mut self, raw: RawMessage, partitions: u16) {
+        let (seq, at) = (raw.seq, raw.at);
+        self.digest.take(raw.subject.as_bytes());
+        self.digest.take(&seq.to_le_bytes());
+        self.digest.take(&at.as_nanosecond().to_le_bytes());
+        self.digest.take(&raw.payload);
+        let (entity, content) = match LogMessage::read(raw, partitions) {
+            LogMessage::Decision(entity, stored) => {
+                let is_unreadable = stored.is_unreadable();
+                let content = match stored.decision {
+                    Ok(decision) => Content::Decision { hash: stored.hash, decision: Box::new(decision) },
+                    Err(reason) if is_unreadable => Content::Unreadable(reason),
+                    Err(_) => Content::Foreign,
+                };
+                (entity, content)
+            }
+            LogMessage::Input(said) => {
+                let content = match said.input {
+                    Ok(input) => Content::Input { source: said.source, input: Box::new(input) },
+                    Err(reason) => Content::Bad(reason),
+                };
+                (said.entity, content)
+            }
+            LogMessage::Nobodys => return self.odd.push(format!("message {seq} is on a subject that nobody has")),
+        };
+        self.log.push(Message { run: RunId::from(entity), seq, at, content });
+    }
+
+    /// What is wrong with it. `now`: the time by which everything that was due or said should have been answered, where that is
+    /// asked.
+    pub(crate) fn complaints(&self, now: Option<Timestamp>) -> Vec<Complaint> {
+        let rules = Rules { policy: policy(), now, keeps: false, begins_late: false };
+        let mut verifier = Verifier::new(rules, self.beside.clone());
+        for message in &self.log {
+            verifier.hear(message.clone());
+        }
+        // What was found is told at the end.
+        let end = verifier.finish();
+        let mut findings = end.findings;
+        for run in &end.again {
+            let mut beside = self.beside.clone();
+            beside.shown.retain(|of, _| of == run);
+            beside.offers.retain(|of, _| of == run);
+            let mut verifier = Verifier::new(Rules { keeps: true, ..rules }, beside);
+            for message in self.log.iter().filter(|message| message.run == *run) {
+                verifier.hear(message.clone());
+            }
+            findings.extend(verifier.finish().findings);
+        }
+        let odd = self.odd.iter().map(|text| Complaint { run: None, text: text.clone() });
+        odd.chain(findings.into_iter().map(complaint)).chain(self.of_outputs()).collect()
+    }
+
+    fn of_outputs(&self) -> Vec<Complaint> {
+        let mut complaints = Vec::new();
+        for kept in self.kept() {
+            let Some(outputs) = self.outputs.get(kept.run) else { continue };
+            let (violations, _) = outputs.judge(kept.decisions.iter().map(|(.., decision)| *decision));
+            let told =
+                violations.into_iter().map(|found| Complaint { run: Some(kept.run.clone()), text: found.to_string() });
+            complaints.extend(told);
+        }
+        complaints
+    }
+
+    /// Offers that wait for somebody though their run is over. Once nothing goes wrong any more there are none.
+    pub(crate) fn left_over(&self) -> Vec<Complaint> {
+        let is_over = |run: &RunId| self.kept().iter().any(|kept| kept.run == run && kept.end().is_some());
+        let left = self.beside.offers.iter().filter(|(run, offers)| !offers.is_empty() && is_over(run));
+        let text =
+            |offers: &BTreeSet<(u32, u32)>| format!("is over, and its offers {offers:?} (task, attempt) still wait");
+        left.map(|(run, offers)| Complaint { run: Some(run.clone()), text: text(offers) }).collect()
+    }
+
+    /// Every run of the log, in the order in which they began.
+    pub(crate) fn kept(&self) -> Vec<Kept<'_>> {
+        let mut kept: Vec<Kept<'_>> = Vec::new();
+        for Message { run, seq, at, content } in &self.log {
+            let place = kept.iter().position(|kept| kept.run == run).unwrap_or(kept.len());
+            if place == kept.len() {
+                kept.push(Kept { run, decisions: Vec::new(), inputs: Vec::new() });
+            }
+            let Some(kept) = kept.get_mut(place) else { continue };
+            match content {
+                Content::Decision { decision, .. } => kept.decisions.push((*seq, *at, decision.as_ref())),
+                Content::Input { input, .. } => kept.inputs.push((*seq, input.as_ref())),
+                Content::Unreadable(_) | Content::Foreign | Content::Bad(_) => {}
+            }
+        }
+        kept
+    }
+}
+
+impl Kept<'_> {
+    /// Every event.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &Event> {
+        self.decisions.iter().flat_map(|(.., decision)| &decision.events).map(|record| &record.event)
+    }
+
+    /// The sequence of the claim with which a worker started something.
+    pub(crate) fn claim_of(&self, start: &Start) -> Option<u64> {
+        let is_its = |(_, input): &&(u64, &Input)| {
+            matches!(input, Input::Claim(claim)
+                if claim.worker == start.worker && (claim.task, claim.attempt) == (start.task, start.attempt))
+        };
+        self.inputs.iter().find(is_its).map(|(seq, _)| *seq)
+    }
+
+    /// The sequence of the decision that ends it.
+    pub(crate) fn end(&self) -> Option<u64> {
+        let ends = |decision: &Decision| decision.events.iter().any(|record| record.event.is_end());
+        self.decisions.iter().find(|(.., decision)| ends(decision)).map(|(seq, ..)| *seq)
+    }
+}
+
+async fn beside(mesh: &Mesh) -> Result<Beside, Error> {
+    let mut beside = Beside::default();
+    let shown = &mut beside.shown;
+    let take = |entry: StatusEntry, _| {
+        shown.insert(entry.view.run.clone(), Shown::from(&entry));
+    };
+    mesh.each_status(take).await?;
+    let bad = mesh.all_quarantined().await?;
+    beside.aside.extend(bad.iter().filter(|bad| copies::run_of(&bad.subject).is_some()).map(|bad| bad.was));
+    beside.offers = mesh.offered_now().await?;
+    Ok(beside)
+}
+
+fn complaint(finding: Finding) -> Complaint {
+    match finding {
+        Finding::Violation { run, violation } => Complaint { run: Some(run), text: violation.to_string() },
+        Finding::Incomplete { run, reason } => Complaint { run, text: format!("incomplete because {reason}") },
+    }
+}
