@@ -78,6 +78,10 @@ fn guard(printer: Printer) -> Result<Exit, CliError> {
 const fn unread(verb: &Verb) -> Unread {
     match verb {
         Verb::Run(_) | Verb::Up(_) => Unread::GoesOn,
+        // What they print explains their exit code, which is the answer.
+        Verb::Verify(_) | Verb::Doctor(_) | Verb::Check(_) | Verb::Sim(_) => Unread::GoesOn,
+        // Half of it would be worse than nothing.
+        Verb::Backup(_) | Verb::Restore(_) => Unread::GoesOn,
         Verb::Publish(args) if args.wait || args.follow => Unread::GoesOn,
         Verb::Retry(args) if args.wait || args.follow => Unread::GoesOn,
         Verb::Publish(_)
@@ -89,11 +93,8 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Signal(_)
         | Verb::Retry(_)
         | Verb::Why(_)
-        | Verb::Verify(_)
         | Verb::Export(_)
         | Verb::Replay(_)
-        | Verb::Doctor(_)
-        | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
         | Verb::Lock(_)
@@ -101,10 +102,7 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Worker(_)
         | Verb::Coordinator(_)
         | Verb::Init(_)
-        | Verb::Backup(_)
-        | Verb::Restore(_)
         | Verb::Bench(_)
-        | Verb::Sim(_)
         | Verb::Completions(_)
         | Verb::Guard => Unread::Ends,
     }
