@@ -77,11 +77,16 @@ fn guard(printer: Printer) -> Result<Exit, CliError> {
 /// Whether a verb is done when nobody reads what it prints.
 const fn unread(verb: &Verb) -> Unread {
     match verb {
-        Verb::Run(_) | Verb::Up(_) => Unread::GoesOn,
-        // What they print explains their exit code, which is the answer.
-        Verb::Verify(_) | Verb::Doctor(_) | Verb::Check(_) | Verb::Sim(_) => Unread::GoesOn,
-        // Half of it would be worse than nothing.
-        Verb::Backup(_) | Verb::Restore(_) => Unread::GoesOn,
+        // A run depends on the first two. What the next four print explains their exit code, which is the answer. Half of
+        // what the last two do would be worse than nothing.
+        Verb::Run(_)
+        | Verb::Up(_)
+        | Verb::Verify(_)
+        | Verb::Doctor(_)
+        | Verb::Check(_)
+        | Verb::Sim(_)
+        | Verb::Backup(_)
+        | Verb::Restore(_) => Unread::GoesOn,
         Verb::Publish(args) if args.wait || args.follow => Unread::GoesOn,
         Verb::Retry(args) if args.wait || args.follow => Unread::GoesOn,
         Verb::Publish(_)

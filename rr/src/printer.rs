@@ -28,7 +28,7 @@ static LOST: AtomicBool = AtomicBool::new(false);
 pub(crate) enum Unread {
     /// It ends: printing was all that it was for.
     Ends,
-    /// It goes on: a run depends on it, or its exit code is waited for.
+    /// It goes on: a run or a store depends on it, or its exit code is waited for.
     GoesOn,
 }
 

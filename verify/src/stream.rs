@@ -282,7 +282,7 @@ impl Verifier {
         }
         // It was asked for, and nobody has answered yet; or it was asked for once more, long after it began.
         let is_new = !open.is_remainder() && shown.is_none_or(|shown| shown.n == 0);
-        !is_new && !shown.is_some_and(|shown| shown.started_at.is_some_and(|began| began >= since))
+        !is_new && shown.and_then(|shown| shown.started_at).is_none_or(|began| began < since)
     }
 
     /// What the log does not have any more of the beginning of a run, if that is so.

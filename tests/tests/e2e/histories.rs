@@ -192,17 +192,10 @@ async fn a_run_is_shown_as_it_stood_at_any_moment() {
     mesh.write("cut.jsonl", &exported[..exported.len() - 5]);
     let _cut = mesh.rr(["replay", "cut.jsonl"]).run().await.exits(0).says(&["cut.jsonl was cut off"]);
     let is_decision = |line: &&str| line.contains("\"subject\":\"rr.ev.");
-    let third = exported.lines().filter(is_decision).nth(2).unwrap();
-    mesh.write(
-        "hole.jsonl",
-        exported
-            .replacen(&format!("{third}\n"), "", 1)
-            .lines()
-            .filter(|line| !line.contains("\"end\""))
-            .collect::<Vec<_>>()
-            .join("\n"),
-    );
-    let _hole = mesh.rr(["replay", "hole.jsonl"]).run().await.exits(65).says(&["follows decision 2"]);
+    let second = exported.lines().filter(is_decision).nth(1).unwrap();
+    let is_left = |line: &&str| *line != second && !line.contains("\"end\"");
+    mesh.write("hole.jsonl", exported.lines().filter(is_left).collect::<Vec<_>>().join("\n"));
+    let _hole = mesh.rr(["replay", "hole.jsonl"]).run().await.exits(65).says(&["follows decision 1"]);
 }
 
 /// An export of the first version: it is read for ever, hashes and tokens included, and a word that is changed in it is found.
