@@ -18,7 +18,8 @@ use crate::{
     presence::{self, Presence},
     retention,
     shell::{Shell, ShellError},
-    timers, upkeep,
+    timers,
+    upkeep::{self, LOOK_EVERY},
 };
 
 /// Pause before a part is started again that has failed.
@@ -146,13 +147,16 @@ async fn work(mesh: Mesh, options: Options, instance: InstanceId, stop: &Cancell
 /// what is missing: that is done here, should it be missing now.
 async fn open_presence(mesh: &Mesh, stop: &CancellationToken) -> Option<PresenceWatch> {
     let mut upkeep = Upkeep::new(mesh);
+    // Not before others, who may remember what is missing.
+    let mut next_look = Instant::now() + LOOK_EVERY;
     while !stop.is_cancelled() {
         let error = match PresenceWatch::open(mesh).await {
             Ok(seen) => return Some(seen),
             Err(error) => error,
         };
         tracing::warn!(%error, "presence cannot be read");
-        if matches!(error, Error::NotFound { .. }) {
+        if matches!(error, Error::NotFound { .. }) && next_look <= Instant::now() {
+            next_look = Instant::now() + LOOK_EVERY;
             // Whoever looks next finds again what this look finds, and does what follows from it.
             let looked = Box::pin(upkeep.look(mesh.clock().now()));
             drop(stop.run_until_cancelled(looked).await);

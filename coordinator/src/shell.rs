@@ -1,6 +1,10 @@
 //! What all parts of a coordinator share.
 
-use std::{io, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use jiff::Timestamp;
 use rr_core::run::WITHDRAWN_BY;
@@ -31,7 +35,13 @@ pub(crate) struct Shell {
     /// Where the secrets of runs come from.
     pub(crate) seed: Seed,
     status: StatusWriter,
+    /// Sequences of inputs in the quarantine, the newest. Held for single look-ups only, never over an await.
+    quarantined: Mutex<BTreeSet<u64>>,
 }
+
+/// Inputs in the quarantine that are remembered, so that one which is read again is not put there again; the oldest are
+/// forgotten, which costs an entry that is there twice.
+const QUARANTINED_MAX: usize = 10_000;
 
 /// Why a coordinator cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +74,7 @@ impl Shell {
             budget: Arc::new(budget),
             nobody: WITHDRAWN_BY.parse()?,
             seed,
+            quarantined: Mutex::default(),
         })
     }
 
@@ -91,6 +102,21 @@ impl Shell {
     /// Keeps a message that cannot be believed, for people.
     pub(crate) async fn quarantine(&self, message: &RawMessage, reason: &str) -> Result<(), PublishError> {
         tracing::warn!(message.subject = %message.subject, stream.seq = message.seq, reason, "message quarantined");
-        self.mesh.quarantine(Finder::Coordinator(&self.instance), message, reason).await
+        self.mesh.quarantine(Finder::Coordinator(&self.instance), message, reason).await?;
+        let mut quarantined = self.quarantined();
+        if quarantined.len() >= QUARANTINED_MAX {
+            quarantined.pop_first();
+        }
+        quarantined.insert(message.seq);
+        Ok(())
+    }
+
+    /// Whether this coordinator has put an input into the quarantine, as far as it remembers.
+    pub(crate) fn has_quarantined(&self, seq: u64) -> bool {
+        self.quarantined().contains(&seq)
+    }
+
+    fn quarantined(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.quarantined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Pause between two looks. Whatever is missing is seen at the next one and made in moments, within 5 s in all.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Pause between two complaints about what a person must mend.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
 

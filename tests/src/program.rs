@@ -31,6 +31,12 @@ fn build() -> PathBuf {
     let mut command = Command::new(cargo);
     command.args(["build", "--package", "rr", "--bin", "rr", "--profile", profile, "--target-dir"]);
     command.arg(target).current_dir(root());
+    // What cargo tells the program that it runs is not for another cargo: build scripts that look at it would run again
+    // each time, and with them whatever rests on what they build.
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_package)) {
+        command.env_remove(name);
+    }
     if !is_test {
         command.stderr(Stdio::inherit());
     }

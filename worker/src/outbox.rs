@@ -4,7 +4,7 @@
 //! again when the worker starts. While everything goes well, many reports are on their way at once. When one fails, it
 //! goes back to its place; then one at a time is tried, with growing pauses, until one gets through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -44,6 +44,8 @@ pub(crate) struct Outbox {
     /// By place in the order.
     waiting: BTreeMap<u64, Parcel>,
     sending: FuturesUnordered<Sending>,
+    /// Which of them were asked for again: coordinators ask with every look.
+    again: BTreeSet<(RunId, u32, u32)>,
     next_place: u64,
     trouble: Option<Trouble>,
 }
@@ -56,13 +58,21 @@ struct Trouble {
 
 impl Outbox {
     pub(crate) fn new(mesh: Mesh, worker: WorkerName) -> Self {
-        Self { mesh, worker, waiting: BTreeMap::new(), sending: FuturesUnordered::new(), next_place: 0, trouble: None }
+        let (waiting, sending, again) = (BTreeMap::new(), FuturesUnordered::new(), BTreeSet::new());
+        Self { mesh, worker, waiting, sending, again, next_place: 0, trouble: None }
     }
 
     /// Takes a report. It is sent by [`Outbox::pump`].
     pub(crate) fn put(&mut self, parcel: Parcel) {
         self.waiting.insert(self.next_place, parcel);
         self.next_place += 1;
+    }
+
+    /// Takes a report that somebody has asked for again, unless it is on its way already.
+    pub(crate) fn put_again(&mut self, parcel: Parcel) {
+        if self.again.insert(key_of(&parcel)) {
+            self.put(parcel);
+        }
     }
 
     /// Whether every report is stored.
@@ -134,6 +144,7 @@ impl Outbox {
             if self.trouble.take().is_some() {
                 tracing::info!(waiting = self.waiting.len(), "reports go through again");
             }
+            self.again.remove(&key_of(&parcel));
             return Some(parcel);
         };
         let failures = self.trouble.map_or(0, |trouble| trouble.failures).saturating_add(1);
@@ -151,6 +162,11 @@ impl Outbox {
         }
         None
     }
+}
+
+/// Which attempt of which run it is of.
+fn key_of(parcel: &Parcel) -> (RunId, u32, u32) {
+    (parcel.run.clone(), parcel.report.task, parcel.report.attempt)
 }
 
 async fn send(mesh: Mesh, worker: WorkerName, place: u64, parcel: Parcel) -> (u64, Parcel, Result<u64, PublishError>) {

@@ -7,13 +7,14 @@ use std::{
 
 use jiff::Timestamp;
 use rr_core::{Decided, Heard};
-use rr_nats::{InputMsg, RawMessage};
+use rr_nats::{Answered, InputMsg, RawMessage};
 use rr_schemas::{
     decision::{Event, Record},
     flow::check::Problem,
     id::Partition,
     input::Input,
 };
+use tokio::sync::OnceCell;
 
 use super::Acks;
 use crate::{
@@ -36,6 +37,7 @@ pub(super) struct Queue<'a> {
     messages: Vec<(u64, RawMessage)>,
     acks: &'a Acks,
     partition: Partition,
+    answered: OnceCell<Answered>,
     /// When the entity's timer fired, if it did.
     pub(super) timer: Option<Timestamp>,
 }
@@ -43,7 +45,8 @@ pub(super) struct Queue<'a> {
 impl<'a> Queue<'a> {
     pub(super) fn new(inputs: Vec<InputMsg>, cursor: u64, acks: &'a Acks, partition: Partition) -> Self {
         let messages = Vec::with_capacity(inputs.len());
-        let mut queue = Self { waiting: VecDeque::new(), messages, acks, partition, timer: None };
+        let (waiting, answered) = (VecDeque::new(), OnceCell::new());
+        let mut queue = Self { waiting, messages, acks, partition, answered, timer: None };
         let mut sorted = inputs;
         sorted.sort_by_key(InputMsg::seq);
         sorted.dedup_by_key(|input| input.seq());
@@ -84,10 +87,16 @@ impl<'a> Queue<'a> {
     async fn quarantine(&self, shell: &Shell, seq: u64, reason: &str) -> Result<(), TurnError> {
         let Ok(index) = self.messages.binary_search_by_key(&seq, |(seq, _)| *seq) else { return Ok(()) };
         let Some((_, message)) = self.messages.get(index) else { return Ok(()) };
-        if !self.acks.contains_key(&seq) && shell.mesh.answered(self.partition).await?.covers(seq) {
+        let is_held = self.acks.contains_key(&seq);
+        if !is_held && (shell.has_quarantined(seq) || self.answered(shell).await?.covers(seq)) {
             return Ok(());
         }
         Ok(shell.quarantine(message, reason).await?)
+    }
+
+    /// What was answered when this turn asked first.
+    async fn answered(&self, shell: &Shell) -> Result<Answered, TurnError> {
+        Ok(*self.answered.get_or_try_init(|| shell.mesh.answered(self.partition)).await?)
     }
 }
 

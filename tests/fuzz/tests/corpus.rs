@@ -30,6 +30,6 @@ fn nothing_in_the_corpus_or_near_it_breaks_a_reader() {
         }
         let tally = fuzz.tally();
         println!("{target:?}: {} kinds of answers in the corpus, {} near it", known.answers, tally.answers);
-        assert!(tally.answers >= known.answers && tally.kept > 0);
+        assert!(tally.kept > 0, "a search that comes upon nothing new is none");
     }
 }

@@ -10,6 +10,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rr_nats::{First, Mesh, Start};
@@ -19,6 +21,10 @@ use rr_schemas::{
     input::{Input, Submit},
 };
 use rr_tests::{TestMesh, Timing};
+use rr_worker::{
+    Handlers, Options, Worker,
+    config::{Hosts, Serves},
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -27,6 +33,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 const ROUNDS: usize = 10;
 /// One run asked for each time; every partition has one in 16 ms.
 const EVERY: Duration = Duration::from_millis(2);
+/// Attempts at once: more than come in a moment.
+const CAPACITY: NonZeroU32 = NonZeroU32::new(64).expect("not zero");
 /// How long is looked on after a stop, and after a start.
 const CALM: Duration = Duration::from_secs(4);
 /// How long after a kill: longer than any take-over.
@@ -53,6 +61,8 @@ async fn main() {
     let handle = mesh.mesh().await.expect("a mesh");
     let (sender, mut decided) = mpsc::channel(DECISIONS_MAX);
     let mut tasks = JoinSet::new();
+    let ledger = tempfile::tempdir().expect("a directory");
+    tasks.spawn(serve(handle.clone(), ledger.path().to_owned()));
     tasks.spawn(load(handle.clone()));
     tasks.spawn(watch(handle.clone(), sender));
     sleep(CALM).await;
@@ -87,12 +97,27 @@ async fn main() {
     say("new replica: all that is its own after its start", &mut shares);
     let partitions = handle.partitions();
     drop(writeln!(std::io::stdout(), "new replica: partitions of {partitions}: {sizes:?}"));
+    // Before the servers go.
+    tasks.shutdown().await;
 }
 
-/// Asks for runs that nobody ever serves.
+/// Serves what is asked for, so that what is under way does not become more and more.
+async fn serve(mesh: Mesh, dir: PathBuf) {
+    let queues = vec!["default".parse().expect("a queue")];
+    let options = Options {
+        serves: Serves { hosts: Hosts::None, queues },
+        capacity: CAPACITY,
+        ..Options::new("probe".parse().expect("a name"), dir)
+    };
+    let handlers = Handlers::new().register("noop".parse().expect("a name"), |_| async { Ok::<(), String>(()) });
+    let mut worker = Worker::start(mesh, options, handlers).await.expect("a worker");
+    worker.join().await.expect("a worker that goes on");
+}
+
+/// Asks for runs that end at once.
 async fn load(mesh: Mesh) {
-    let flow: Flow = serde_json::from_str(r#"{"name":"probe","jobs":[{"name":"a","run":["true"],"queue":"nobody"}]}"#)
-        .expect("a flow");
+    let flow: Flow =
+        serde_json::from_str(r#"{"name":"probe","jobs":[{"name":"a","handler":"noop"}]}"#).expect("a flow");
     let submit = Input::Submit(Box::new(Submit {
         flow,
         params: ParamValues::default(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rr_schemas::{
     decision::{Event, RunStatus},
     id::RunId,
+    presence::{Asked, Control},
     report::Outcome,
 };
 use rr_tests::{Proxy, Running, TestMesh, Timing, Way, eventually, verdict::Verdict};
@@ -190,6 +191,45 @@ async fn what_was_cancelled_while_its_worker_was_cut_off_is_ended_when_it_is_bac
     is_ended(&process).await;
     let _verdict = Verdict::of(&mesh.mesh().await.unwrap(), &run, Timing::Short).await;
     assert!(worker.runs(), "{}", worker.stderr());
+}
+
+/// Coordinators ask with every look, and whoever cannot answer yet answers once.
+#[tokio::test]
+async fn what_a_worker_is_asked_for_again_and_again_it_tells_once() {
+    let mesh = TestMesh::bare(Timing::Short).await;
+    let _coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let proxy = Proxy::to(mesh.address().port()).await;
+    let _worker = mesh.worker_via(&proxy, "far", &["--queues", "default"]);
+    mesh.has_workers(1).await;
+    mesh.write("long.yaml", "name: long\njobs: [{ name: a, shell: sleep 300 }]\n");
+    let _id = mesh.rr(["publish", "long.yaml", "--id", "r1"]).run().await.exits(0);
+    let handle = mesh.mesh().await.unwrap();
+    let far = handle.workers().await.unwrap().remove(0);
+    let asked = Asked {
+        run: "r1".parse().unwrap(),
+        task: 0,
+        attempt: 7,
+        offer: 1,
+        instance: far.instance.clone(),
+        token: String::new(),
+    };
+    proxy.silence(Way::ToServer);
+    for _ in 0..200 {
+        handle.control(&far.worker, &Control::Tell(asked.clone())).await.unwrap();
+    }
+    // Whatever it says waits in the network by now, which the first sign of it shows.
+    sleep(Duration::from_secs(1)).await;
+    proxy.heal();
+    let told = async || {
+        let export = mesh.rr(["export", "r1"]).run().await.stdout;
+        export.lines().filter(|line| line.contains("\"attempt\":7") && line.contains("\"subject\":\"rr.in.")).count()
+    };
+    eventually("an answer", END, async || if told().await > 0 { Ok(()) } else { Err("none".to_owned()) }).await;
+    // The way is in order: what was said after the answers comes after them.
+    let _cancelled = mesh.rr(["cancel", "r1"]).run().await.exits(0);
+    assert_eq!(mesh.ended(&"r1".parse().unwrap(), END).await.status, RunStatus::Cancelled);
+    assert_eq!(told().await, 1);
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ impl Engine {
     /// Reports an end again that was stored, where it is remembered. Whoever knows it passes over it.
     pub(super) fn repeat_end(&mut self, key: &Key) {
         if let Some(parcel) = self.told.of(key) {
-            self.outbox.put(parcel);
+            self.outbox.put_again(parcel);
         }
     }
 
@@ -76,7 +76,7 @@ impl Engine {
                         token: token.clone(),
                     },
                 });
-                self.outbox.put(parcel);
+                self.outbox.put_again(parcel);
             }
         }
     }
