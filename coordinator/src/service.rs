@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use rr_nats::{Error, Mesh, PresenceWatch, Upkeep};
+use rr_nats::{Error, Finding, Mesh, PresenceWatch, Upkeep};
 use rr_schemas::{id::Partition, name::InstanceId};
 use tokio::{
     sync::watch,
@@ -19,7 +19,7 @@ use crate::{
     retention,
     shell::{Shell, ShellError},
     timers,
-    upkeep::{self, LOOK_EVERY},
+    upkeep::{self, LOOK_EVERY, log_gone},
 };
 
 /// Pause before a part is started again that has failed.
@@ -157,9 +157,13 @@ async fn open_presence(mesh: &Mesh, stop: &CancellationToken) -> Option<Presence
         tracing::warn!(%error, "presence cannot be read");
         if matches!(error, Error::NotFound { .. }) && next_look <= Instant::now() {
             next_look = Instant::now() + LOOK_EVERY;
-            // Whoever looks next finds again what this look finds, and does what follows from it.
-            let looked = Box::pin(upkeep.look(mesh.clock().now()));
-            drop(stop.run_until_cancelled(looked).await);
+            // Whoever looks next finds again what this look finds, and does what follows from it; but for a log that is gone,
+            // with which nobody comes that far.
+            let look = Box::pin(upkeep.look(mesh.clock().now()));
+            let (findings, _) = stop.run_until_cancelled(look).await?;
+            if findings.contains(&Finding::LogGone) {
+                log_gone();
+            }
         }
         if timeout(RESTART_PAUSE, stop.cancelled()).await.is_ok() {
             break;

@@ -154,13 +154,7 @@ impl Keeper {
 
     fn take(&mut self, finding: Finding) {
         match finding {
-            Finding::LogGone => self.complain(|| {
-                tracing::error!(
-                    "the event log, stream RR_EVENTS, is gone, and with it the history of every run: nothing goes on. \
-                     Restore it from a backup (nats stream restore); it is not made again, for an empty one would say \
-                     that nothing has ever happened"
-                );
-            }),
+            Finding::LogGone => self.complain(log_gone),
             Finding::Shortened { was, runs } => lost_end(was, &runs),
             Finding::Missing { what, error } => self.complain(|| {
                 tracing::error!(what, %error, "a part of the mesh is missing and cannot be made again; rr init makes it");
@@ -237,6 +231,15 @@ impl Keeper {
     }
 }
 
+/// Says that nothing is left of any run.
+pub(crate) fn log_gone() {
+    tracing::error!(
+        "the event log, stream RR_EVENTS, is gone, and with it the history of every run: nothing goes on. It is not made \
+         again, for an empty one would say that nothing has ever happened. Stop the coordinators, delete the other streams \
+         RR_* and KV_rr-*, restore a backup with rr restore DIR, and start the coordinators again"
+    );
+}
+
 /// Says that what was acknowledged is gone. What is left goes on; that it is not all is for people to know.
 fn lost_end(was: Option<u64>, runs: &[Shortened]) {
     let named: Vec<String> = runs
@@ -249,6 +252,7 @@ fn lost_end(was: Option<u64>, runs: &[Shortened]) {
         runs = runs.len(),
         named = named.join(", "),
         "the event log has lost its end, as after a loss of power, a restore of an old copy, or a purge: what was decided \
-         and asked for last is forgotten; rr doctor names runs whose states are ahead, docs/servers.md says what to do"
+         and asked for last is forgotten, claims of attempts with on_lost fail or hold or a lock among it, which may \
+         start a second time; rr doctor names runs whose states are ahead, docs/servers.md says what to do"
     );
 }

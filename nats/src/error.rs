@@ -25,6 +25,10 @@ pub(crate) mod code {
     pub(crate) const WRONG_LAST_SEQUENCE_RACE: u32 = 10164;
     /// The same message id is in flight (replicated streams).
     pub(crate) const DUPLICATE_IN_FLIGHT: u32 = 10158;
+    /// The name is in use, so nothing is restored under it.
+    pub(crate) const STREAM_IN_THE_WAY: u32 = 10130;
+    /// A stream is not restored; the text says why, and ends with the code of the cause.
+    pub(crate) const NOT_RESTORED: u32 = 10062;
     /// The stream has reached a limit.
     pub(crate) const STREAM_FULL: u32 = 10077;
     /// Filters of two consumers of a work queue overlap.
@@ -139,9 +143,10 @@ pub enum Error {
     },
     /// The event log was removed, and with it the histories of all runs.
     #[error(
-        "the event log, stream RR_EVENTS, is gone, with the histories of {runs} runs whose states are still there: \
-         restore it from a backup (nats stream restore), or give the histories up: delete the other streams RR_* and \
-         KV_rr-* and start a coordinator, which makes an empty mesh"
+        "the event log, stream RR_EVENTS, is gone, with the histories of {runs} runs whose states are still there; to go \
+         on from a backup, stop the coordinators, delete the other streams RR_* and KV_rr-*, restore it with rr restore \
+         DIR, start the coordinators; to give the histories up, delete these streams and start a coordinator, which makes \
+         an empty mesh"
     )]
     LogGone {
         /// States of runs that are left.

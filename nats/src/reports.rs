@@ -50,7 +50,7 @@ impl Mesh {
         self.put(subject, HeaderMap::new(), &from_worker(worker), &entity, &input).await
     }
 
-    /// Claims an attempt. Won when it returns: the sequence grows with each claim of the mesh and fences writes.
+    /// Claims an attempt. Won when it returns: the sequence grows with each claim of the mesh, as long as the log keeps its end.
     ///
     /// Needs no right to read: the log holds what others say.
     ///

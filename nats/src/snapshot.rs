@@ -16,20 +16,29 @@ use tokio::time::timeout;
 use crate::{
     bucket::RUNS,
     checkup::Streams,
-    error::Error,
+    error::{Error, code},
     link::{DEADLINE, DEADLINE_LONG, Link},
     subject,
+    topology::is_short_of_room,
     transport::{Outgoing, StatusCode},
 };
 
 /// Streams of a mesh that a backup keeps, in the order in which they are packed: states before the log, so that none shows
 /// a decision that the log does not have.
 pub const KEPT: [&str; 4] = [RUNS.stream, subject::EVENTS, subject::QUARANTINE, subject::OUTPUT];
+/// The same in the order in which they are restored: the log last. Where there are states and no log, nobody makes a mesh, and
+/// coordinators that are up do nothing.
+pub const RESTORED: [&str; 4] = [RUNS.stream, subject::QUARANTINE, subject::OUTPUT, subject::EVENTS];
 
 /// Bytes of one piece: small enough for any limit of a server.
 pub const CHUNK_BYTES: usize = 128 * 1024;
 /// How long the server may take for a piece.
 const CHUNK_WITHIN: Duration = Duration::from_secs(30);
+/// Bytes that a server surely walks through in a second, whatever disk it has: it checks a whole stream before it sends the
+/// first piece, and unpacks a whole one before it says that it has.
+const SURELY_A_SECOND: u64 = 8 * 1024 * 1024;
+/// In the metadata of a stream that was unpacked: the hash of its pack, until the whole mesh is there.
+const META_PACK: &str = "rr_pack";
 /// What the server adds to the metadata of a stream.
 const SERVERS_OWN: &str = "_nats.";
 /// The status of the message behind the last piece.
@@ -59,6 +68,9 @@ pub enum SnapshotError {
     /// The pack cannot be written or read.
     #[error(transparent)]
     File(#[from] io::Error),
+    /// There is a stream of this name, or one is just being restored.
+    #[error("stream {0} is there by now, or is just being restored")]
+    Taken(String),
 }
 
 /// A running hash of a pack.
@@ -107,13 +119,27 @@ impl Link {
         Ok(there)
     }
 
-    /// Packs a stream with its consumers; the bytes go to `sink` as they come.
+    /// Bytes that a stream holds.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn stream_bytes(&self, name: &str) -> Result<u64, Error> {
+        Ok(self.stream_now(name).await?.state.bytes)
+    }
+
+    async fn stream_now(&self, name: &str) -> Result<Now, Error> {
+        self.api(&format!("STREAM.INFO.{name}"), &(), DEADLINE).await
+    }
+
+    /// Packs a stream with its consumers; the pieces go to `sink` as they come. The first one comes when the server has checked
+    /// all that is there: a stream of `held` bytes is waited for accordingly.
     ///
     /// # Errors
     /// [`SnapshotError`].
     pub async fn pack_stream(
         &self,
         name: &str,
+        held: u64,
         mut sink: impl FnMut(&[u8]) -> io::Result<()> + Send,
     ) -> Result<Packed, SnapshotError> {
         #[derive(Serialize)]
@@ -133,7 +159,7 @@ impl Link {
         let mut pieces = self.subscribe(inbox.clone(), None).await?;
         let request = Request { deliver_subject: &inbox, no_consumers: false, chunk_size: CHUNK_BYTES, jsck: true };
         let Answer { config, state } =
-            self.api_once(&format!("STREAM.SNAPSHOT.{name}"), &request, DEADLINE_LONG).await?;
+            self.api_once(&format!("STREAM.SNAPSHOT.{name}"), &request, walked_within(held)).await?;
         let (mut hash, mut bytes) = (PackHash::default(), 0_u64);
         loop {
             let piece = timeout(CHUNK_WITHIN, pieces.next()).await;
@@ -159,15 +185,15 @@ impl Link {
         Ok(Packed { name: name.to_owned(), config, state, bytes, sha256: hash.finish() })
     }
 
-    /// Makes a stream of a pack, as it was; `source` gives the bytes, piece by piece, and none at their end. Nothing may be
-    /// there under its name.
+    /// Makes a stream of a pack, as it was but for the number of its copies; `source` gives the bytes, piece by piece, and none at
+    /// their end. Nothing may be there under its name. It is marked as unpacked until [`Link::forget_pack`].
     ///
     /// # Errors
-    /// [`SnapshotError`].
+    /// [`SnapshotError`]; [`Error::Replicas`] where there are not as many servers.
     pub async fn unpack_stream(
         &self,
         packed: &Packed,
-        replicas: Option<usize>,
+        replicas: usize,
         mut source: impl FnMut() -> io::Result<Option<Vec<u8>>> + Send,
     ) -> Result<(), SnapshotError> {
         #[derive(Serialize)]
@@ -182,48 +208,175 @@ impl Link {
         #[derive(Deserialize)]
         struct Made {}
         let operation = format!("STREAM.RESTORE.{}", packed.name);
-        let request = Request { config: as_asked(&packed.config, replicas), state: packed.state.clone() };
-        let Answer { deliver_subject } = self.api_once(&operation, &request, DEADLINE_LONG).await?;
+        let refused = |error| refused(packed, replicas, error);
+        let request = Request { config: as_asked(packed, replicas), state: packed.state.clone() };
+        let asked = self.api_once(&operation, &request, DEADLINE_LONG).await;
+        let Answer { deliver_subject } = asked.map_err(refused)?;
         while let Some(piece) = source()? {
             let answer = self.request(Outgoing::plain(deliver_subject.clone(), piece), CHUNK_WITHIN).await?;
             if answer.status == Some(StatusCode::NO_RESPONDERS) {
                 return Err(Error::Answer(format!("{operation}: the server listens no more")).into());
             }
             if !answer.payload.is_empty() {
-                Self::read_answer::<Made>(&operation, &answer)?;
+                Self::read_answer::<Made>(&operation, &answer).map_err(refused)?;
             }
         }
-        let end = self.request(Outgoing::plain(deliver_subject, Bytes::new()), CHUNK_WITHIN).await?;
-        let Made {} = Self::read_answer(&operation, &end)?;
+        let end = self.request(Outgoing::plain(deliver_subject, Bytes::new()), walked_within(packed.size())).await?;
+        let Made {} = Self::read_answer(&operation, &end).map_err(refused)?;
+        Ok(())
+    }
+
+    /// Whether a stream is there that was made of this very pack, by a restore that has not come to its end.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn is_unpacked(&self, packed: &Packed) -> Result<bool, Error> {
+        match self.stream_now(&packed.name).await {
+            Ok(Now { config, state }) => {
+                let mark = config.get("metadata").and_then(|metadata| metadata.get(META_PACK)).and_then(Value::as_str);
+                Ok(mark == Some(packed.sha256.as_str()) && state.last_seq >= number(&packed.state, "last_seq"))
+            }
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes away the mark of a stream that was unpacked: the mesh is whole, and goes on from there.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn forget_pack(&self, name: &str) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Updated {}
+        let Now { mut config, .. } = self.stream_now(name).await?;
+        if let Some(metadata) = config.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.retain(|key, _| key != META_PACK && !key.starts_with(SERVERS_OWN));
+        }
+        let Updated {} = self.api(&format!("STREAM.UPDATE.{name}"), &config, DEADLINE_LONG).await?;
         Ok(())
     }
 }
 
-/// A configuration without what its server had added, and with as many copies as are wanted.
-fn as_asked(config: &Value, replicas: Option<usize>) -> Value {
-    let mut config = config.clone();
-    if let Some(metadata) = config.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.retain(|key, _| !key.starts_with(SERVERS_OWN));
+/// What the server says of a stream.
+#[derive(Deserialize)]
+struct Now {
+    config: Value,
+    state: State,
+}
+
+#[derive(Deserialize)]
+struct State {
+    bytes: u64,
+    last_seq: u64,
+}
+
+impl Packed {
+    /// Messages that it had when it was packed.
+    pub fn messages(&self) -> u64 {
+        number(&self.state, "messages")
     }
-    if let (Some(fields), Some(replicas)) = (config.as_object_mut(), replicas) {
-        fields.insert("num_replicas".to_owned(), replicas.into());
+
+    /// Copies that were kept of it.
+    pub fn copies(&self) -> u64 {
+        number(&self.config, "num_replicas")
     }
+
+    /// Bytes that it has unpacked, or packed where that is more.
+    fn size(&self) -> u64 {
+        number(&self.state, "bytes").max(self.bytes)
+    }
+}
+
+fn number(of: &Value, key: &str) -> u64 {
+    of.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// How long the server may take to walk through so many bytes.
+fn walked_within(bytes: u64) -> Duration {
+    CHUNK_WITHIN.saturating_add(Duration::from_secs(bytes / SURELY_A_SECOND))
+}
+
+/// Why the server does not restore a stream.
+fn refused(packed: &Packed, replicas: usize, error: Error) -> SnapshotError {
+    let Error::Refused { code, text } = error else { return error.into() };
+    match cause(code, &text) {
+        code::STREAM_EXISTS | code::STREAM_IN_THE_WAY => SnapshotError::Taken(packed.name.clone()),
+        cause @ (code::NO_PEERS | code::NOT_CLUSTERED) if !is_short_of_room(cause, &text) => {
+            Error::Replicas { wanted: replicas, stream: packed.name.clone(), text }.into()
+        }
+        _ => Error::Refused { code, text }.into(),
+    }
+}
+
+/// The code of what kept a stream from being restored: `restore failed: …: stream name already in use (10058)`.
+fn cause(code: u32, text: &str) -> u32 {
+    let inner = text.strip_suffix(')').and_then(|text| text.rsplit_once('(')).and_then(|(_, inner)| inner.parse().ok());
+    inner.filter(|_| code == code::NOT_RESTORED).unwrap_or(code)
+}
+
+/// The configuration to restore: without what its server had added, with as many copies as are wanted, and marked with the
+/// pack.
+fn as_asked(packed: &Packed, replicas: usize) -> Value {
+    let mut config = packed.config.clone();
+    let Some(fields) = config.as_object_mut() else { return config };
+    let mut metadata = fields.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
+    metadata.retain(|key, _| !key.starts_with(SERVERS_OWN));
+    metadata.insert(META_PACK.to_owned(), packed.sha256.clone().into());
+    fields.insert("metadata".to_owned(), metadata.into());
+    fields.insert("num_replicas".to_owned(), replicas.into());
     config
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn pack(config: Value) -> Packed {
+        Packed { name: "RR_EVENTS".to_owned(), config, state: json!({}), bytes: 0, sha256: "ab".to_owned() }
+    }
 
     #[test]
     fn a_stream_is_made_as_it_was_asked_for() {
-        let config = serde_json::json!({
-            "name": "RR_EVENTS", "num_replicas": 3,
-            "metadata": { "rr_partitions": "8", "_nats.ver": "2.15.1" }
-        });
-        let asked = serde_json::json!({ "name": "RR_EVENTS", "num_replicas": 1, "metadata": { "rr_partitions": "8" } });
-        assert_eq!(as_asked(&config, Some(1)), asked);
-        assert_eq!(as_asked(&asked, None), asked);
+        for (had, wanted) in [
+            (
+                json!({ "name": "RR_EVENTS", "num_replicas": 3, "metadata": { "rr_partitions": "8", "_nats.ver": "2.15.1" } }),
+                json!({ "name": "RR_EVENTS", "num_replicas": 1, "metadata": { "rr_partitions": "8", "rr_pack": "ab" } }),
+            ),
+            (json!({ "num_replicas": 1 }), json!({ "num_replicas": 1, "metadata": { "rr_pack": "ab" } })),
+        ] {
+            assert_eq!(as_asked(&pack(had), 1), wanted);
+        }
+    }
+
+    #[test]
+    fn what_a_person_can_mend_is_told_apart() {
+        let pack = pack(json!({}));
+        let told = |code, text: &str| refused(&pack, 3, Error::Refused { code, text: text.to_owned() });
+        for code in [10074, 10005] {
+            let SnapshotError::Mesh(Error::Replicas { wanted: 3, stream, .. }) = told(code, "no suitable peers") else {
+                panic!("{code}");
+            };
+            assert_eq!(stream, "RR_EVENTS");
+        }
+        for code in [10058, 10130] {
+            assert!(matches!(told(code, "name in use"), SnapshotError::Taken(name) if name == "RR_EVENTS"), "{code}");
+        }
+        let wrapped = told(10062, "restore failed: error adding stream: no suitable peers (10074)");
+        assert!(matches!(wrapped, SnapshotError::Mesh(Error::Replicas { .. })), "{wrapped}");
+        let wrapped = told(10062, "restore failed: stream name already in use (10058)");
+        assert!(matches!(wrapped, SnapshotError::Taken(_)), "{wrapped}");
+        let other = told(10062, "restore failed: unexpected EOF");
+        assert!(matches!(other, SnapshotError::Mesh(Error::Refused { code: 10062, .. })), "{other}");
+        let room = told(10005, "insufficient storage");
+        assert!(matches!(room, SnapshotError::Mesh(Error::Refused { code: 10005, .. })), "{room}");
+    }
+
+    #[test]
+    fn a_large_stream_is_waited_for() {
+        assert_eq!(walked_within(0), CHUNK_WITHIN);
+        assert_eq!(walked_within(100 << 30), CHUNK_WITHIN + Duration::from_secs(12_800));
     }
 
     #[test]

@@ -112,8 +112,8 @@ pub struct Part {
 /// # Errors
 /// Those of [`ensure`].
 pub async fn init(link: &Link, topology: &Topology) -> Result<(Mesh, Vec<Part>), Error> {
-    let fitting = if link.is_clustered() { COPIES } else { 1 };
-    let topology = Topology { replicas: Some(topology.replicas.unwrap_or(fitting)), ..topology.clone() };
+    let topology =
+        Topology { replicas: Some(topology.replicas.unwrap_or_else(|| fitting_copies(link))), ..topology.clone() };
     let wanted = Settings { partitions: topology.partitions.max(1), work_ack_wait: topology.work_ack_wait };
     // A mesh that another version has made is left alone as a whole.
     let log = find_stream(link, subject::EVENTS).await?;
@@ -357,8 +357,13 @@ async fn ensure_stream(link: &Link, wanted: Config) -> Result<(Config, Part), Er
 
 /// Whether the server has too little room for a stream. A cluster has one code for that and for too few servers; only its
 /// text tells them apart, and where the text is another one day, the error says too few servers.
-fn is_short_of_room(code: u32, text: &str) -> bool {
+pub(crate) fn is_short_of_room(code: u32, text: &str) -> bool {
     code::RESOURCES.contains(&code) || (code == code::NO_PEERS && text.contains("insufficient storage"))
+}
+
+/// Copies of each stream that fit where we are: three where the server belongs to a cluster, else one.
+pub fn fitting_copies(link: &Link) -> usize {
+    if link.is_clustered() { COPIES } else { 1 }
 }
 
 /// Copies of the event stream that there is: the other streams were made with as many.

@@ -92,7 +92,7 @@ pub(crate) struct Attempt {
     pub(crate) cancel: CancellationToken,
     /// When it came.
     pub(crate) since: Instant,
-    /// Its fencing number: the sequence of the claim, else of the offer.
+    /// Its fencing number: the sequence of the offer, and of a claimed attempt that of the claim on top.
     pub(crate) fence: u64,
     /// Whether it is in the queue of those that get signs of life.
     pub(crate) is_kept: bool,

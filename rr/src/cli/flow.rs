@@ -85,6 +85,8 @@ pub(crate) struct RunArgs {
     long_about = "Stores a run of a flow in the mesh, prints its id and returns.\n\n\
         The run is stored durably before this returns, also while no coordinator is up. It warns when nobody who is \
         present serves a target of the flow.\n\n\
+        An --id starts one run, however often it is published, as long as the mesh remembers it: until four times \
+        coordinator.keep after the run's end, 28 days by default.\n\n\
         With --wait or --follow it stays until the run has ended, and the exit code says how it ended. Ctrl-C then \
         leaves the run alone (exit code 6); it can be followed with rr watch ID.",
     after_long_help = "Examples:\n  rr publish rollout.yaml\n  rr publish rollout.yaml --id rollout-2026-11-22 --wait --timeout 10m\n  \

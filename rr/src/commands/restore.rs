@@ -1,11 +1,13 @@
 //! `rr restore`: a mesh, made of what `rr backup` wrote.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 
-use rr_nats::Topology;
-use rr_nats::snapshot::{CHUNK_BYTES, PackHash, Packed};
+use rr_nats::snapshot::{CHUNK_BYTES, KEPT, PackHash, Packed, RESTORED};
+use rr_nats::topology::{Topology, fitting_copies};
+use rr_nats::{Link, subject};
 
 use super::backup::{MANIFEST, Manifest, VERSION, failed, file_of, told};
 use super::coordinator::PARTITIONS;
@@ -24,32 +26,71 @@ pub(crate) async fn restore(ctx: &Context, args: &RestoreArgs) -> Result<Exit, C
         check(&dir.join(file_of(&packed.name)), packed)?;
     }
     let link = Place::need(ctx)?.link("restore").await?;
-    let there = link.streams_there().await.map_err(|error| mesh::told(&error))?;
-    if !there.is_empty() {
-        let text = format_args!("there is a mesh, or a part of one ({}); nothing was done", there.join(", "));
-        return Err(CliError::new(Exit::Taken, text.to_string()).hint(
-            "a mesh is restored on a server that has none; of one that has lost only its log, delete the rest first",
-        ));
-    }
-    let replicas = args.replicas.map(usize::from);
-    for packed in &manifest.streams {
+    let there = there(&link, &manifest).await?;
+    let topology = ctx.config.mesh.topology(PARTITIONS);
+    let copies = args.replicas.map(usize::from).or(topology.replicas).unwrap_or_else(|| fitting_copies(&link));
+    let ordered = RESTORED.into_iter().filter_map(|name| manifest.streams.iter().find(|packed| packed.name == name));
+    for packed in ordered {
+        if there.contains(packed.name.as_str()) {
+            ctx.printer.note(format_args!("{}: there already, of this backup", packed.name));
+            continue;
+        }
+        if u64::try_from(copies).is_ok_and(|copies| copies != packed.copies()) {
+            let (name, had) = (&packed.name, packed.copies());
+            ctx.printer.note(format_args!("copies of {name}: {copies}, where there were {had}; --replicas N keeps N"));
+        }
         let path = dir.join(file_of(&packed.name));
         let mut file = File::open(&path).map_err(|error| failed(&path, &error))?;
         let source = || next_piece(&mut file);
-        link.unpack_stream(packed, replicas, source).await.map_err(|error| told(&error, &path))?;
+        ctx.printer.note(format_args!("{}: {} bytes to send, which the server unpacks", packed.name, packed.bytes));
+        let unpacked = link.unpack_stream(packed, copies, source).await;
+        unpacked.map_err(|error| told(&error, &path).with_hint(again(&error)))?;
         ctx.printer.note(format_args!("restored {}", packed.name));
     }
-    let topology =
-        Topology { replicas: replicas.or_else(|| copies(&manifest)), ..ctx.config.mesh.topology(PARTITIONS) };
+    let topology = Topology { replicas: Some(copies), ..topology };
     let (mesh, _) = super::coordinator::make(&link, &topology).await?;
+    for packed in &manifest.streams {
+        link.forget_pack(&packed.name).await.map_err(|error| mesh::told(&error))?;
+    }
     ctx.printer.note(format_args!("the mesh as of {}; open runs go on when a coordinator is up", manifest.at));
     verify::all_of(ctx, &mesh, manifest.at).await
 }
 
-/// Copies of each stream that there were.
-fn copies(manifest: &Manifest) -> Option<usize> {
-    let packed = manifest.streams.first()?;
-    packed.config.get("num_replicas")?.as_u64().and_then(|n| usize::try_from(n).ok())
+/// What may be done about an answer that did not come.
+fn again(error: &rr_nats::snapshot::SnapshotError) -> Option<&'static str> {
+    use rr_nats::snapshot::SnapshotError;
+    matches!(error, SnapshotError::Mesh(error) if error.is_retryable())
+        .then_some("restore again: what is there of this backup already is left, and the rest follows")
+}
+
+/// The streams of this backup that an earlier restore has made, which did not come to its end.
+///
+/// # Errors
+/// Whatever else there is of a mesh is in the way.
+async fn there<'a>(link: &Link, manifest: &'a Manifest) -> Result<BTreeSet<&'a str>, CliError> {
+    let all = link.streams_there().await.map_err(|error| mesh::told(&error))?;
+    let mut unpacked = BTreeSet::new();
+    for packed in manifest.streams.iter().filter(|packed| all.contains(&packed.name)) {
+        if link.is_unpacked(packed).await.map_err(|error| mesh::told(&error))? {
+            unpacked.insert(packed.name.as_str());
+        }
+    }
+    // The log is restored last, so that what is not of the backup was made behind it.
+    let is_others = |name: &String| {
+        let is_packed = manifest.streams.iter().any(|packed| packed.name == *name);
+        !unpacked.contains(name.as_str()) && (is_packed || !unpacked.contains(subject::EVENTS))
+    };
+    let in_the_way: Vec<&str> = all.iter().filter(|name| is_others(name)).map(String::as_str).collect();
+    if in_the_way.is_empty() {
+        return Ok(unpacked);
+    }
+    let text = format!("there is a mesh, or a part of one ({}); nothing was done", in_the_way.join(", "));
+    let removals: Vec<String> = in_the_way.iter().map(|name| format!("nats stream rm -f {name}")).collect();
+    Err(CliError::new(Exit::Taken, text).hint(format_args!(
+        "a mesh is restored where there is none. If this one is lost (its log is gone, or an earlier restore broke off), stop the \
+         coordinators, delete exactly these ({}), restore, and start the coordinators",
+        removals.join("; ")
+    )))
 }
 
 fn read(dir: &Path) -> Result<Manifest, CliError> {
@@ -63,7 +104,28 @@ fn read(dir: &Path) -> Result<Manifest, CliError> {
     if manifest.rr_backup > VERSION {
         return Err(bad(format!("version {} is newer than this rr understands ({VERSION})", manifest.rr_backup)));
     }
-    Ok(manifest)
+    match fault(&manifest) {
+        Some(what) => Err(bad(format!("{what}; this is not what rr backup wrote, and nothing was done"))),
+        None => Ok(manifest),
+    }
+}
+
+/// What is wrong with the streams of a manifest: their names become names of files and of streams.
+fn fault(manifest: &Manifest) -> Option<String> {
+    let mut names = BTreeSet::new();
+    for Packed { name, config, .. } in &manifest.streams {
+        if !KEPT.contains(&name.as_str()) {
+            return Some(format!("{name:?} is no stream of a backup ({} are)", KEPT.join(", ")));
+        }
+        if !names.insert(name) {
+            return Some(format!("{name} is there twice"));
+        }
+        if config.get("name").and_then(serde_json::Value::as_str) != Some(name) {
+            return Some(format!("the configuration of {name} is that of another stream"));
+        }
+    }
+    let has_log = manifest.streams.iter().any(|packed| packed.name == subject::EVENTS);
+    (!has_log).then(|| format!("the log, {}, is missing", subject::EVENTS))
 }
 
 /// Whether a file is what was written.
@@ -85,4 +147,40 @@ fn next_piece(file: &mut File) -> std::io::Result<Option<Vec<u8>>> {
     let limit = u64::try_from(CHUNK_BYTES).unwrap_or(u64::MAX);
     file.by_ref().take(limit).read_to_end(&mut piece)?;
     Ok((!piece.is_empty()).then_some(piece))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_rr_backup_writes_is_believed() {
+        let manifest = |names: &[&str]| {
+            let packed = |name: &&str| {
+                let config = json!({ "name": name });
+                Packed { name: (*name).to_owned(), config, state: json!({}), bytes: 0, sha256: String::new() }
+            };
+            let streams = names.iter().map(packed).collect();
+            Manifest { rr_backup: VERSION, at: jiff::Timestamp::UNIX_EPOCH, streams }
+        };
+        for (names, expected) in [
+            (&["KV_rr-runs", "RR_EVENTS"][..], None),
+            (&["RR_EVENTS", "../x"][..], Some("\"../x\" is no stream of a backup")),
+            (&["RR_EVENTS", "RR_WORK"][..], Some("\"RR_WORK\" is no stream")),
+            (&["RR_EVENTS", "RR_EVENTS"][..], Some("RR_EVENTS is there twice")),
+            (&["KV_rr-runs"][..], Some("the log, RR_EVENTS, is missing")),
+            (&[][..], Some("the log, RR_EVENTS, is missing")),
+        ] {
+            match (fault(&manifest(names)), expected) {
+                (None, None) => {}
+                (Some(what), Some(expected)) => assert!(what.contains(expected), "{what}"),
+                (what, expected) => panic!("{names:?}: {what:?}, not {expected:?}"),
+            }
+        }
+        let mut other = manifest(&["RR_EVENTS"]);
+        other.streams[0].config = json!({ "name": "ORDERS" });
+        assert!(fault(&other).is_some_and(|what| what.contains("another stream")));
+    }
 }

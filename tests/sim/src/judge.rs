@@ -9,6 +9,7 @@ use rr_nats::{Error, InputMsg, Mesh, StoredDecision};
 use rr_schemas::{
     decision::{Event, Record},
     id::{EntityId, RunId},
+    input::Input,
     report::Outcome,
 };
 use rr_verify::{
@@ -58,6 +59,15 @@ impl Kept {
 
     fn records(&self) -> impl Iterator<Item = &Record> {
         self.decisions.iter().filter_map(|stored| stored.decision.as_ref().ok()).flat_map(|decision| &decision.events)
+    }
+
+    /// The sequence of the claim with which a worker started something.
+    fn claim_of(&self, start: &Start) -> Option<u64> {
+        let is_its = |input: &&InputMsg| {
+            matches!(&input.input, Ok(Input::Claim(claim))
+                if claim.worker == start.worker && (claim.task, claim.attempt) == (start.task, start.attempt))
+        };
+        self.inputs.iter().find(is_its).map(InputMsg::seq)
     }
 
     /// Every event.
@@ -159,6 +169,7 @@ pub(crate) fn judge_starts(starts: &[Start], kept: &[Kept], counts_hold: bool) -
     let mut complain = |run: &RunId, text: String| complaints.push(Complaint { run: Some(run.clone()), text });
     once(starts, counts_hold, &mut complain);
     one_under_each_lock(starts, &mut complain);
+    fences_grow(starts, &mut complain);
     for kept in kept {
         offered_before(starts, kept, &mut complain);
         decided_as_seen(starts, kept, &mut complain);
@@ -199,6 +210,21 @@ fn one_under_each_lock(starts: &[Start], complain: &mut impl FnMut(&RunId, Strin
     }
 }
 
+/// What is claimed has a larger fence with each attempt of its task.
+fn fences_grow(starts: &[Start], complain: &mut impl FnMut(&RunId, String)) {
+    let mut by_task: BTreeMap<(&RunId, u32), Vec<(u32, u64)>> = BTreeMap::new();
+    for Start { run, task, attempt, fence, .. } in starts.iter().filter(|start| start.claimed) {
+        by_task.entry((run, *task)).or_default().push((*attempt, *fence));
+    }
+    for ((run, task), mut fences) in by_task {
+        fences.sort_unstable();
+        let falls = |((before, old), (after, new)): &(&(u32, u64), &(u32, u64))| before < after && old >= new;
+        if let Some(((before, old), (after, new))) = fences.iter().zip(fences.iter().skip(1)).find(falls) {
+            complain(run, format!("task {task}: fence {new} of attempt {after} is behind {old} of attempt {before}"));
+        }
+    }
+}
+
 /// Nothing starts that was not offered, and nothing that is claimed is started behind the end of its run.
 fn offered_before(starts: &[Start], kept: &Kept, complain: &mut impl FnMut(&RunId, String)) {
     let mut offered = BTreeSet::new();
@@ -216,7 +242,7 @@ fn offered_before(starts: &[Start], kept: &Kept, complain: &mut impl FnMut(&RunI
         if !offered.contains(&(*task, *attempt, *offer)) {
             complain(run, format!("attempt {attempt} of task {task} starts by offer {offer}, which nobody decided"));
         }
-        if start.claimed && start.fence >= end {
+        if start.claimed && kept.claim_of(start).is_some_and(|claim| claim >= end) {
             complain(run, format!("attempt {attempt} of task {task} is claimed behind the end and starts"));
         }
     }

@@ -1,17 +1,28 @@
 //! A mesh that is written into a directory and made again elsewhere.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use async_nats::jetstream::stream::Config;
 use rr_schemas::decision::RunStatus;
 use rr_schemas::id::RunId;
 use rr_tests::{TestMesh, Timing, eventually, verdict::Verdict};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::removed::operator;
 
 const SOON: Duration = Duration::from_mins(1);
 
 fn run(id: &str) -> RunId {
     id.parse().unwrap()
+}
+
+/// The server loses everything.
+async fn loses_all(mesh: &mut TestMesh) {
+    mesh.server().kill().await.unwrap();
+    fs::remove_dir_all(mesh.dir().join("nats")).unwrap();
+    mesh.server().restart().await.unwrap();
 }
 
 /// A run that is over, one that runs and has more to do, one that waits for a signal, one that nobody serves yet.
@@ -49,9 +60,7 @@ async fn open_runs_go_on_in_the_restored_mesh() {
     let _living = mesh.rr(["restore", "kept"]).run().await.exits(73).says(&["there is a mesh", "nothing was done"]);
 
     coordinator.kill().await;
-    mesh.server().kill().await.unwrap();
-    fs::remove_dir_all(mesh.dir().join("nats")).unwrap();
-    mesh.server().restart().await.unwrap();
+    loses_all(&mut mesh).await;
     let _none = mesh.rr(["ls"]).run().await.exits(78).says(&["nobody has made a mesh"]);
     let restored = mesh.rr(["restore", "kept"]).run().await.exits(0);
     let restored = restored.says(&["runs over: 1, open: 3", "violations: 0, incomplete: 0"]);
@@ -80,9 +89,7 @@ async fn open_runs_go_on_in_the_restored_mesh() {
 async fn what_is_no_backup_is_refused_before_anything_is_made() {
     let (mut mesh, _coordinator, _worker) = TestMesh::start(Timing::Short).await;
     let _written = mesh.rr(["backup", "kept"]).run().await.exits(0).says(&["RR_EVENTS: "]);
-    mesh.server().kill().await.unwrap();
-    fs::remove_dir_all(mesh.dir().join("nats")).unwrap();
-    mesh.server().restart().await.unwrap();
+    loses_all(&mut mesh).await;
     let _nowhere = mesh.rr(["restore", "nowhere"]).run().await.exits(66).says(&["backup.json"]);
     let log = mesh.path("kept").join("RR_EVENTS.tar.s2");
     let mut bytes = fs::read(&log).unwrap();
@@ -93,4 +100,84 @@ async fn what_is_no_backup_is_refused_before_anything_is_made() {
         mesh.rr(["restore", "kept"]).run().await.exits(65).says(&["not what rr backup wrote", "nothing was done"]);
     fs::write(mesh.path("kept").join("backup.json"), "{").unwrap();
     let _bad = mesh.rr(["restore", "kept"]).run().await.exits(65);
+}
+
+/// Whatever a job changes may have seen the fence of an attempt that the backup does not know.
+#[tokio::test]
+async fn fences_grow_over_a_restore_though_the_log_goes_back() {
+    let (mut mesh, mut coordinator, mut worker) = TestMesh::start(Timing::Short).await;
+    let note = format!("echo $RR_FENCE >> {}", mesh.path("fences").display());
+    let job = format!("{{ name: a, shell: {note:?}, hosts: 'h[1-30]', on_lost: fail }}");
+    mesh.write("noted.yaml", format!("name: f\njobs: [{job}]\n"));
+    let _written = mesh.rr(["backup", "kept"]).run().await.exits(0);
+    let _run = mesh.rr(["publish", "noted.yaml", "--id", "noted", "--wait"]).run().await.exits(0);
+    let fences =
+        |mesh: &TestMesh| -> Vec<u64> { mesh.read("fences").lines().map(|fence| fence.parse().unwrap()).collect() };
+    let before = fences(&mesh);
+    coordinator.kill().await;
+    worker.kill().await;
+    loses_all(&mut mesh).await;
+    let _restored = mesh.rr(["restore", "kept"]).run().await.exits(0);
+    let _coordinator = mesh.coordinator();
+    // One that does not remember the run.
+    let _worker = mesh.worker("w2", &["--all-hosts"]);
+    mesh.has_workers(1).await;
+    let _again = mesh.rr(["publish", "noted.yaml", "--id", "noted", "--wait"]).run().await.exits(0);
+    let all = fences(&mesh);
+    let (old, new) = all.split_at(before.len());
+    assert_eq!((old.len(), new.len()), (30, 30));
+    assert!(old.iter().max() < new.iter().min(), "{old:?} {new:?}");
+}
+
+#[tokio::test]
+async fn a_restore_that_broke_off_is_carried_on() {
+    let mut mesh = TestMesh::bare(Timing::Short).await;
+    let mut coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let kept = mesh.path("kept");
+    fs::create_dir(&kept).unwrap();
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o755)).unwrap();
+    let _written = mesh.rr(["backup", "kept"]).run().await.exits(0);
+    let mode = fs::metadata(&kept).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "only its owner may read it");
+    assert!(!kept.join("backup.json.part").exists());
+    coordinator.kill().await;
+    loses_all(&mut mesh).await;
+    let js = operator(&mesh).await;
+    let stream = |name: &str, subject: &str| {
+        let (name, subjects) = (name.to_owned(), vec![subject.to_owned()]);
+        Config { name, subjects, ..Config::default() }
+    };
+    // Somebody else has the subjects of the log, which is the last stream.
+    js.create_stream(stream("ORDERS", "rr.ev.>")).await.unwrap();
+    let _broken = mesh.rr(["restore", "kept"]).run().await.exits(78).says(&["restored RR_OUTPUT"]);
+    js.delete_stream("ORDERS").await.unwrap();
+    js.create_stream(stream("RR_WORK", "rr.work.>")).await.unwrap();
+    let _named = mesh.rr(["restore", "kept"]).run().await.exits(73).says(&["(RR_WORK)", "nats stream rm -f RR_WORK)"]);
+    js.delete_stream("RR_WORK").await.unwrap();
+    let carried_on = mesh.rr(["restore", "kept"]).run().await.exits(0);
+    let _said = carried_on.says(&["KV_rr-runs: there already", "restored RR_EVENTS", "violations: 0"]);
+    let log = js.get_stream("RR_EVENTS").await.unwrap().cached_info().config.clone();
+    assert!(!log.metadata.contains_key("rr_pack"), "{log:?}");
+    let _over = mesh.rr(["restore", "kept"]).run().await.exits(73).says(&["there is a mesh", "nothing was done"]);
+}
+
+#[tokio::test]
+async fn a_mesh_of_three_servers_is_restored_on_one() {
+    let mut mesh = TestMesh::bare(Timing::Short).await;
+    let mut coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let _written = mesh.rr(["backup", "kept"]).run().await.exits(0);
+    coordinator.kill().await;
+    let path = mesh.path("kept").join("backup.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for packed in manifest["streams"].as_array_mut().unwrap() {
+        packed["config"]["num_replicas"] = json!(3);
+    }
+    fs::write(&path, manifest.to_string()).unwrap();
+    loses_all(&mut mesh).await;
+    let three = mesh.rr(["restore", "kept", "--replicas", "3"]).run().await.exits(78);
+    let _said = three.says(&["3 copies of stream KV_rr-runs need 3 servers"]);
+    let one = mesh.rr(["restore", "kept"]).run().await.exits(0);
+    let _said = one.says(&["copies of RR_EVENTS: 1, where there were 3"]);
 }

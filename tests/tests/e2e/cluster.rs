@@ -173,3 +173,20 @@ async fn without_a_majority_nothing_is_accepted_and_what_runs_goes_on() {
     let run = publish(&mesh, "refused").await;
     ends_right(&mesh, &run).await;
 }
+
+#[tokio::test]
+async fn a_backup_of_one_server_is_kept_three_times_by_a_cluster() {
+    let single = TestMesh::bare(Timing::Short).await;
+    let _coordinator = single.coordinator();
+    single.is_made().await;
+    let _written = single.rr(["backup", "kept"]).run().await.exits(0);
+    let kept = single.path("kept").display().to_string();
+    let mesh = TestMesh::cluster(Timing::Default).await;
+    let restored = mesh.rr(["restore", &kept]).run().await.exits(0);
+    let _said = restored.says(&["copies of RR_EVENTS: 3, where there were 1"]);
+    let streams = eventually("streams", END, async || mesh.streams(0).await).await;
+    assert_eq!(streams.len(), 8);
+    for stream in &streams {
+        assert_eq!(stream["config"]["num_replicas"], 3, "{stream}");
+    }
+}

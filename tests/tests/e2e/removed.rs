@@ -35,7 +35,7 @@ slots:
 "#;
 
 /// A program that removes things.
-async fn operator(mesh: &TestMesh) -> Context {
+pub(crate) async fn operator(mesh: &TestMesh) -> Context {
     let server = mesh.address();
     let (user, password) = (server.user().to_owned(), server.password().to_owned());
     let client = async_nats::ConnectOptions::with_user_and_password(user, password).connect(server.url()).await;
@@ -294,7 +294,7 @@ async fn a_log_that_is_gone_is_not_made_again_and_everybody_says_so() {
     let js = operator(&mesh).await;
     js.delete_stream("RR_EVENTS").await.unwrap();
     coordinator.has_written("the event log, stream RR_EVENTS, is gone", AGAIN).await;
-    let _refused = mesh.rr(["coordinator"]).run().await.exits(78).says(&["RR_EVENTS", "is gone", "restore it"]);
+    let _refused = mesh.rr(["coordinator"]).run().await.exits(78).says(&["RR_EVENTS", "is gone", "rr restore DIR"]);
     let _refused = mesh.rr(["init"]).run().await.exits(78).says(&["RR_EVENTS", "is gone"]);
     assert!(js.get_stream("RR_EVENTS").await.is_err() && coordinator.runs());
 }

@@ -143,9 +143,11 @@ impl Engine {
         }
         let Some(offer) = self.attempts.get(&n).and_then(|attempt| attempt.offer.clone()) else { return };
         match claimed {
-            Claimed::Won(fence) => {
+            Claimed::Won(claim) => {
                 if let Some(attempt) = self.attempts.get_mut(&n) {
-                    attempt.fence = fence;
+                    // Each alone grows from attempt to attempt, but a restore sets the log back to where it was packed. The
+                    // stream of offers is made anew then, with numbers that are larger by more than the log can have lost.
+                    attempt.fence = attempt.fence.saturating_add(claim);
                     attempt.phase = Phase::Syncing;
                 }
                 self.record_start(n, &offer);
@@ -342,7 +344,7 @@ async fn claim(
     loop {
         // Not given up half-way: the claim may be won, and then it is ours to report.
         match mesh.claim(&offer.run, &claim, earlier).await {
-            Ok(fence) => return Claimed::Won(fence),
+            Ok(seq) => return Claimed::Won(seq),
             Err(ClaimError::Lost) if planted::bites(Bug::ClaimIgnored) => return Claimed::Won(0),
             Err(ClaimError::Lost) => return Claimed::Lost,
             Err(ClaimError::Publish(error)) => {

@@ -36,7 +36,9 @@ fn told(Shortened { run, shown, left }: &Shortened) -> Finding {
     } else {
         format!("the history of run {run} ends with decision {left}, and its state shows decision {shown}")
     };
-    let cure = "the log has lost its end (power, an old copy, a purge): restore a newer copy of RR_EVENTS if there is one \
-                (nats stream restore); otherwise look on the hosts what this run has done, and ask for what is missing";
+    let cure = "the log has lost its end (power, an old copy, a purge): look on the hosts what this run has done, attempts \
+                with on_lost fail or hold or a lock first, for they may start twice now, and ask for what is missing; where \
+                there is a newer backup, stop the coordinators, delete the streams RR_* and KV_rr-*, rr restore it, and \
+                start them";
     Finding::bad(CHECK, what, cure)
 }

@@ -107,8 +107,9 @@ pub(super) fn acknowledgements(patient: &Patient) -> Vec<Finding> {
             let away = copies - most;
             let what = format!(
                 "{copies} copies, and a write is acknowledged when {most} servers have it: it outlives {away} of them, disks \
-                 and all. That all lose power at once it outlives only with sync_interval: always; this, and whether each has \
-                 a machine of its own, cannot be seen from here"
+                 and all. That all lose power at once, or that a machine crashes and comes back with an old disk while another \
+                 server is away, it outlives only with sync_interval: always; this, and whether each has a machine of its own, \
+                 cannot be seen from here"
             );
             findings.push(Finding::ok(ACK, what));
         }

@@ -176,10 +176,15 @@ async fn a_claimed_attempt_runs_once_however_many_workers_get_it() {
     let ends = stage.all_ends(20).await;
     assert_eq!(ends.len(), 20);
     assert_eq!(fences.lock().unwrap().len(), 20);
+    let claims = async |task| stage.mesh.claim_of(&run(), task, 1).await.unwrap().unwrap().seq;
+    let mut claimed = Vec::new();
     for task in 0..count {
-        let claim = stage.mesh.claim_of(&run(), task, 1).await.unwrap().unwrap();
-        assert!(fences.lock().unwrap().contains(&claim.seq), "the fence is the claim's sequence");
+        claimed.push(claims(task).await);
     }
+    claimed.sort_unstable();
+    let mut fences = fences.lock().unwrap().clone();
+    fences.sort_unstable();
+    assert!(fences.iter().zip(claimed).all(|(fence, claim)| *fence > claim), "the offer counts beside the claim");
 }
 
 #[tokio::test(flavor = "multi_thread")]
