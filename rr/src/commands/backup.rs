@@ -78,8 +78,8 @@ fn make_empty(dir: &Path) -> Result<(), CliError> {
         let text = format_args!("{} is not empty; nothing was written", dir.display()).to_string();
         return Err(CliError::new(Exit::Taken, text).hint("give another directory"));
     }
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|error| failed(dir, &error))?;
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    created.map_err(|error| failed(dir, &error))?;
     let mode = || fs::metadata(dir).map(|found| found.permissions().mode()).map_err(|error| failed(dir, &error));
     if mode()? & OTHERS == 0 {
         return Ok(());
