@@ -1,13 +1,15 @@
 //! Decisions against the inputs that they answer.
 //!
-//! Reading order: [`Whole`] (what is judged), `chain` (decisions by themselves), `heard` (what was said and what became of it),
-//! `causes` (what each event rests on), `claims`, `live` (what should have been answered by now).
+//! Reading order: [`Whole`] (what is judged), `chain` (decisions by themselves), `heard` (what was said, and to whom),
+//! `causes` (what each event rests on), `reports`, `claims`, `limit`, `live` (what should have been answered by now).
 
 mod causes;
 mod chain;
 mod claims;
 mod heard;
+mod limit;
 mod live;
+mod reports;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,6 +101,7 @@ pub fn judge_whole(whole: &Whole<'_>) -> Judgement {
         heard.check_returns(&mut findings);
         heard.check_signals(&mut findings);
         heard.check_claims(&mut findings);
+        heard.check_limit(&mut findings);
         truncated = heard.truncated();
         findings.0.extend(records::judge_extent(whole.run, &records_of(whole), whole.policy, whole.extent));
     }

@@ -1,7 +1,10 @@
 //! The events of a run by themselves.
 
 mod gate;
+mod job;
+mod next;
 mod shares;
+mod stop;
 mod tally;
 mod task;
 
@@ -14,13 +17,16 @@ use rr_schemas::{
     flow::{parallelism::Parallelism, unreachable::OnUnreachable},
     id::RunId,
     name::Name,
+    ranges::Ranges,
     report::{Ended, Outcome},
     view::{JobView, TaskStatus},
 };
 
 use crate::{Findings, Rule, Violation};
 use gate::Signals;
-use shares::{needed, size, wave};
+use next::Next;
+use shares::{size, wave};
+pub(crate) use stop::limit_of;
 use tally::Tally;
 use task::{Task, TaskEnd};
 
@@ -57,7 +63,13 @@ pub fn judge_extent(run: &RunId, log: &[Record], policy: &Policy, extent: Extent
     };
     // What was taken over is over, and must never be handed out.
     let tasks = carried.into_iter().flat_map(|carried| &carried.tasks);
+    let (tasks, foreign): (Vec<_>, Vec<_>) = tasks.partition(|(_, tasks)| within(&plan, tasks));
+    findings.demand(foreign.is_empty(), Rule::Count, log.first().map_or(0, |first| first.cause), || {
+        format!("tasks are taken over, and there are only {}", plan.n_tasks())
+    });
+    let tasks = tasks.into_iter();
     let tasks = tasks.flat_map(|(outcome, tasks)| tasks.iter().map(|task| (task, Task::carried(*outcome))));
+    let began = log.first().map(|record| record.at);
     let mut judge = Judge {
         plan: &plan,
         policy,
@@ -65,7 +77,8 @@ pub fn judge_extent(run: &RunId, log: &[Record], policy: &Policy, extent: Extent
         tasks: BTreeMap::new(),
         begun: BTreeSet::new(),
         signals: Signals::taken_over(carried.map(|carried| carried.signals.clone()).unwrap_or_default()),
-        began: log.first().map(|record| record.at),
+        began,
+        limit: began.and_then(|began| limit_of(&plan, began)),
         ended_jobs: BTreeMap::new(),
         stopped: None,
         findings,
@@ -88,6 +101,12 @@ fn rejected(log: &[Record]) -> Vec<Violation> {
     findings.0
 }
 
+/// Whether all of these are tasks that the plan has. What has more of them than that is not even looked through: a few bytes
+/// can name four billion.
+pub(crate) fn within(plan: &Plan, tasks: &Ranges) -> bool {
+    tasks.iter_ranges().last().is_none_or(|last| *last.end() < plan.n_tasks())
+}
+
 struct Judge<'p> {
     plan: &'p Plan,
     policy: &'p Policy,
@@ -99,6 +118,8 @@ struct Judge<'p> {
     signals: Signals,
     /// When the run was submitted.
     began: Option<Timestamp>,
+    /// When its time is over.
+    limit: Option<Timestamp>,
     ended_jobs: BTreeMap<usize, JobStatus>,
     /// What the run must end as, once it is being stopped.
     stopped: Option<RunStatus>,
@@ -108,9 +129,16 @@ struct Judge<'p> {
 impl<'p> Judge<'p> {
     fn check(&mut self, record: &Record) {
         let at = record.cause;
+        self.check_in_time(record);
         match &record.event {
             Event::Offered { job, tasks, attempt, offer } => {
                 let Some((index, planned)) = self.job(job) else { return self.no_such_job(at, job) };
+                if !within(self.plan, tasks) {
+                    let n = self.plan.n_tasks();
+                    return self
+                        .findings
+                        .demand(false, Rule::Count, at, || format!("tasks are offered, and there are only {n}"));
+                }
                 self.check_may_start(at, index, planned);
                 for task in tasks.iter() {
                     self.check_offer(record, index, task, *attempt, *offer);
@@ -129,8 +157,7 @@ impl<'p> Judge<'p> {
             }
             Event::Ended { task, attempt, end, again, .. } => {
                 self.check_outcome(at, *task, end);
-                let end = TaskEnd { at: record.at, attempt: *attempt, outcome: end.outcome, again: *again };
-                self.check_ended(at, *task, end);
+                self.check_ended(at, *task, TaskEnd { at: record.at, attempt: *attempt, end, again: *again });
             }
             Event::JobEnded { job, status } => {
                 let Some((index, planned)) = self.job(job) else { return self.no_such_job(at, job) };
@@ -143,18 +170,12 @@ impl<'p> Judge<'p> {
             }
             Event::Signalled { signal, .. } => self.check_signal(at, signal),
             Event::CancelRequested { .. } => self.stop(at, RunStatus::Cancelled),
-            Event::DeadlinePassed {} => self.stop(at, RunStatus::TimedOut),
+            Event::DeadlinePassed {} => self.check_out_of_time(record),
             Event::Submitted { .. } | Event::Rejected { .. } => {
                 self.findings.demand(false, Rule::Chain, at, || "the run comes into being a second time".into());
             }
             Event::Extended { .. } | Event::Late { .. } | Event::RunEnded { .. } | Event::PutAside { .. } => {}
         }
-    }
-
-    fn stop(&mut self, at: u64, status: RunStatus) {
-        let first = self.stopped.is_none();
-        self.findings.demand(first, Rule::Stop, at, || "the run is stopped a second time".into());
-        self.stopped.get_or_insert(status);
     }
 
     fn check_may_start(&mut self, at: u64, index: usize, planned: &PlannedJob) {
@@ -184,10 +205,7 @@ impl<'p> Judge<'p> {
         let at = record.cause;
         let belongs = self.plan.job_of(number) == Some(index);
         self.findings.demand(belongs, Rule::Count, at, || format!("task {number} is offered for a foreign job"));
-        let Some(planned) = self.plan.jobs().get(index) else { return };
-        let tally = self.tally(index);
-        let left = planned.n.saturating_sub(tally.skipped + tally.bad);
-        let hopeless = planned.job.fail_fast && left < needed(planned, tally);
+        let hopeless = self.is_given_up(index);
         let task = self.tasks.get(&number).copied().unwrap_or_default();
         let again = offer > 1;
         self.findings.demand(again || !hopeless, Rule::Threshold, at, || format!("task {number} starts in vain"));
@@ -238,43 +256,27 @@ impl<'p> Judge<'p> {
         });
     }
 
-    fn check_ended(&mut self, at: u64, number: u32, end: TaskEnd) {
-        let Some(planned) = self.plan.job_of(number).and_then(|index| self.plan.jobs().get(index)) else {
+    fn check_ended(&mut self, at: u64, number: u32, end: TaskEnd<'_>) {
+        let index = self.plan.job_of(number);
+        let Some((index, planned)) = index.and_then(|index| Some((index, self.plan.jobs().get(index)?))) else {
             return self.findings.demand(false, Rule::Count, at, || format!("task {number} ends and is none"));
         };
         let open = self.tasks.get(&number).is_some_and(|task| task.is_open(end.attempt));
         self.findings.demand(open, Rule::DecidedOnce, at, || {
             format!("attempt {} of task {number} ends and is not open", end.attempt)
         });
+        let is_given_up = self.is_given_up(index);
         self.change(number, |task| task.ended(end));
         let task = self.tasks.get(&number).copied().unwrap_or_default();
-        if let Some(wrong) = task.wrong_retry(end, &planned.job, self.policy, self.stopped.is_some()) {
+        let next = if self.stopped.is_some() {
+            Next::Nothing("another attempt follows in a run that is being stopped")
+        } else if is_given_up {
+            Next::Nothing("another attempt follows in a job that cannot succeed any more")
+        } else {
+            Next::after(&task, end.end, &planned.job, self.policy.losses_max)
+        };
+        if let Some(wrong) = next.wrong(end) {
             self.findings.demand(false, Rule::Retry, at, || format!("task {number}: {wrong}"));
-        }
-    }
-
-    fn check_job(&mut self, at: u64, index: usize, planned: &PlannedJob, status: JobStatus) {
-        let name = &planned.name;
-        let tally = self.tally(index);
-        let Tally { ok, .. } = tally;
-        self.findings.demand(tally.open == 0, Rule::End, at, || format!("{name} ends while an attempt is open"));
-        let enough = ok >= needed(planned, tally);
-        match status {
-            JobStatus::Succeeded => {
-                self.findings.demand(enough, Rule::Threshold, at, || format!("{name} is called good with {ok}"));
-                let all = tally.known == planned.n;
-                self.findings.demand(all, Rule::Threshold, at, || format!("{name} ends before each target had a turn"));
-            }
-            JobStatus::Failed => {
-                self.findings.demand(!enough, Rule::Threshold, at, || format!("{name} is called bad with {ok}"));
-            }
-            JobStatus::Cancelled => {
-                let stopped = self.stopped.is_some();
-                self.findings.demand(stopped, Rule::Stop, at, || format!("{name} is cancelled and nobody asked"));
-            }
-            JobStatus::Waiting | JobStatus::Running | JobStatus::Skipped => {
-                self.findings.demand(false, Rule::End, at, || format!("{name} ends as {}", status.word()));
-            }
         }
     }
 

@@ -78,22 +78,22 @@ fn make_empty(dir: &Path) -> Result<(), CliError> {
         let text = format_args!("{} is not empty; nothing was written", dir.display()).to_string();
         return Err(CliError::new(Exit::Taken, text).hint("give another directory"));
     }
-    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    created.map_err(|error| failed(dir, &error))?;
-    let mode = || fs::metadata(dir).map(|found| found.permissions().mode()).map_err(|error| failed(dir, &error));
-    if mode()? & OTHERS == 0 {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| failed(dir, &error))?;
+    let permissions = || fs::metadata(dir).map(|found| found.permissions().mode()).map_err(|error| failed(dir, &error));
+    if permissions()? & OTHERS == 0 {
         return Ok(());
     }
     let changed = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
-    let mode = mode()?;
-    if mode & OTHERS == 0 {
+    let left = permissions()?;
+    if left & OTHERS == 0 {
         return Ok(());
     }
     let why = changed.err().map(|error| format!(" ({error})")).unwrap_or_default();
     let dir = dir.display();
     let text = format!(
         "others may enter {dir} (mode {:04o}), and that cannot be changed{why}; nothing was written",
-        mode & 0o7777
+        left & 0o7777
     );
     Err(CliError::new(Exit::Config, text).hint("a backup holds secrets: give a directory that is yours alone"))
 }

@@ -1,6 +1,7 @@
 //! Decisions by themselves: numbers, hashes, cursors; and what the run waits for after each.
 
-use rr_core::{Run, run::wait::Wait};
+use rr_core::{Plan, Run, run::wait::Wait};
+use rr_schemas::{decision::Decision, flow::TASKS_MAX};
 
 use super::Whole;
 use crate::{Findings, Rule};
@@ -23,11 +24,22 @@ pub(super) fn check(whole: &Whole<'_>, findings: &mut Findings) {
         findings.demand(causes, Rule::Time, stored.seq, || "an event is caused by what is not answered yet".into());
         let past = decision.upto < stored.seq;
         findings.demand(past, Rule::Time, stored.seq, || "the cursor is ahead of the decision".into());
+        let n_tasks = n_tasks(decision);
+        findings.demand(n_tasks <= TASKS_MAX, Rule::Chain, stored.seq, || {
+            format!("the run has {n_tasks} tasks, and none may have more than {TASKS_MAX}")
+        });
         if !findings.0.is_empty() {
             return;
         }
         (upto, hash) = (decision.upto, &stored.hash);
     }
+}
+
+/// Tasks of the run that a decision submits, 0 where it submits none. A few bytes can name more than there is memory for.
+fn n_tasks(decision: &Decision) -> u32 {
+    let submitted = decision.events.iter().filter_map(|record| record.event.submitted());
+    let plans = submitted.filter_map(|run| Plan::of_accepted(run.flow, run.params, run.found).ok());
+    plans.map(|plan| plan.n_tasks()).max().unwrap_or(0)
 }
 
 /// After each decision the run is over, or waits for something that can be named.

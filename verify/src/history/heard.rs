@@ -13,7 +13,7 @@ use rr_schemas::{
 };
 
 use super::{Said, Whole};
-use crate::{Findings, Rule, token};
+use crate::{Findings, Rule, records::within, token};
 
 /// The events of a run beside what was said to it.
 pub(super) struct Heard<'a> {
@@ -25,9 +25,9 @@ pub(super) struct Heard<'a> {
     /// Every input that can be believed: that bears its token, and was not put aside unless an event cites it.
     pub(super) inputs: BTreeMap<u64, &'a Said>,
     /// Attempts by task and number: the decision that offered them first.
-    offered: BTreeMap<(u32, u32), u64>,
+    pub(super) offered: BTreeMap<(u32, u32), u64>,
     /// Up to which input everything is answered.
-    upto: u64,
+    pub(super) upto: u64,
     /// What the tokens of the run are made with.
     secret: &'a str,
 }
@@ -47,7 +47,9 @@ impl<'a> Heard<'a> {
         let mut offered = BTreeMap::new();
         for stored in whole.decisions {
             for record in &stored.decision.events {
-                if let Event::Offered { tasks, attempt, .. } = &record.event {
+                if let Event::Offered { tasks, attempt, .. } = &record.event
+                    && plan.as_ref().is_some_and(|plan| within(plan, tasks))
+                {
                     for task in tasks.iter() {
                         offered.entry((task, *attempt)).or_insert(stored.seq);
                     }
@@ -67,7 +69,7 @@ impl<'a> Heard<'a> {
     }
 
     /// Whether an attempt had been offered when something was said of it. Nobody is believed who speaks of another one.
-    fn was_offered(&self, report: &Report, seq: u64) -> bool {
+    pub(super) fn was_offered(&self, report: &Report, seq: u64) -> bool {
         self.offered.get(&(report.task, report.attempt)).is_some_and(|decision| *decision < seq)
     }
 
@@ -85,41 +87,6 @@ impl<'a> Heard<'a> {
                 who.worker, report.attempt, report.task
             )
         })
-    }
-
-    /// The first report of an end decides its attempt, later ones are noted as late.
-    pub(super) fn check_reports(&self, findings: &mut Findings) {
-        let mut ends: BTreeMap<(u32, u32), (u64, Option<&Holder>)> = BTreeMap::new();
-        let mut noted: BTreeSet<u64> = BTreeSet::new();
-        for record in &self.log {
-            if let Event::Ended { task, attempt, by, .. } = &record.event {
-                ends.insert((*task, *attempt), (record.cause, by.as_ref()));
-            } else if let Event::Late { .. } = record.event {
-                noted.insert(record.cause);
-            } else if let Event::PutAside { input, .. } = record.event {
-                noted.insert(input);
-            }
-        }
-        for said in self.inputs.values().filter(|said| said.seq <= self.upto) {
-            let Some((report, who, end)) = report_of(said) else { continue };
-            if end.outcome == Outcome::Lost || self.is_claimed(report.task) || !self.was_offered(report, said.seq) {
-                continue;
-            }
-            let Some((cause, by)) = ends.get(&(report.task, report.attempt)) else {
-                let text = || format!("task {}, attempt {} has ended and nobody knows", report.task, report.attempt);
-                let known = self.flow.is_none() || noted.contains(&said.seq);
-                findings.demand(known, Rule::Heard, said.seq, text);
-                continue;
-            };
-            // Beside a worker that runs it, only the success of another one counts.
-            let gave_way = end.outcome != Outcome::Ok && noted.contains(&said.seq);
-            let first = *cause <= said.seq || gave_way;
-            findings.demand(first, Rule::Heard, said.seq, || {
-                format!("the end of task {}, attempt {} is passed over until seq={cause}", report.task, report.attempt)
-            });
-            let known = *cause == said.seq || *by == Some(&who) || noted.contains(&said.seq);
-            findings.demand(known, Rule::Heard, said.seq, || format!("a late report of task {} is lost", report.task));
-        }
     }
 
     /// Who has given an offer back has not started it, and nobody else has given it back in his name.
@@ -217,7 +184,8 @@ fn gives(said: &Said, signal: &Name) -> bool {
     matches!(&said.input, Input::Signal(given) if given.signal == *signal)
 }
 
-fn report_of(said: &Said) -> Option<(&Report, Holder, &Ended)> {
+/// The report of an end, and who makes it.
+pub(super) fn report_of(said: &Said) -> Option<(&Report, Holder, &Ended)> {
     let (report, who) = any_report_of(said)?;
     match &report.what {
         What::Ended(end) => Some((report, who, end)),

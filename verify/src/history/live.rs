@@ -1,14 +1,14 @@
 //! What should have been answered by now.
 
 use jiff::Timestamp;
-use rr_core::{Run, run::decide::Heard};
+use rr_core::{Plan, Run, run::decide::Heard};
 use rr_schemas::{
     input::{Input, Source},
     span::Span,
 };
 
 use super::{Said, Whole};
-use crate::{Findings, Rule, token};
+use crate::{Findings, Rule, records::within, token};
 
 /// How late an answer may be: a minute, and half of one for coordinators that take over from each other.
 pub const GRACE: Span = Span::saturating_from_secs(90);
@@ -28,11 +28,20 @@ pub(super) fn check(whole: &Whole<'_>, findings: &mut Findings) {
     if due.is_some() {
         return;
     }
-    let waiting: Vec<Heard> = unanswered(whole, late).collect();
+    let waiting: Vec<Heard> = unanswered(whole, late).filter(|heard| is_of_it(&heard.input, state.plan())).collect();
     let first = waiting.first().map_or(0, |heard| heard.seq);
     // What surrounds a submit is unknown here, and does not matter: even a rejection is a decision.
     let decided = state.decide(&waiting);
     findings.demand(decided.records.is_empty(), Rule::Liveness, first, || "an input has no answer".into());
+}
+
+/// Whether an input speaks of tasks that the run has, if of any at once: one that does not has no answer.
+fn is_of_it(input: &Input, plan: Option<&Plan>) -> bool {
+    if let Input::Seen(seen) = input {
+        plan.is_some_and(|plan| seen.attempts.iter().all(|seen| within(plan, &seen.tasks)))
+    } else {
+        true
+    }
 }
 
 /// Inputs behind the cursor that can be believed and have waited for long.

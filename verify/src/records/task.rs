@@ -1,18 +1,15 @@
 //! What the events have said of one task so far.
 
 use jiff::Timestamp;
-use rr_core::Policy;
-use rr_schemas::{
-    flow::{Job, OnLost},
-    report::Outcome,
-};
+use rr_schemas::report::{Ended, Outcome};
 
 /// The end of an attempt as an event has it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TaskEnd {
+pub(super) struct TaskEnd<'e> {
     pub(super) at: Timestamp,
     pub(super) attempt: u32,
-    pub(super) outcome: Outcome,
+    pub(super) end: &'e Ended,
+    /// When the next attempt is due.
     pub(super) again: Option<Timestamp>,
 }
 
@@ -21,8 +18,10 @@ pub(super) struct Task {
     attempt: u32,
     offer: u32,
     pub(super) open: bool,
-    losses: u32,
-    tries: u32,
+    /// Attempts that were lost.
+    pub(super) losses: u32,
+    /// Attempts that ended otherwise.
+    pub(super) tries: u32,
     pub(super) due: Option<Timestamp>,
     pub(super) last: Option<Outcome>,
 }
@@ -69,49 +68,19 @@ impl Task {
         self.due = None;
     }
 
-    pub(super) fn ended(&mut self, end: TaskEnd) {
+    pub(super) fn ended(&mut self, TaskEnd { end, again, .. }: TaskEnd<'_>) {
         self.open = false;
         self.last = Some(end.outcome);
-        self.due = end.again;
+        self.due = again;
         if is_loss(end.outcome) {
             self.losses += 1;
         } else {
             self.tries += 1;
         }
     }
-
-    /// What is wrong with how the task goes on after its last end.
-    pub(super) fn wrong_retry(&self, end: TaskEnd, job: &Job, policy: &Policy, stopped: bool) -> Option<&'static str> {
-        if self.tries > job.retry.attempts {
-            return Some("more attempts than allowed");
-        }
-        if self.losses > policy.losses_max + 1 {
-            return Some("more losses than allowed");
-        }
-        let due = end.again?;
-        if stopped || end.outcome == Outcome::Ok {
-            return Some("another attempt follows for no reason");
-        }
-        let lost = is_loss(end.outcome);
-        if lost && job.on_lost != OnLost::Retry {
-            return Some("a lost attempt is repeated against the flow's word");
-        }
-        if !lost && self.tries >= job.retry.attempts {
-            return Some("another attempt follows the last one");
-        }
-        // The shortest wait that jitter leaves.
-        let hundredths = match job.retry.jitter {
-            Some(rr_schemas::quota::Quota::Percent(percent)) => 10_000 - percent.hundredths(),
-            Some(rr_schemas::quota::Quota::Count(_)) | None => 10_000,
-        };
-        let delay = job.retry.delay.as_duration().as_millis() * u128::from(hundredths) / 10_000;
-        let delay = if lost { 0 } else { i64::try_from(delay).unwrap_or(i64::MAX) };
-        let early = due.as_millisecond() < end.at.as_millisecond().saturating_add(delay);
-        early.then_some("the wait before the next attempt is too short")
-    }
 }
 
 /// Whether an attempt ended through no fault of its task.
-const fn is_loss(outcome: Outcome) -> bool {
+pub(super) const fn is_loss(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Lost | Outcome::Cancelled)
 }

@@ -151,6 +151,10 @@ impl Open {
             judged.truncated = Some(format!("its state shows decision {}, and the log ends with {last}", shown.n));
             return;
         }
+        // Behind a broken chain nothing is sure.
+        if judged.violations.iter().any(|found| found.rule == Rule::Chain) {
+            return;
+        }
         let mut state = Run::new(run.clone(), rules.policy);
         let upto = self.decisions.iter().take_while(|stored| stored.decision.n <= shown.n);
         let mut records = upto.flat_map(|stored| &stored.decision.events);

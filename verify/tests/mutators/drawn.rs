@@ -1,6 +1,9 @@
 //! Histories of random worlds, broken in every way that has a rule. The rule must be the first that is named.
 
 mod attempts;
+mod jobs;
+mod reports;
+mod retries;
 mod structure;
 
 use rr_verify::Rule;
@@ -11,6 +14,11 @@ use crate::story::Story;
 
 /// Breaks a history in one way; false where it has nothing of the kind.
 pub(crate) type Mutator = fn(&mut Story, &mut Dice) -> bool;
+
+/// Every way, with the rule that it breaks.
+fn ways() -> impl Iterator<Item = (&'static str, Rule, Mutator)> {
+    structure::ALL.into_iter().chain(attempts::ALL).chain(jobs::ALL).chain(reports::ALL).chain(retries::ALL)
+}
 
 /// Histories that each way is tried on.
 const SEEDS: u64 = 300;
@@ -29,7 +37,7 @@ fn what_a_hostile_world_leaves_behind_is_clean() {
 fn the_right_rule_is_named_first_whatever_is_broken() {
     let stories: Vec<Story> = (0..SEEDS).map(Story::drawn).collect();
     let mut wrong = Vec::new();
-    for (what, rule, break_it) in structure::ALL.into_iter().chain(attempts::ALL) {
+    for (what, rule, break_it) in ways() {
         let mut n_broken = 0;
         for (seed, story) in (0..).zip(&stories) {
             let mut broken = story.clone();
@@ -60,7 +68,7 @@ fn the_right_rule_is_named_first_whatever_is_broken() {
 /// Whoever adds a rule adds a way to break it.
 #[test]
 fn every_rule_has_a_way_to_break_it() {
-    let ways: Vec<Rule> = structure::ALL.into_iter().chain(attempts::ALL).map(|(_, rule, _)| rule).collect();
+    let ways: Vec<Rule> = ways().map(|(_, rule, _)| rule).collect();
     for rule in Rule::ALL {
         assert!(ways.contains(&rule), "{rule:?}");
     }

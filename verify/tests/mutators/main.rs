@@ -1,7 +1,8 @@
 //! The judge is judged: clean histories pass, and each way of breaking one is found and named by the right rule.
 //!
 //! [`written`] breaks one history that was made by hand, [`drawn`] breaks the histories of random worlds (those of the core's
-//! own properties), [`log`] breaks what stands around them: beginnings, ends, what is beside the log.
+//! own properties), [`log`] breaks what stands around them: beginnings, ends, what is beside the log; [`limits`] has histories that
+//! name more than there is.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -16,6 +17,7 @@ mod drawn;
 #[path = "../../../coordinator/core/tests/core/flows.rs"]
 #[expect(dead_code, reason = "others of its flows are the core's")]
 mod flows;
+mod limits;
 mod log;
 mod story;
 #[path = "../../../coordinator/core/tests/core/world.rs"]

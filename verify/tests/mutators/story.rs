@@ -33,6 +33,7 @@ pub(crate) struct Story {
     pub(crate) bad: BTreeMap<u64, String>,
     pub(crate) beside: Beside,
     pub(crate) now: Option<Timestamp>,
+    pub(crate) policy: Policy,
 }
 
 impl Story {
@@ -44,8 +45,8 @@ impl Story {
         world.play();
         let (decisions, inputs, times) = world.stored();
         let run = format!("run{seed}").parse().unwrap();
-        let mut story =
-            Self { run, decisions, inputs, times, bad: BTreeMap::new(), beside: Beside::default(), now: None };
+        let (bad, beside, policy) = (BTreeMap::new(), Beside::default(), Policy::default());
+        let mut story = Self { run, decisions, inputs, times, bad, beside, now: None, policy };
         let view = world.run.view();
         let shown = Shown {
             n: story.decisions.len() as u64,
@@ -90,7 +91,7 @@ impl Story {
 
     /// What is said of it.
     pub(crate) fn judged(&self) -> End {
-        let rules = Rules { policy: Policy::default(), now: self.now, keeps: true, scope: Scope::Runs };
+        let rules = Rules { policy: self.policy, now: self.now, keeps: true, scope: Scope::Runs };
         let mut verifier = Verifier::new(rules, self.beside.clone());
         self.messages().into_iter().for_each(|message| verifier.hear(message));
         verifier.finish()
@@ -106,6 +107,28 @@ impl Story {
 
     pub(crate) fn flow(&self) -> Option<&Flow> {
         self.records().find_map(|(_, record)| record.event.submitted()).map(|run| run.flow)
+    }
+
+    /// Changes the flow, in the request as in the decision.
+    pub(crate) fn change_flow(&mut self, mut change: impl FnMut(&mut Flow)) {
+        for said in &mut self.inputs {
+            if let Input::Submit(submit) = &mut said.input {
+                change(&mut submit.flow);
+            }
+        }
+        for record in self.decisions.iter_mut().flat_map(|stored| &mut stored.decision.events) {
+            if let Event::Submitted { flow, .. } = &mut record.event {
+                change(flow);
+            }
+        }
+    }
+
+    /// Somebody says something between two others.
+    pub(crate) fn say(&mut self, seq: u64, source: Source, input: Input) {
+        let at = *self.times.range(..=seq).next_back().unwrap().1;
+        self.inputs.push(Said { seq, source, input });
+        self.inputs.sort_by_key(|said| said.seq);
+        self.times.insert(seq, at);
     }
 
     /// The jobs with the first of their tasks.

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use jiff::ToSpan as _;
 use rr_schemas::{
     decision::{Event, JobStatus, Record, RunStatus},
-    flow::Flow,
     input::{Cancel, Input, Source},
     report::Outcome,
 };
@@ -205,7 +204,7 @@ pub(super) const ALL: [(&str, Rule, Mutator); 23] = [
     }),
 ];
 
-const fn is_stop(event: &Event) -> bool {
+pub(super) const fn is_stop(event: &Event) -> bool {
     matches!(event, Event::CancelRequested { .. } | Event::DeadlinePassed {})
 }
 
@@ -240,28 +239,13 @@ fn turn(story: &mut Story, dice: &mut Dice, from: JobStatus, to: JobStatus) -> b
     true
 }
 
-/// Changes the jobs of the flow, in the request as in the decision.
+/// Changes the jobs of a graph.
 fn change_flow(story: &mut Story, change: impl Fn(&mut Vec<rr_schemas::flow::Job>)) -> bool {
     let is_graph = story.flow().is_some_and(|flow| flow.slots.is_empty());
-    let mut has_changed = false;
-    let mut change = |flow: &mut Flow| {
-        change(&mut flow.jobs);
-        has_changed = true;
-    };
-    if !is_graph {
-        return false;
+    if is_graph {
+        story.change_flow(|flow| change(&mut flow.jobs));
     }
-    for said in &mut story.inputs {
-        if let Input::Submit(submit) = &mut said.input {
-            change(&mut submit.flow);
-        }
-    }
-    for record in story.decisions.iter_mut().flat_map(|stored| &mut stored.decision.events) {
-        if let Event::Submitted { flow, .. } = &mut record.event {
-            change(flow);
-        }
-    }
-    has_changed
+    is_graph
 }
 
 /// A cancel that was never there is answered before all that was handed out after the first decision.
