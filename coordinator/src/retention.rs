@@ -8,7 +8,11 @@
 //! a projection, so where one is missing or cannot be read the run's own history is asked, and where there is no history
 //! either, whether the request was answered at all.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use rr_nats::{Answered, Error, Mesh, OldRequest, OldRequests, StoredDecision};
@@ -38,6 +42,7 @@ pub(crate) async fn sweep(shell: Arc<Shell>, stop: CancellationToken) {
     let every = shell.options.sweep_every.as_duration().max(Duration::from_secs(1));
     let mut tick = interval_at(Instant::now() + every, every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut begun = Begun::default();
     loop {
         tokio::select! {
             biased;
@@ -52,7 +57,7 @@ pub(crate) async fn sweep(shell: Arc<Shell>, stop: CancellationToken) {
         let swept = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            swept = sweep_once(&shell.mesh, since, keep) => swept,
+            swept = sweep_once(&shell.mesh, since, keep, &mut begun) => swept,
         };
         match swept {
             Ok(Swept { messages: 0, runs: 0 }) => {}
@@ -71,9 +76,10 @@ struct Swept {
     runs: u64,
 }
 
-async fn sweep_once(mesh: &Mesh, since: Timestamp, keep: SignedDuration) -> Result<Swept, Error> {
+async fn sweep_once(mesh: &Mesh, since: Timestamp, keep: SignedDuration, begun: &mut Begun) -> Result<Swept, Error> {
+    begun.finish(mesh, since).await?;
     let mut requests = mesh.old_requests().await?;
-    let swept = walk(mesh, since, &mut requests).await;
+    let swept = walk(mesh, since, &mut requests, begun).await;
     requests.close().await;
     let before = since.checked_sub(keep.saturating_mul(TOMBSTONES_KEPT)).unwrap_or(Timestamp::MIN);
     for run in forgotten(&mesh.old_statuses(before, REMOVED_AT_ONCE).await?, before) {
@@ -85,7 +91,7 @@ async fn sweep_once(mesh: &Mesh, since: Timestamp, keep: SignedDuration) -> Resu
 }
 
 /// From the oldest request on: the first one whose run must be kept is the horizon.
-async fn walk(mesh: &Mesh, since: Timestamp, requests: &mut OldRequests) -> Result<Swept, Error> {
+async fn walk(mesh: &Mesh, since: Timestamp, requests: &mut OldRequests, begun: &mut Begun) -> Result<Swept, Error> {
     let mut judge = Judge { mesh, since, answered: HashMap::new() };
     let mut swept = Swept::default();
     let mut horizon = None;
@@ -104,7 +110,7 @@ async fn walk(mesh: &Mesh, since: Timestamp, requests: &mut OldRequests) -> Resu
             horizon.get_or_insert(request.seq);
             until.get_or_insert_with(|| Instant::now() + ONE_BY_ONE);
         } else if horizon.is_some() {
-            mesh.purge_run(&RunId::from(request.entity.clone())).await?;
+            begun.purge(mesh, RunId::from(request.entity.clone())).await?;
             swept.runs += 1;
         } else {
             over.push(request.entity);
@@ -115,7 +121,7 @@ async fn walk(mesh: &Mesh, since: Timestamp, requests: &mut OldRequests) -> Resu
     if let Some(horizon) = horizon {
         for entity in over {
             if mesh.last_decision(&entity).await?.is_some_and(|last| last.seq >= horizon) {
-                mesh.purge_run(&RunId::from(entity)).await?;
+                begun.purge(mesh, RunId::from(entity)).await?;
                 swept.runs += 1;
             }
         }
@@ -125,6 +131,33 @@ async fn walk(mesh: &Mesh, since: Timestamp, requests: &mut OldRequests) -> Resu
         swept.messages = mesh.purge_events_below(seq).await?;
     }
     Ok(swept)
+}
+
+/// Runs whose purge has begun and is not known to be done. The inputs of a run go before its decisions, so it may have no
+/// request any more by which a walk would find it. A sweep ends with its first failure, so there are one or two at most. If
+/// this process ends first, the horizon passes over what is left.
+#[derive(Debug, Default)]
+struct Begun(BTreeSet<RunId>);
+
+impl Begun {
+    async fn purge(&mut self, mesh: &Mesh, run: RunId) -> Result<(), Error> {
+        self.0.insert(run.clone());
+        mesh.purge_run(&run).await?;
+        self.0.remove(&run);
+        Ok(())
+    }
+
+    /// Does what is left to be done, unless the id has become another run's meanwhile.
+    async fn finish(&mut self, mesh: &Mesh, since: Timestamp) -> Result<(), Error> {
+        for run in self.0.clone() {
+            let history = mesh.history(&EntityId::from(&run), 0).await?;
+            if matches!(ended(&history), Ended::At(ended) if ended < since) {
+                mesh.purge_run(&run).await?;
+            }
+            self.0.remove(&run);
+        }
+        Ok(())
+    }
 }
 
 /// Knows which runs are over for long.

@@ -148,6 +148,12 @@ pub fn run_of(log_subject: &str) -> Option<RunId> {
     Some(entity.into())
 }
 
+/// The run that a subject of output is of.
+pub fn run_of_output(output_subject: &str) -> Option<RunId> {
+    let (_, run, _) = subject::parse_output(output_subject)?;
+    Some(run)
+}
+
 /// The run, the task and the attempt that a subject of an offer is of.
 pub fn offer_of(work_subject: &str) -> Option<(RunId, u32, u32)> {
     let OfferSubject { run, task, attempt, .. } = OfferSubject::parse(work_subject)?;

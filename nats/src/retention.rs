@@ -24,6 +24,8 @@ impl Mesh {
     /// Forgets a run: its timer, its offers, its output, its inputs and last its decisions. Its state stays as the
     /// tombstone of its id.
     ///
+    /// Inputs go before decisions: a coordinator that found a request and no decision would begin the run anew.
+    ///
     /// # Errors
     /// [`Error`]; doing it again goes on where it failed.
     pub async fn purge_run(&self, run: &RunId) -> Result<(), Error> {

@@ -77,7 +77,16 @@ fn guard(printer: Printer) -> Result<Exit, CliError> {
 /// Whether a verb is done when nobody reads what it prints.
 const fn unread(verb: &Verb) -> Unread {
     match verb {
-        Verb::Run(_) | Verb::Up(_) => Unread::GoesOn,
+        // A run depends on the first two. What the next four print explains their exit code, which is the answer. Half of
+        // what the last two do would be worse than nothing.
+        Verb::Run(_)
+        | Verb::Up(_)
+        | Verb::Verify(_)
+        | Verb::Doctor(_)
+        | Verb::Check(_)
+        | Verb::Sim(_)
+        | Verb::Backup(_)
+        | Verb::Restore(_) => Unread::GoesOn,
         Verb::Publish(args) if args.wait || args.follow => Unread::GoesOn,
         Verb::Retry(args) if args.wait || args.follow => Unread::GoesOn,
         Verb::Publish(_)
@@ -89,11 +98,8 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Signal(_)
         | Verb::Retry(_)
         | Verb::Why(_)
-        | Verb::Verify(_)
         | Verb::Export(_)
         | Verb::Replay(_)
-        | Verb::Doctor(_)
-        | Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Hosts(_)
         | Verb::Lock(_)
@@ -101,10 +107,7 @@ const fn unread(verb: &Verb) -> Unread {
         | Verb::Worker(_)
         | Verb::Coordinator(_)
         | Verb::Init(_)
-        | Verb::Backup(_)
-        | Verb::Restore(_)
         | Verb::Bench(_)
-        | Verb::Sim(_)
         | Verb::Completions(_)
         | Verb::Guard => Unread::Ends,
     }

@@ -9,6 +9,6 @@ mod message;
 mod place;
 
 pub(crate) use beside::{Besides, gather};
-pub(crate) use file::{First, Kind, Reader, Writer};
+pub(crate) use file::{First, Kind, Line, Reader, STDIN, Writer};
 pub(crate) use message::{chunk, message};
 pub(crate) use place::{Whence, whence};

@@ -1,7 +1,7 @@
 //! The only way to stdout and stderr: data goes to stdout, everything else to stderr.
 //!
 //! Invariants: a reader that goes away (`rr watch | head`) ends the call quietly with exit code 0, but never a call that
-//! carries or waits for a run: that goes on without printing; nothing is printed by colour alone. A stdout that cannot be
+//! carries or waits for a run, or whose exit code is a verdict: that goes on without printing; nothing is printed by colour alone. A stdout that cannot be
 //! written, a full disk, is told once, and the exit code says at the end that output was lost.
 
 use std::fmt::Display;
@@ -28,7 +28,7 @@ static LOST: AtomicBool = AtomicBool::new(false);
 pub(crate) enum Unread {
     /// It ends: printing was all that it was for.
     Ends,
-    /// It goes on: a run depends on it, or its exit code is waited for.
+    /// It goes on: a run or a store depends on it, or its exit code is waited for.
     GoesOn,
 }
 
@@ -107,7 +107,7 @@ impl Printer {
             (Err(CliError::StdoutClosed), Unread::GoesOn) => Ok(()),
             (Err(error), Unread::GoesOn) => {
                 if !LOST.swap(true, Ordering::Relaxed) {
-                    self.warn(format_args!("{error}; the run goes on, what it would print is lost"));
+                    self.warn(format_args!("{error}; this goes on, and what it would print is lost"));
                 }
                 Ok(())
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rr_schemas::{
     decision::{Decision, Event},
     name::WorkerName,
-    report::{Ended, Outcome, Output},
+    report::{Ended, Output},
 };
 
 use crate::{Findings, Rule, Violation};
@@ -30,13 +30,13 @@ impl Outputs {
     }
 
     /// What does not add up, and how many attempts of the run have chunks that are not there: not stored yet, not kept any
-    /// more, or lost on their way.
+    /// more, or lost on their way. Of an attempt without an account nothing is said.
     pub fn judge<'d>(&self, decisions: impl Iterator<Item = &'d Decision>) -> (Vec<Violation>, usize) {
         let mut findings = Findings::default();
         let mut n_short = 0;
         for record in decisions.flat_map(|decision| &decision.events) {
             let Event::Ended { task, attempt, by: Some(by), end, .. } = &record.event else { continue };
-            if is_without_account(end) {
+            if !has_account(end) {
                 continue;
             }
             let stored = self.attempts.get(&(by.worker.clone(), *task, *attempt)).cloned().unwrap_or_default();
@@ -51,10 +51,11 @@ impl Outputs {
     }
 }
 
-/// A worker that has died with an attempt cannot say what that wrote. What it says then of the end counts as cancelled where the
-/// run is being stopped.
-fn is_without_account(end: &Ended) -> bool {
-    matches!(end.outcome, Outcome::Lost | Outcome::Cancelled) && end.output.is_empty()
+/// Whether an end comes with an account of its output. Whoever has started an attempt and seen it end says when it started.
+/// A coordinator that concludes the attempt of a dead worker does not, nor a worker that was restarted: what was written
+/// before that, nobody counts.
+fn has_account(end: &Ended) -> bool {
+    end.started_at.is_some() || end.output != Output::default()
 }
 
 impl Stored {
@@ -78,7 +79,45 @@ impl Stored {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use rr_schemas::{decision::Record, input::Holder, report::Outcome};
+
     use super::*;
+
+    /// What is said of an attempt of which ten bytes are stored.
+    fn of_ten_bytes(started_at: Option<Timestamp>, output: Output) -> (usize, usize) {
+        let holder = Holder { worker: "w".parse().unwrap(), instance: "i".parse().unwrap() };
+        let outcome = Outcome::Lost;
+        let end = Ended { outcome, exit_code: None, signal: None, reason: None, started_at, ended_at: None, output };
+        let event = Event::Ended { task: 0, attempt: 1, by: Some(holder.clone()), end, again: None };
+        let decision = Decision {
+            n: 1,
+            prev: String::new(),
+            upto: 1,
+            by: "c".parse().unwrap(),
+            events: vec![Record { at: Timestamp::UNIX_EPOCH, cause: 1, event }],
+            secret: String::new(),
+        };
+        let mut outputs = Outputs::default();
+        outputs.hear(&holder.worker, (0, 1), 0, 10);
+        let (violations, n_short) = outputs.judge([&decision].into_iter());
+        (violations.len(), n_short)
+    }
+
+    #[test]
+    fn what_a_dead_worker_has_written_is_held_against_nobody() {
+        let output = |stdout_bytes, chunks| Output { stdout_bytes, stderr_bytes: 0, dropped_bytes: 0, chunks };
+        let started = Some(Timestamp::UNIX_EPOCH);
+        for (what, started_at, output, found) in [
+            ("concluded, or told by a later life", None, Output::default(), (0, 0)),
+            ("its own word that nothing was written", started, Output::default(), (1, 0)),
+            ("its own word", started, output(10, 1), (0, 0)),
+            ("its own word, with a chunk that is not there", started, output(12, 2), (0, 1)),
+            ("an account without a start", None, output(9, 1), (1, 0)),
+        ] {
+            assert_eq!(of_ten_bytes(started_at, output), found, "{what}");
+        }
+    }
 
     #[test]
     fn what_is_stored_and_what_is_dropped_adds_up() {

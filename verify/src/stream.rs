@@ -3,12 +3,15 @@
 //!
 //! Invariant: what is held are the runs that are open, and of each that is over a hash of its id. A run of which something
 //! comes behind its end that may matter (a report, a decision) is named for a second reading, whole.
+//!
+//! Three questions are kept apart: what is read ([`Scope`]), whether what is over stays in memory (`keeps`), and whether
+//! anybody still works on it (`now`).
 
 mod open;
+mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    fmt,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     time::Duration,
 };
@@ -23,7 +26,7 @@ use rr_schemas::{
 };
 
 use self::open::Open;
-use crate::Violation;
+pub use self::told::{End, Finding, Sum};
 
 /// A message of the log.
 #[derive(Clone, Debug)]
@@ -108,69 +111,19 @@ pub struct Rules {
     pub now: Option<Timestamp>,
     /// Runs that are over are kept until the end of the reading, with what comes behind their end. For readings of few runs.
     pub keeps: bool,
-    /// The reading does not begin with the first message: what began before is passed over.
-    pub begins_late: bool,
+    /// What the reading reads.
+    pub scope: Scope,
 }
 
-/// Something to be told.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Finding {
-    /// An invariant is broken.
-    Violation {
-        /// The run.
-        run: RunId,
-        /// How.
-        violation: Violation,
-    },
-    /// A history is not whole, so nothing is sure of it.
-    Incomplete {
-        /// The run; none where it is of the log as a whole.
-        run: Option<RunId>,
-        /// Why.
-        reason: String,
-    },
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Violation { run, violation: Violation { rule, at, text } } => {
-                write!(f, "violation {} run={run} seq={at} because {text}", rule.id())
-            }
-            Self::Incomplete { run: Some(run), reason } => write!(f, "incomplete run={run} because {reason}"),
-            Self::Incomplete { run: None, reason } => write!(f, "incomplete because {reason}"),
-        }
-    }
-}
-
-/// What was looked at.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Sum {
-    /// Messages of the log.
-    pub messages: u64,
-    /// Runs that were judged to their end.
-    pub over: u64,
-    /// Runs that were judged as far as they go.
-    pub open: u64,
-    /// Runs that are not there any more but for some late inputs, or but for their state: forgotten as old ones are.
-    pub forgotten: u64,
-    /// Runs that began before the reading did.
-    pub earlier: u64,
-    /// Messages that were not believed, and were found to change nothing.
-    pub unbelieved: u64,
-    /// Most messages that were held at once.
-    pub held_most: u64,
-}
-
-/// What a reading ends with.
-#[derive(Clone, Debug, Default)]
-pub struct End {
-    /// What is left to be told.
-    pub findings: Vec<Finding>,
-    /// Runs to be read once more, whole: something came behind their end.
-    pub again: BTreeSet<RunId>,
-    /// What was looked at.
-    pub sum: Sum,
+/// What a reading reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// The whole log, from its first message on.
+    Log,
+    /// The log from what was stored at this instant on: what began before is passed over.
+    Since(Timestamp),
+    /// Some runs, each of them whole: what is not read of others says nothing.
+    Runs,
 }
 
 /// Reads a log.
@@ -184,9 +137,14 @@ pub struct Verifier {
     again: BTreeSet<RunId>,
     /// Of those that are over, the ones that something is wrong with.
     broken: HashSet<u64>,
+    /// Of those that are over, messages that were not believed.
+    unbelieved: BTreeMap<u64, u64>,
     findings: Vec<Finding>,
     sum: Sum,
     held: u64,
+    /// Sequence of the first message.
+    first: Option<u64>,
+    /// When the latest message was stored.
     last: Option<Timestamp>,
 }
 
@@ -200,9 +158,11 @@ impl Verifier {
             over: HashSet::new(),
             again: BTreeSet::new(),
             broken: HashSet::new(),
+            unbelieved: BTreeMap::new(),
             findings: Vec::new(),
             sum: Sum::default(),
             held: 0,
+            first: None,
             last: None,
         }
     }
@@ -211,11 +171,13 @@ impl Verifier {
     pub fn hear(&mut self, message: Message) {
         self.sum.messages += 1;
         self.last = self.last.max(Some(message.at));
+        let first = *self.first.get_or_insert(message.seq);
         let key = key(&message.run);
         if self.over.contains(&key) {
             // It is judged once more, and counts then. What was found broken is known.
             if may_matter(&message.content) && !self.broken.contains(&key) && self.again.insert(message.run) {
                 self.sum.over = self.sum.over.saturating_sub(1);
+                self.sum.unbelieved -= self.unbelieved.remove(&key).unwrap_or(0);
             }
             return;
         }
@@ -224,9 +186,15 @@ impl Verifier {
         open.hear(message.seq, message.at, message.content);
         self.held += 1;
         self.sum.held_most = self.sum.held_most.max(self.held);
-        if is_end && !self.rules.keeps && self.runs.get(&message.run).is_some_and(Open::is_whole) {
+        let is_whole = |open: &Open| open.is_whole() && !open.began_before(first);
+        if is_end && !self.rules.keeps && self.runs.get(&message.run).is_some_and(is_whole) {
             self.close(&message.run, key);
         }
+    }
+
+    /// The reading ends before its end: whether anything should have been answered by then is not asked.
+    pub const fn cut_off(&mut self) {
+        self.rules.now = None;
     }
 
     /// What was found since the last time.
@@ -256,8 +224,11 @@ impl Verifier {
             self.again.insert(run.clone());
             return;
         }
-        let n_found = self.findings.len();
+        let (n_found, n_unbelieved) = (self.findings.len(), self.sum.unbelieved);
         self.judge(run, &open);
+        if self.sum.unbelieved > n_unbelieved {
+            self.unbelieved.insert(key, self.sum.unbelieved - n_unbelieved);
+        }
         if self.findings.len() > n_found {
             self.broken.insert(key);
         }
@@ -267,24 +238,31 @@ impl Verifier {
         let shown = self.beside.shown.remove(run);
         let offers = self.beside.offers.remove(run).unwrap_or_default();
         self.sum.unbelieved += open.n_unbelieved(&self.beside.aside);
+        if self.began_earlier(open, shown.as_ref()) {
+            self.sum.earlier += 1;
+            return;
+        }
         if open.is_remainder() {
-            // What comes for a run that was forgotten is dropped. A run that is shown to go on was not.
-            match shown.filter(|shown| !shown.status.is_final()) {
-                Some(_) => self.incomplete(run, "it is shown to go on, and its history is not there".to_owned()),
+            // What comes for a run that was forgotten is dropped. One that was lost was not forgotten.
+            match shown.and_then(|shown| self.lost(&shown)) {
+                Some(reason) => self.incomplete(run, reason.to_owned()),
+                None if self.rules.scope == Scope::Runs => {
+                    let reason = "its history is not there: it was removed, as old runs are, or lost";
+                    self.incomplete(run, reason.to_owned());
+                }
                 None => self.sum.forgotten += 1,
             }
             return;
         }
-        if let Some(reason) = open.beginning_missing() {
-            if self.rules.begins_late {
-                self.sum.earlier += 1;
-            } else {
-                self.incomplete(run, reason);
-            }
-            return;
+        if let Some(reason) = self.beginning_missing(open) {
+            return self.incomplete(run, reason);
         }
         if let Some(reason) = open.unreadable() {
             return self.incomplete(run, reason);
+        }
+        if open.is_half_forgotten() {
+            let reason = "its inputs are not in the log any more, and its decisions are: it was not forgotten whole";
+            return self.incomplete(run, reason.to_owned());
         }
         *(if open.is_over() { &mut self.sum.over } else { &mut self.sum.open }) += 1;
         let judged = open.judge(run, &self.rules, &self.beside.aside, shown, &offers);
@@ -295,39 +273,65 @@ impl Verifier {
         }
     }
 
-    /// Runs that have a state or offers and nothing in the log. Old ones are forgotten whole, but never one that goes on, and
-    /// none that was shown later than the log goes.
+    /// Whether a run began before a reading that does not read the whole log. Of the messages of such a one anything may be
+    /// missing that stands before the first message.
+    fn began_earlier(&self, open: &Open, shown: Option<&Shown>) -> bool {
+        let Scope::Since(since) = self.rules.scope else { return false };
+        if open.last_number() > 0 {
+            return self.first.is_some_and(|first| open.began_before(first));
+        }
+        // It was asked for, and nobody has answered yet; or it was asked for once more, long after it began.
+        let is_new = !open.is_remainder() && shown.is_none_or(|shown| shown.n == 0);
+        !is_new && shown.and_then(|shown| shown.started_at).is_none_or(|began| began < since)
+    }
+
+    /// What the log does not have any more of the beginning of a run, if that is so.
+    fn beginning_missing(&self, open: &Open) -> Option<String> {
+        let is_cut = self.rules.scope == Scope::Log && self.first.is_some_and(|first| open.began_before(first));
+        let cut =
+            || is_cut.then(|| "its beginning is not in the log any more: what was asked for is missing".to_owned());
+        open.beginning_missing().or_else(cut)
+    }
+
+    /// Why a run of which the log has no decision must have been lost. Old ones are forgotten, but never one that goes on, and
+    /// none that began later than the log goes.
+    fn lost(&self, shown: &Shown) -> Option<&'static str> {
+        let began_later = shown.started_at.is_some_and(|began| self.last.is_none_or(|last| began > last));
+        let is_young = shown
+            .started_at
+            .zip(self.rules.now)
+            .is_some_and(|(began, now)| now.duration_since(began).unsigned_abs() < SURELY_KEPT);
+        if !shown.status.is_final() {
+            Some("it is shown to go on, and its history is not there")
+        } else if began_later {
+            Some("its history is truncated: it began after the last message that the log still has")
+        } else if is_young {
+            Some("its history is gone: it began less than an hour ago, too late to be forgotten on purpose")
+        } else {
+            None
+        }
+    }
+
+    /// Runs that have a state or offers and nothing in the log.
     fn judge_forgotten(&mut self) {
-        if self.rules.begins_late || self.rules.keeps {
-            return;
-        }
-        let over = std::mem::take(&mut self.over);
-        let again = self.again.clone();
-        for (run, shown) in std::mem::take(&mut self.beside.shown) {
-            if over.contains(&key(&run)) || again.contains(&run) {
-                continue;
-            }
-            let began_later = shown.started_at.is_some_and(|began| self.last.is_none_or(|last| began > last));
-            let is_young = shown
-                .started_at
-                .zip(self.rules.now)
-                .is_some_and(|(began, now)| now.duration_since(began).unsigned_abs() < SURELY_KEPT);
-            if !shown.status.is_final() {
-                self.incomplete(&run, "it is shown to go on, and the log has nothing of it".to_owned());
-            } else if began_later {
-                let reason = "its history is truncated: it began after the last message that the log still has";
-                self.incomplete(&run, reason.to_owned());
-            } else if is_young {
-                let reason = "its history is gone: it began less than an hour ago, too late to be forgotten on purpose";
-                self.incomplete(&run, reason.to_owned());
-            } else {
-                self.sum.forgotten += 1;
+        let is_read = |shown: &Shown| match self.rules.scope {
+            Scope::Log => true,
+            Scope::Since(since) => shown.started_at.is_some_and(|began| began >= since),
+            Scope::Runs => false,
+        };
+        let is_over = |run: &RunId| self.over.contains(&key(run)) || self.again.contains(run);
+        let mut unread = std::mem::take(&mut self.beside.shown);
+        unread.retain(|run, shown| is_read(shown) && !is_over(run));
+        let mut offers = std::mem::take(&mut self.beside.offers);
+        offers.retain(|run, offers| self.rules.scope == Scope::Log && !is_over(run) && !offers.is_empty());
+        for (run, shown) in unread {
+            match self.lost(&shown) {
+                Some(reason) => self.incomplete(&run, reason.to_owned()),
+                None => self.sum.forgotten += 1,
             }
         }
-        for (run, offers) in std::mem::take(&mut self.beside.offers) {
-            if !over.contains(&key(&run)) && !again.contains(&run) && !offers.is_empty() {
-                self.findings.extend(open::unknown_offers(&run, &offers));
-            }
+        for (run, offers) in offers {
+            self.findings.extend(open::unknown_offers(&run, &offers));
         }
     }
 

@@ -1,8 +1,7 @@
 //! `rr verify`: stored histories, judged.
 
+mod file;
 mod told;
-
-use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use rr_nats::{Copied, Follow, Mesh, OutputFilter};
@@ -10,14 +9,14 @@ use rr_schemas::decision::Decision;
 use rr_schemas::id::RunId;
 use rr_schemas::span::Span;
 use rr_verify::output::Outputs;
-use rr_verify::stream::{Beside, Content, Finding, Rules, Verifier};
+use rr_verify::stream::{Content, Finding, Rules, Scope, Verifier};
 
-use self::told::Told;
+use self::told::{Reading, Told};
 use crate::cli::VerifyArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::histories::{Besides, Kind, Reader, Whence, chunk, gather, message, whence};
+use crate::histories::{Whence, gather, message, whence};
 use crate::lookup::{self, Found};
 use crate::mesh::{self, Place};
 
@@ -29,16 +28,16 @@ pub(crate) async fn verify(ctx: &Context, args: &VerifyArgs) -> Result<Exit, Cli
             let mesh = Place::need(ctx)?.connect("verify").await?;
             all(ctx, &mesh, args.since, None, &mut told).await?;
         }
-        Some(Whence::File(name)) => file(ctx, &name, &mut told)?,
+        Some(Whence::File(name)) => file::judge(ctx, &name, &mut told)?,
         Some(Whence::Run(typed)) => match lookup::find(ctx, &typed).await? {
             Found::Live { mesh, run } => {
                 let now = mesh.server_time().await.map_err(|error| mesh::told(&error))?;
-                one(ctx, &mesh, &run, Some(now), &mut told).await?;
+                one(ctx, &mesh, &run, Some(now), Reading::First, &mut told).await?;
             }
             Found::Kept(kept) => {
                 let reopened = lookup::reopen(ctx, &kept).await?;
                 // Nobody works on it any more: that nothing follows breaks no rule.
-                let done = one(ctx, &reopened.mesh, &kept.header.view.run, None, &mut told).await;
+                let done = one(ctx, &reopened.mesh, &kept.header.view.run, None, Reading::First, &mut told).await;
                 reopened.close().await;
                 done?;
             }
@@ -57,8 +56,8 @@ pub(super) async fn all_of(ctx: &Context, mesh: &Mesh, at: Timestamp) -> Result<
     told.finish()
 }
 
-fn rules(ctx: &Context, now: Option<Timestamp>, keeps: bool) -> Rules {
-    Rules { policy: ctx.config.coordinator.policy, now, keeps, begins_late: false }
+fn rules(ctx: &Context, now: Option<Timestamp>, keeps: bool, scope: Scope) -> Rules {
+    Rules { policy: ctx.config.coordinator.policy, now, keeps, scope }
 }
 
 /// The whole log, or what began not long ago.
@@ -76,7 +75,7 @@ async fn all(
     };
     let since = since.map(|span| now.checked_sub(span.as_duration()).unwrap_or(Timestamp::UNIX_EPOCH));
     let beside = gather(mesh, None, false).await?.into_beside();
-    let rules = Rules { begins_late: since.is_some(), ..rules(ctx, Some(now), false) };
+    let rules = rules(ctx, Some(now), false, since.map_or(Scope::Log, Scope::Since));
     let mut verifier = Verifier::new(rules, beside);
     let mut log = mesh.copy_log(since).await.map_err(failed)?;
     while let Some(copied) = log.next().await.map_err(failed)? {
@@ -88,22 +87,28 @@ async fn all(
         told.tell(verifier.take())?;
     }
     let end = verifier.finish();
-    told.add(&end.sum);
+    told.add(&end.sum, Reading::First);
     told.tell(end.findings)?;
     for run in end.again {
-        one(ctx, mesh, &run, Some(now), told).await?;
+        one(ctx, mesh, &run, Some(now), Reading::Again, told).await?;
     }
     Ok(())
 }
 
 /// One run, whole, with its output.
-async fn one(ctx: &Context, mesh: &Mesh, run: &RunId, now: Option<Timestamp>, told: &mut Told) -> Result<(), CliError> {
+async fn one(
+    ctx: &Context,
+    mesh: &Mesh,
+    run: &RunId,
+    now: Option<Timestamp>,
+    reading: Reading,
+    told: &mut Told,
+) -> Result<(), CliError> {
     let failed = |error: rr_nats::Error| mesh::told(&error);
     let beside = gather(mesh, Some(run), false).await?.into_beside();
     let log = mesh.copy_run(run).await.map_err(failed)?;
     if log.is_empty() {
-        let reason = "the log has nothing of it: it was removed, as old runs are, or lost".to_owned();
-        return told.tell(vec![Finding::Incomplete { run: Some(run.clone()), reason }]);
+        return told.tell(vec![nothing_of(run)]);
     }
     let mut outputs = Outputs::default();
     let mut reader = mesh.read_output(run, OutputFilter::default(), Follow::No);
@@ -111,14 +116,24 @@ async fn one(ctx: &Context, mesh: &Mesh, run: &RunId, now: Option<Timestamp>, to
         hear(&mut outputs, &chunk);
     }
     reader.close().await;
-    let mut verifier = Verifier::new(rules(ctx, now, true), beside);
+    let mut verifier = Verifier::new(rules(ctx, now, true, Scope::Runs), beside);
     let mut decisions = Vec::new();
     for copied in &log {
-        judge_message(copied, mesh.partitions(), &mut verifier, Some(&mut decisions), told);
+        judge_message(copied, mesh.partitions(), &mut verifier, &mut decisions, told);
     }
     let end = verifier.finish();
-    told.add(&end.sum);
+    told.add(&end.sum, reading);
     told.tell(end.findings)?;
+    judge_output(run, &outputs, &decisions, told)
+}
+
+/// What is asked for by its name, and is not there.
+fn nothing_of(run: &RunId) -> Finding {
+    let reason = "the log has nothing of it: it was removed, as old runs are, or lost".to_owned();
+    Finding::Incomplete { run: Some(run.clone()), reason }
+}
+
+fn judge_output(run: &RunId, outputs: &Outputs, decisions: &[Decision], told: &mut Told) -> Result<(), CliError> {
     let (violations, n_short) = outputs.judge(decisions.iter());
     told.short(n_short);
     told.tell(violations.into_iter().map(|violation| Finding::Violation { run: run.clone(), violation }).collect())
@@ -133,12 +148,12 @@ fn judge_message(
     copied: &Copied,
     partitions: u16,
     verifier: &mut Verifier,
-    decisions: Option<&mut Vec<Decision>>,
+    decisions: &mut Vec<Decision>,
     told: &mut Told,
 ) {
     match message(copied, partitions) {
         Ok(Some(message)) => {
-            if let (Content::Decision { decision, .. }, Some(decisions)) = (&message.content, decisions) {
+            if let Content::Decision { decision, .. } = &message.content {
                 decisions.push((**decision).clone());
             }
             verifier.hear(message);
@@ -146,88 +161,4 @@ fn judge_message(
         Ok(None) => told.nobodys(),
         Err(reason) => told.odd(copied.seq, &reason),
     }
-}
-
-/// An export. What needs a second reading is read from the file once more; stdin is held instead.
-fn file(ctx: &Context, name: &str, told: &mut Told) -> Result<(), CliError> {
-    let again = pass(ctx, name, None, told)?;
-    if !again.is_empty() {
-        pass(ctx, name, Some(&again), told)?;
-    }
-    Ok(())
-}
-
-/// One reading of an export, of all runs in it or of those that need a second one.
-fn pass(
-    ctx: &Context,
-    name: &str,
-    only: Option<&BTreeSet<RunId>>,
-    told: &mut Told,
-) -> Result<BTreeSet<RunId>, CliError> {
-    let mut reader = Reader::open(name)?;
-    let first = reader.first().clone();
-    let is_one = first.run.is_some();
-    let now = (!first.left).then_some(first.at);
-    let rules = rules(ctx, now, is_one || only.is_some() || name == "-");
-    let mut besides = Some(Besides::default());
-    let mut verifier: Option<Verifier> = None;
-    let (mut outputs, mut decisions, mut last) = (Outputs::default(), Vec::new(), 0);
-    let mut has_output = false;
-    while let Some(line) = reader.next()? {
-        let wrong = |reason: String| reader.wrong(reason);
-        match (line.kind, besides.as_mut()) {
-            (Kind::State | Kind::Bad | Kind::Offer, Some(besides)) => besides.take(&line).map_err(wrong)?,
-            (Kind::State | Kind::Bad | Kind::Offer, None) => {
-                return Err(wrong("what stands beside the log comes before it".to_owned()));
-            }
-            (Kind::Output, _) => {
-                has_output = true;
-                if let Some((_, chunk)) = chunk(&line.copied).map_err(wrong)? {
-                    hear(&mut outputs, &chunk);
-                }
-            }
-            (Kind::Event, _) => {
-                if line.copied.seq <= last {
-                    return Err(wrong(format!("message {} comes behind message {last}", line.copied.seq)));
-                }
-                last = line.copied.seq;
-                let beside = besides.take();
-                let verifier = verifier.get_or_insert_with(|| Verifier::new(rules, chosen(beside, only)));
-                let found = message(&line.copied, first.partitions).map_err(wrong)?;
-                let Some(message) = found.filter(|message| only.is_none_or(|only| only.contains(&message.run))) else {
-                    continue;
-                };
-                if let (Content::Decision { decision, .. }, true) = (&message.content, is_one) {
-                    decisions.push((**decision).clone());
-                }
-                verifier.hear(message);
-                told.tell(verifier.take())?;
-            }
-        }
-    }
-    if !reader.is_whole() {
-        let reason = format!("{name} was cut off: its last line is missing");
-        told.tell(vec![Finding::Incomplete { run: None, reason }])?;
-    }
-    let end = verifier.unwrap_or_else(|| Verifier::new(rules, chosen(besides, only))).finish();
-    told.add(&end.sum);
-    told.tell(end.findings)?;
-    if let (Some(run), true) = (first.run, has_output) {
-        let (violations, n_short) = outputs.judge(decisions.iter());
-        told.short(n_short);
-        told.tell(
-            violations.into_iter().map(|violation| Finding::Violation { run: run.clone(), violation }).collect(),
-        )?;
-    }
-    Ok(end.again)
-}
-
-/// What stands beside the runs that are read.
-fn chosen(besides: Option<Besides>, only: Option<&BTreeSet<RunId>>) -> Beside {
-    let mut beside = besides.unwrap_or_default().into_beside();
-    if let Some(only) = only {
-        beside.shown.retain(|run, _| only.contains(run));
-        beside.offers.retain(|run, _| only.contains(run));
-    }
-    beside
 }

@@ -11,9 +11,9 @@ use std::path::Path;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use jiff::Timestamp;
-use rr_nats::Copied;
+use rr_nats::{Copied, copies};
 use rr_schemas::id::RunId;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::CliError;
@@ -27,7 +27,7 @@ const LINE_BYTES_MAX: u64 = 96 * 1024 * 1024;
 /// Bytes that are gathered before they are written.
 const WRITE_BYTES: usize = 64 * 1024;
 /// What stands for stdin.
-pub(super) const STDIN: &str = "-";
+pub(crate) const STDIN: &str = "-";
 
 /// The first line.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -95,7 +95,7 @@ struct Written<'a> {
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     headers: std::borrow::Cow<'a, [(String, String)]>,
     /// The body, where it is JSON, as it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
     json: Option<Box<RawValue>>,
     /// The body, where it is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,6 +105,11 @@ struct Written<'a> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 const fn is_zero(value: &u64) -> bool {
     *value == 0
+}
+
+/// What is there is there, also where it is `null`.
+fn some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(from).map(Some)
 }
 
 /// The last line.
@@ -259,8 +264,12 @@ impl Reader {
             self.is_whole = true;
             return Ok(None);
         }
-        let written: Written<'_> =
-            serde_json::from_slice(&self.text).map_err(|error| self.wrong(format_args!("no message: {error}")))?;
+        let written: Written<'_> = match serde_json::from_slice(&self.text) {
+            Ok(written) => written,
+            // Whoever wrote the file was stopped in the middle of a line.
+            Err(_) if !self.text.ends_with(b"\n") => return Ok(None),
+            Err(error) => return Err(self.wrong(format_args!("no message: {error}"))),
+        };
         let payload = match (&written.json, &written.base64) {
             (Some(json), None) => Bytes::copy_from_slice(json.get().as_bytes()),
             (None, Some(text)) => {
@@ -272,8 +281,27 @@ impl Reader {
         };
         let Written { stream: kind, seq, subject, time, headers, .. } = written;
         let (subject, time, headers) = (subject.into_owned(), time.into_owned(), headers.into_owned());
+        self.belongs(kind, &subject)?;
         self.messages += 1;
         Ok(Some(Line { kind, copied: Copied { subject, seq, time, headers, payload } }))
+    }
+
+    /// Whether a message can be in this export: one of a run holds nothing of others, one of all holds no output.
+    fn belongs(&self, kind: Kind, subject: &str) -> Result<(), CliError> {
+        let of = match kind {
+            Kind::Event => copies::run_of(subject),
+            Kind::Output if self.first.run.is_none() => {
+                return Err(self.wrong("output in an export that is of no one run"));
+            }
+            Kind::Output => copies::run_of_output(subject),
+            Kind::State | Kind::Bad | Kind::Offer => None,
+        };
+        match (of, &self.first.run) {
+            (Some(of), Some(run)) if of != *run => {
+                Err(self.wrong(format_args!("a message of run {of} in an export of run {run}")))
+            }
+            (Some(_) | None, _) => Ok(()),
+        }
     }
 
     /// Something is wrong with the line that was read last.
@@ -294,67 +322,4 @@ impl Reader {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn opened(text: &str) -> Result<Vec<Line>, String> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x");
-        std::fs::write(&path, text).unwrap();
-        let name = path.to_str().unwrap();
-        let shown = |error: CliError| error.to_string().replace(name, "x");
-        let mut reader = Reader::open(name).map_err(shown)?;
-        let mut lines = Vec::new();
-        while let Some(line) = reader.next().map_err(shown)? {
-            lines.push(line);
-        }
-        if reader.is_whole() { Ok(lines) } else { Err("cut off".to_owned()) }
-    }
-
-    const FIRST: &str = r#"{"rr-export":1,"at":"2026-01-01T00:00:00Z","partitions":8}"#;
-
-    #[test]
-    fn a_body_comes_out_as_it_went_in() {
-        for (body, is_json) in [
-            (&br#"{"b": 1.50,  "a":[ ] }"#[..], true),
-            (b" {}", false),
-            (b"{}\n", false),
-            (b"{", false),
-            (b"\xff\x00", false),
-            (b"", false),
-            (b"7", true),
-        ] {
-            let body = Bytes::from_static(body);
-            assert_eq!(as_json(&body).is_some(), is_json, "{body:?}");
-            let written = match as_json(&body) {
-                Some(json) => format!(r#","json":{}"#, json.get()),
-                None if body.is_empty() => String::new(),
-                None => format!(r#","base64":"{}""#, BASE64_STANDARD.encode(&body)),
-            };
-            let line = format!(r#"{{"stream":"RR_EVENTS","seq":1,"subject":"a.b"{written}}}"#);
-            let lines = opened(&format!("{FIRST}\n{line}\n{{\"end\":true,\"lines\":1}}\n")).unwrap();
-            assert_eq!(lines[0].copied.payload, body);
-        }
-    }
-
-    #[test]
-    fn nonsense_is_told_with_its_line() {
-        let good = r#"{"stream":"RR_EVENTS","seq":1,"subject":"a","base64":""}"#;
-        for (text, told) in [
-            (String::new(), "x:1: the file is empty"),
-            ("hello\n".to_owned(), "x:1: no beginning of an export"),
-            (FIRST.replace(":1,", ":9,"), "x:1: version 9 is newer"),
-            (format!("{FIRST}\n{good}\nnonsense\n"), "x:3: no message"),
-            (format!("{FIRST}\n{}\n", good.replace("RR_EVENTS", "ELSE")), "x:2: no message"),
-            (format!("{FIRST}\n{}\n", good.replace(r#""base64":"""#, r#""base64":"?""#)), "x:2: base64"),
-            (format!("{FIRST}\n{}\n", good.replace('}', r#","json":1}"#)), "x:2: a body that is said twice"),
-            (format!("{FIRST}\n{}\n", good.replace('}', r#","x":1}"#)), "x:2: no message"),
-            (format!("{FIRST}\n{{\"end\":true,\"lines\":7}}\n"), "x:2: says that there are 7 messages"),
-            (format!("{FIRST}\n{{\"end\":true,\"lines\":0}}\n{good}\n"), "x:3: something follows the end"),
-            (format!("{FIRST}\n{good}\n"), "cut off"),
-        ] {
-            let found = opened(&text).unwrap_err();
-            assert!(found.starts_with(told), "{text:?}: {found}");
-        }
-    }
-}
+mod tests;

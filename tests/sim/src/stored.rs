@@ -14,7 +14,7 @@ use rr_schemas::{
 };
 use rr_verify::{
     output::Outputs,
-    stream::{Beside, Content, Finding, Message, Rules, Shown, Verifier},
+    stream::{Beside, Content, Finding, Message, Rules, Scope, Shown, Verifier},
 };
 
 use crate::{
@@ -104,7 +104,7 @@ impl Stored {
     /// What is wrong with it. `now`: the time by which everything that was due or said should have been answered, where that is
     /// asked.
     pub(crate) fn complaints(&self, now: Option<Timestamp>) -> Vec<Complaint> {
-        let rules = Rules { policy: policy(), now, keeps: false, begins_late: false };
+        let rules = Rules { policy: policy(), now, keeps: false, scope: Scope::Log };
         let mut verifier = Verifier::new(rules, self.beside.clone());
         for message in &self.log {
             verifier.hear(message.clone());

@@ -62,6 +62,8 @@ async fn what_was_changed_or_cut_off_in_a_file_is_said() {
     let third = lines.iter().copied().filter(is_decision).nth(2).unwrap();
     let without_third: Vec<&str> =
         lines.iter().copied().filter(|line| *line != third && !line.contains("\"end\"")).collect();
+    let is_of_log = |line: &&str| line.contains("RR_EVENTS") || line.contains("RR_OUTPUT") || line.contains("\"end\"");
+    let beside: Vec<&str> = lines.iter().copied().filter(|line| !is_of_log(line)).collect();
     let n_events = lines.iter().filter(|line| line.contains("RR_EVENTS")).count();
     let beginning: Vec<&str> = lines
         .iter()
@@ -82,6 +84,31 @@ async fn what_was_changed_or_cut_off_in_a_file_is_said() {
         ),
         ("an end", format!("{}\n", beginning.join("\n")), 3, "its history is truncated: its state shows decision"),
         ("a last line", format!("{}\n", lines[..lines.len() - 1].join("\n")), 3, "its last line is missing"),
+        ("half a line", whole[..whole.len() - 5].to_owned(), 3, "its last line is missing"),
+        (
+            "half a line of what is broken",
+            whole[..whole.len() - 5].replacen("\"outcome\":\"ok\"", "\"outcome\":\"failed\"", 1),
+            1,
+            "violation I",
+        ),
+        (
+            "all events",
+            format!("{}\n{{\"end\":true,\"lines\":{}}}\n", beside.join("\n"), beside.len() - 1),
+            3,
+            "incomplete run=r1 because the log has nothing of it",
+        ),
+        (
+            "the run",
+            whole.replacen("\"run\":\"r1\"", "\"run\":\"r2\"", 1),
+            65,
+            "a message of run r1 in an export of run r2",
+        ),
+        (
+            "that it is of one",
+            whole.replacen(",\"run\":\"r1\"", "", 1),
+            65,
+            "output in an export that is of no one run",
+        ),
         ("nonsense", whole.replacen("{\"stream\"", "{\"strea\"", 1), 65, "broken.jsonl:2: no message"),
         (
             "a version",
@@ -93,6 +120,48 @@ async fn what_was_changed_or_cut_off_in_a_file_is_said() {
         mesh.write("broken.jsonl", &text);
         let told = mesh.rr(["verify", "broken.jsonl"]).run().await.exits(code);
         assert!(told.stdout.contains(said) || told.stderr.contains(said), "{what}: {told}");
+    }
+}
+
+/// A worker that is killed has no account of what was written; its next life has none either.
+#[tokio::test]
+async fn what_a_killed_worker_has_written_breaks_no_rule() {
+    let (mesh, _coordinator, mut worker) = TestMesh::start(Timing::Short).await;
+    mesh.write("k.yaml", "name: k\nslots:\n  - - { name: a, shell: 'echo hi; sleep 300', hosts: h1, on_lost: fail }\n");
+    for (id, comes_back) in [("back", true), ("away", false)] {
+        let _asked = mesh.rr(["publish", "k.yaml", "--id", id]).run().await.exits(0);
+        eventually("its first output", SOON, async || {
+            let logs = mesh.rr(["logs", id]).run().await;
+            if logs.stdout.contains("hi") { Ok(()) } else { Err(logs.to_string()) }
+        })
+        .await;
+        worker.kill().await;
+        if comes_back {
+            worker = mesh.worker("w1", &["--all-hosts", "--queues", "default"]);
+        }
+        mesh.ended(&id.parse().unwrap(), SOON).await;
+        let _clean = mesh.rr(["verify", id]).run().await.exits(0).says(&["violations: 0, incomplete: 0"]);
+        let exported = mesh.rr(["export", id, "--output"]).run().await.exits(0).stdout;
+        assert!(exported.contains("RR_OUTPUT"), "{exported}");
+        mesh.write("k.jsonl", exported);
+        let _clean = mesh.rr(["verify", "k.jsonl"]).run().await.exits(0);
+    }
+}
+
+/// Whoever reads the output may go away; the verdict does not.
+#[tokio::test]
+async fn a_verdict_that_nobody_reads_is_one() {
+    let sandbox = Sandbox::new().await;
+    let golden = fs::read_to_string(program::root().join("tests/golden/export-1.jsonl")).unwrap();
+    let broken = golden.replacen("\"exit_code\":1", "\"exit_code\":0", 1);
+    let cut: Vec<&str> = golden.lines().take(golden.lines().count() - 1).collect();
+    for (text, code) in [(golden.clone(), 0), (broken, 1), (cut.join("\n"), 3)] {
+        sandbox.write("x.jsonl", text);
+        for args in [&["verify", "x.jsonl"][..], &["verify", "x.jsonl", "--json"]] {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let _verdict = sandbox.rr(args.iter().copied()).stdout(writer).run().await.exits(code);
+        }
     }
 }
 
@@ -119,6 +188,14 @@ async fn a_run_is_shown_as_it_stood_at_any_moment() {
     let n = events.last().unwrap()["n"].as_u64().unwrap();
     assert!(steps.contains(&format!("decision {n}  seq ")) && steps.contains("status   running"), "{steps}");
     let _bad = mesh.rr(["replay", "r1", "--at", "noon"]).run().await.exits(65);
+    let _both = mesh.rr(["replay", "r1", "--run", "r1"]).run().await.exits(2).says(&["--run names a run in a file"]);
+    mesh.write("cut.jsonl", &exported[..exported.len() - 5]);
+    let _cut = mesh.rr(["replay", "cut.jsonl"]).run().await.exits(0).says(&["cut.jsonl was cut off"]);
+    let is_decision = |line: &&str| line.contains("\"subject\":\"rr.ev.");
+    let second = exported.lines().filter(is_decision).nth(1).unwrap();
+    let is_left = |line: &&str| *line != second && !line.contains("\"end\"");
+    mesh.write("hole.jsonl", exported.lines().filter(is_left).collect::<Vec<_>>().join("\n"));
+    let _hole = mesh.rr(["replay", "hole.jsonl"]).run().await.exits(65).says(&["follows decision 1"]);
 }
 
 /// An export of the first version: it is read for ever, hashes and tokens included, and a word that is changed in it is found.

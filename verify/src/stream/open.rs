@@ -74,6 +74,22 @@ impl Open {
         })
     }
 
+    /// Whether it began before this message of the log: its first decision is a later one, or answers something that stands
+    /// before.
+    pub(super) fn began_before(&self, first: u64) -> bool {
+        let is_before =
+            |stored: &Stored| stored.decision.n > 1 || stored.decision.events.iter().any(|record| record.cause < first);
+        self.decisions.first().is_some_and(is_before)
+    }
+
+    /// Whether it is over, and nothing is there of what was said to it before. A run that is forgotten loses its inputs first.
+    pub(super) fn is_half_forgotten(&self) -> bool {
+        let ends = |stored: &&Stored| stored.decision.events.iter().any(|record| record.event.is_end());
+        let Some(end) = self.decisions.iter().find(ends) else { return false };
+        let mut said = self.inputs.iter().map(|said| said.seq).chain(self.bad.keys().copied());
+        said.all(|seq| seq > end.decision.upto)
+    }
+
     pub(super) fn unreadable(&self) -> Option<String> {
         self.unreadable.as_ref().map(|(seq, reason)| format!("decision seq={seq} cannot be read: {reason}"))
     }
@@ -106,6 +122,8 @@ impl Open {
         offers: &BTreeSet<(u32, u32)>,
     ) -> Judgement {
         let extent = if self.is_over() { Extent::Over } else { Extent::SoFar };
+        // What the log has lost may have answered what waits.
+        let has_lost = shown.is_some_and(|shown| shown.n > self.last_number());
         let mut judged = judge_whole(&Whole {
             run,
             decisions: &self.decisions,
@@ -115,7 +133,7 @@ impl Open {
             aside,
             policy: &rules.policy,
             extent,
-            now: rules.now,
+            now: rules.now.filter(|_| !has_lost),
         });
         if let Some(shown) = shown {
             self.judge_shown(run, rules, shown, &mut judged);
@@ -128,7 +146,7 @@ impl Open {
 
     /// The state that people see is the fold of the history up to the decision that it names.
     fn judge_shown(&self, run: &RunId, rules: &Rules, shown: Shown, judged: &mut Judgement) {
-        let last = self.decisions.last().map_or(0, |last| last.decision.n);
+        let last = self.last_number();
         if shown.n > last {
             judged.truncated = Some(format!("its state shows decision {}, and the log ends with {last}", shown.n));
             return;

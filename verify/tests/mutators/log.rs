@@ -2,7 +2,7 @@
 
 use rr_core::Policy;
 use rr_schemas::{decision::RunStatus, input::Input};
-use rr_verify::stream::{Beside, Content, Finding, Message, Rules, Shown, Verifier};
+use rr_verify::stream::{Beside, Content, Finding, Message, Rules, Scope, Shown, Verifier};
 
 use rr_draw::Dice;
 
@@ -18,7 +18,7 @@ const RULES: Rules = Rules {
     },
     now: None,
     keeps: false,
-    begins_late: false,
+    scope: Scope::Log,
 };
 
 /// A history whose run has many decisions, and was not rejected.
@@ -85,7 +85,7 @@ fn a_history_that_is_not_whole_is_incomplete_and_breaks_no_rule() {
 #[test]
 fn a_decision_that_cannot_be_read_ends_what_can_be_said() {
     let story = long();
-    let mut verifier = Verifier::new(Rules { keeps: true, ..RULES }, Beside::default());
+    let mut verifier = Verifier::new(Rules { keeps: true, scope: Scope::Runs, ..RULES }, Beside::default());
     for message in story.messages() {
         let is_third = matches!(&message.content, Content::Decision { decision, .. } if decision.n == 3);
         let content = if is_third { Content::Unreadable("version 9".to_owned()) } else { message.content };
@@ -141,7 +141,7 @@ fn a_log_of_many_runs_is_judged_with_the_open_ones_in_memory() {
     assert!(end.sum.held_most < n / 4, "{} of {n} were held at once", end.sum.held_most);
     // What came behind an end is judged by a second reading.
     assert!(!end.again.is_empty());
-    let rules = Rules { keeps: true, ..RULES };
+    let rules = Rules { keeps: true, scope: Scope::Runs, ..RULES };
     let mut second = Verifier::new(rules, beside);
     messages.into_iter().filter(|message| end.again.contains(&message.run)).for_each(|message| second.hear(message));
     let second = second.finish();
@@ -184,7 +184,7 @@ fn of_forgotten_runs_nothing_is_demanded_and_of_lost_ones_something_is_said() {
             Shown { status: RunStatus::Running, ..shown },
             None,
             0,
-            Some("it is shown to go on, and the log has nothing of it"),
+            Some("it is shown to go on, and its history is not there"),
         ),
         (
             Shown { started_at: last.checked_add(jiff::Span::new().seconds(1)).ok(), ..over },
@@ -225,14 +225,97 @@ fn a_state_may_show_what_was_noted_after_the_end() {
     assert!(end.findings.is_empty() && end.again.contains(&story.run), "{:?}", end.findings);
 }
 
+/// The run that begins late enough is judged, and of what began before nothing is said, wherever the reading begins.
 #[test]
 fn a_reading_that_begins_late_passes_over_what_began_before() {
     let story = long();
-    let begins_late = Rules { begins_late: true, ..RULES };
-    for (rules, n_earlier, n_found) in [(RULES, 0, 1), (begins_late, 1, 0)] {
-        let mut verifier = Verifier::new(rules, Beside::default());
-        story.messages().into_iter().skip(4).for_each(|message| verifier.hear(message));
+    let shown = *story.beside.shown.values().next().unwrap();
+    let running = Shown { status: RunStatus::Running, n: shown.n + 100, ..shown };
+    let since = shown.started_at.unwrap().checked_add(jiff::Span::new().milliseconds(1)).unwrap();
+    let n = story.messages().len();
+    for (n_skipped, state) in (1..n).flat_map(|n| [(n, None), (n, Some(shown)), (n, Some(running))]) {
+        let mut beside = Beside::default();
+        beside.shown.extend(state.map(|shown| (story.run.clone(), shown)));
+        let mut verifier = Verifier::new(Rules { scope: Scope::Since(since), ..RULES }, beside);
+        story.messages().into_iter().skip(n_skipped).for_each(|message| verifier.hear(message));
         let end = verifier.finish();
-        assert_eq!((end.sum.earlier, end.findings.len()), (n_earlier, n_found), "{:?}", end.findings);
+        assert_eq!(
+            (end.sum.earlier, end.findings),
+            (1, Vec::new()),
+            "{n_skipped} of {n} messages are not read, {state:?}"
+        );
+        assert!(end.again.is_empty() && end.sum.over == 0, "{n_skipped} of {n} messages are not read");
     }
+    let scope = Scope::Since(shown.started_at.unwrap());
+    let mut verifier = Verifier::new(Rules { scope, ..RULES }, story.beside.clone());
+    story.messages().into_iter().for_each(|message| verifier.hear(message));
+    let end = verifier.finish();
+    assert_eq!((end.sum.earlier, end.sum.over + end.again.len() as u64, end.findings), (0, 1, Vec::new()));
+}
+
+/// The same of a log whose beginning is gone: that breaks no rule.
+#[test]
+fn a_log_without_its_beginning_is_incomplete_and_not_broken() {
+    let story = long();
+    let n = story.messages().len();
+    for n_skipped in 1..n {
+        let mut verifier = Verifier::new(RULES, story.beside.clone());
+        story.messages().into_iter().skip(n_skipped).for_each(|message| verifier.hear(message));
+        let end = verifier.finish();
+        let reasons = reasons(&end.findings);
+        let is_remainder = end.sum.forgotten == 1 && reasons.is_empty();
+        let is_told = reasons.len() == 1 && reasons[0].starts_with("its beginning is not in the log any more");
+        assert!(is_remainder || is_told, "{n_skipped} of {n} messages are not read: {reasons:?}");
+    }
+}
+
+/// Somebody asks once more for a run of long ago: the reading begins between the two.
+#[test]
+fn a_request_that_comes_again_begins_no_run() {
+    let story = long();
+    let shown = *story.beside.shown.values().next().unwrap();
+    let since = shown.started_at.unwrap().checked_add(jiff::Span::new().hours(1)).unwrap();
+    let mut again = story.messages().swap_remove(0);
+    assert!(matches!(&again.content, Content::Input { input, .. } if matches!(**input, Input::Submit(_))));
+    (again.seq, again.at) = (100_000, since);
+    let mut verifier = Verifier::new(Rules { scope: Scope::Since(since), ..RULES }, story.beside.clone());
+    verifier.hear(again);
+    let end = verifier.finish();
+    assert_eq!((end.sum.earlier, end.findings), (1, Vec::new()));
+}
+
+/// Whether what is over is kept in memory says nothing about what was read.
+#[test]
+fn what_is_lost_is_said_in_every_reading_that_would_have_read_it() {
+    let story = long();
+    let shown = *story.beside.shown.values().next().unwrap();
+    let began = shown.started_at.unwrap();
+    let later = began.checked_add(jiff::Span::new().seconds(1)).unwrap();
+    for (keeps, scope, n_told) in [
+        (false, Scope::Log, 1),
+        (true, Scope::Log, 1),
+        (false, Scope::Since(began), 1),
+        (false, Scope::Since(later), 0),
+        (true, Scope::Runs, 0),
+    ] {
+        let mut beside = story.beside.clone();
+        beside.shown.insert("gone".parse().unwrap(), Shown { status: RunStatus::Running, ..shown });
+        let mut verifier = Verifier::new(Rules { keeps, scope, ..RULES }, beside);
+        story.messages().into_iter().for_each(|message| verifier.hear(message));
+        let told = verifier.finish().findings;
+        let told: Vec<_> = reasons(&told).into_iter().filter(|reason| reason.contains("shown to go on")).collect();
+        assert_eq!(told.len(), n_told, "{keeps} {scope:?}: {told:?}");
+    }
+}
+
+#[test]
+fn a_run_whose_inputs_alone_were_forgotten_is_incomplete() {
+    let mut story = long();
+    story.inputs.clear();
+    let end = story.judged();
+    assert!(reasons(&end.findings)[0].starts_with("its inputs are not in the log any more"), "{:?}", end.findings);
+    // Of one that goes on, nobody may forget anything.
+    story.decisions.truncate(5);
+    story.beside = Beside::default();
+    assert!(matches!(story.first_broken(), Some(rule) if rule.id() == "I3"));
 }

@@ -15,7 +15,7 @@ use rr_schemas::{
 use rr_verify::{
     Rule,
     history::{Said, Stored},
-    stream::{Beside, Content, End, Finding, Message, Rules, Shown, Verifier},
+    stream::{Beside, Content, End, Finding, Message, Rules, Scope, Shown, Verifier},
 };
 
 use crate::{
@@ -91,7 +91,7 @@ impl Story {
 
     /// What is said of it.
     pub(crate) fn judged(&self) -> End {
-        let rules = Rules { policy: self.policy, now: self.now, keeps: true, begins_late: false };
+        let rules = Rules { policy: self.policy, now: self.now, keeps: true, scope: Scope::Runs };
         let mut verifier = Verifier::new(rules, self.beside.clone());
         self.messages().into_iter().for_each(|message| verifier.hear(message));
         verifier.finish()

@@ -36,6 +36,15 @@ struct Counted {
     incomplete: u64,
 }
 
+/// Whether messages were read before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reading {
+    /// They were not.
+    First,
+    /// A run is read once more, whole.
+    Again,
+}
+
 /// Prints what is found and counts it.
 #[derive(Debug)]
 pub(super) struct Told {
@@ -95,9 +104,12 @@ impl Told {
         self.short += u64::try_from(n).unwrap_or(u64::MAX);
     }
 
-    /// Something more was looked at.
-    pub(super) const fn add(&mut self, sum: &Sum) {
-        self.sum.messages += sum.messages;
+    /// Something more was looked at. Messages of a second reading have been counted.
+    pub(super) const fn add(&mut self, sum: &Sum, reading: Reading) {
+        self.sum.messages += match reading {
+            Reading::First => sum.messages,
+            Reading::Again => 0,
+        };
         self.sum.over += sum.over;
         self.sum.open += sum.open;
         self.sum.forgotten += sum.forgotten;
