@@ -107,12 +107,13 @@ impl Bucket {
         let mut reader = self.reader(link, filter, content);
         let mut found = Vec::new();
         loop {
-            let pending = match reader.next().await? {
-                Step::Begin { pending } => {
+            let pending = match reader.next_of_these().await? {
+                None => 0,
+                Some(Step::Begin { pending }) => {
                     found.clear();
                     pending
                 }
-                Step::Message(pulled) => {
+                Some(Step::Message(pulled)) => {
                     if !pulled.raw.is_removed() {
                         found.push(pulled.raw);
                     }

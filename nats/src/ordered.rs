@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
 use serde::Deserialize;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     consumer::{ConsumerConfig, delete_consumer},
     error::Error,
-    link::{DEADLINE_LONG, Link},
+    link::{DEADLINE, DEADLINE_LONG, Link},
     pull::{PullConfig, PullError, Pulled, Puller},
     subject::READER_PREFIX,
 };
@@ -23,6 +23,9 @@ const BATCH: usize = 256;
 const INACTIVE: Duration = Duration::from_secs(30);
 /// Pause before a new consumer is tried.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// After so much silence it is asked whether anything is left: messages that are there come in milliseconds.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// Where to begin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -117,6 +120,37 @@ impl Ordered {
         }
     }
 
+    /// The next step of what there is; none where nothing is left. What was counted as pending may run out or be removed
+    /// before it is read, and then nothing comes any more that would say so.
+    pub(crate) async fn next_of_these(&mut self) -> Result<Option<Step>, Error> {
+        loop {
+            // The begin of a reading takes what it takes.
+            if self.reading.is_none() {
+                return self.next().await.map(Some);
+            }
+            match timeout(QUIET, self.next()).await {
+                Ok(step) => return step.map(Some),
+                Err(_) if self.is_at_end().await? => return Ok(None),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Whether the server has nothing left for this reading. Where it does not say so, there may be something.
+    async fn is_at_end(&mut self) -> Result<bool, Error> {
+        let Some(reading) = &self.reading else { return Ok(false) };
+        let operation = format!("CONSUMER.INFO.{}.{}", self.plan.stream, reading.name);
+        match self.link.api::<Made>(&operation, &(), DEADLINE).await {
+            Ok(info) => Ok(info.num_pending == 0 && info.delivered.consumer_seq == reading.consumer_seq),
+            Err(Error::NotFound { .. }) => {
+                self.reading = None;
+                Ok(false)
+            }
+            Err(error) if error.is_retryable() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn begin(&mut self) -> Result<u64, Error> {
         let name = format!("{READER_PREFIX}{:016x}", fastrand::u64(..));
         let deliver_policy = match (self.plan.from, self.position) {
@@ -191,6 +225,8 @@ struct Made {
 struct Delivered {
     #[serde(default)]
     stream_seq: u64,
+    #[serde(default)]
+    consumer_seq: u64,
 }
 
 async fn create(link: &Link, stream: &str, config: ConsumerConfig) -> Result<Made, Error> {

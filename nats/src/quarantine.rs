@@ -94,9 +94,10 @@ impl Mesh {
         let mut reader = Ordered::new(self.link(), plan);
         let (mut newest, mut all) = (VecDeque::new(), 0);
         loop {
-            let pending = match reader.next().await? {
-                Step::Begin { pending } => pending,
-                Step::Message(pulled) => {
+            let pending = match reader.next_of_these().await? {
+                None => 0,
+                Some(Step::Begin { pending }) => pending,
+                Some(Step::Message(pulled)) => {
                     all += 1;
                     newest.push_back(Quarantined::read(pulled.raw));
                     if newest.len() > n {

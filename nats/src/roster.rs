@@ -172,12 +172,15 @@ impl Reader {
 
     /// Reads one step.
     async fn read(&mut self) -> Result<(), Error> {
-        let (news, pending) = match self.messages.next().await? {
-            Step::Begin { pending } => {
+        let step =
+            if self.fresh.is_some() { self.messages.next_of_these().await? } else { Some(self.messages.next().await?) };
+        let (news, pending) = match step {
+            Some(Step::Begin { pending }) => {
                 self.fresh = Some(Roster::begun());
                 (None, pending)
             }
-            Step::Message(pulled) => (News::read(&pulled.raw), pulled.pending),
+            Some(Step::Message(pulled)) => (News::read(&pulled.raw), pulled.pending),
+            None => (None, 0),
         };
         let now = Instant::now();
         let Some(fresh) = &mut self.fresh else {

@@ -190,9 +190,10 @@ impl Mesh {
     pub async fn each_status(&self, mut take: impl FnMut(StatusEntry, RawMessage) + Send) -> Result<(), Error> {
         let mut reader = RUNS.reader(self.link(), ">", Content::Whole);
         loop {
-            let pending = match reader.next().await? {
-                Step::Begin { pending } => pending,
-                Step::Message(Pulled { raw, pending, .. }) => {
+            let pending = match reader.next_of_these().await? {
+                None => 0,
+                Some(Step::Begin { pending }) => pending,
+                Some(Step::Message(Pulled { raw, pending, .. })) => {
                     let entry = (!raw.is_removed()).then(|| value::<StatusEntry>(&raw).ok()).flatten();
                     if let Some(entry) = entry {
                         take(entry, raw);

@@ -43,9 +43,10 @@ impl OldRequests {
     /// [`Error`].
     pub async fn next(&mut self) -> Result<Option<OldRequest>, Error> {
         while self.pending > 0 {
-            match self.ordered.next().await? {
-                Step::Begin { pending } => self.pending = pending,
-                Step::Message(pulled) => {
+            match self.ordered.next_of_these().await? {
+                None => self.pending = 0,
+                Some(Step::Begin { pending }) => self.pending = pending,
+                Some(Step::Message(pulled)) => {
                     self.pending = pulled.pending;
                     // A subject that is nobody's belongs to no run.
                     let Some(parsed) = InputSubject::parse(&pulled.raw.subject) else { continue };

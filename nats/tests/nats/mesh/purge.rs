@@ -167,3 +167,17 @@ async fn next_timers(timers: &mut Timers, count: usize) -> Vec<rr_nats::Fired> {
     })
     .await
 }
+
+/// What a reading has counted may be gone before it comes: run out, or removed.
+#[tokio::test]
+async fn a_reading_ends_though_what_it_counted_is_gone() {
+    let world = world().await;
+    for name in ["r1", "r2", "r3"] {
+        world.mesh.request(&run(name).into(), "me", &cancel("me")).await.unwrap();
+    }
+    let mut requests = world.mesh.old_requests().await.unwrap();
+    world.stranger().await.get_stream("RR_EVENTS").await.unwrap().purge().await.unwrap();
+    let next = soon(requests.next()).await;
+    assert_eq!(next.unwrap().map(|request| request.seq), None);
+    requests.close().await;
+}
