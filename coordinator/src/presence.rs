@@ -40,6 +40,8 @@ pub(crate) struct Presence {
     /// every connection stood. Held for single look-ups only.
     gap: Mutex<Option<Instant>>,
     ttl: Duration,
+    /// Partitions of the mesh.
+    partitions: u16,
 }
 
 impl Presence {
@@ -52,7 +54,15 @@ impl Presence {
         ttl: Duration,
     ) -> Self {
         let connected = mesh.connected();
-        Self { seen, instance, connected, back_since, gap: Mutex::default(), ttl: ttl.max(TTL_MIN) }
+        Self {
+            seen,
+            instance,
+            connected,
+            back_since,
+            gap: Mutex::default(),
+            ttl: ttl.max(TTL_MIN),
+            partitions: mesh.partitions(),
+        }
     }
 
     /// Whether somebody's absence means anything: after a break of the connection everybody first shows up again.
@@ -98,7 +108,8 @@ impl Presence {
     /// Whether another coordinator is present that should rather work on a partition.
     pub(crate) fn is_rather_anothers(&self, partition: Partition) -> bool {
         let others = self.seen.coordinator_instances();
-        preferred(partition, others.iter().chain([&self.instance])).is_some_and(|instance| *instance != self.instance)
+        let present = others.iter().chain([&self.instance]);
+        preferred(partition, self.partitions, present).is_some_and(|instance| *instance != self.instance)
     }
 }
 

@@ -52,7 +52,7 @@ pub struct Topology {
     pub replicas: Option<usize>,
     /// How long a worker may hold an offer without a sign of life. Default: 30 s.
     pub work_ack_wait: Duration,
-    /// How long a coordinator may hold an input, or a timer that has fired. Default: 5 s.
+    /// How long a coordinator may hold an input, or a timer that has fired. Default: 4 s.
     pub partition_ack_wait: Duration,
     /// After which silence a partition goes to another coordinator. Default: 3 s.
     pub pin_timeout: Duration,

@@ -1,8 +1,8 @@
 //! Several coordinators, one after the other or at once.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use rr_coordinator::Options;
+use rr_coordinator::{Handle, Options};
 use rr_core::{Heard, History, Run};
 use rr_nats::{FeedConfig, First, PartitionFeed, Topology, encode_decision};
 use rr_schemas::{
@@ -197,21 +197,27 @@ async fn a_clean_stop_hands_over_at_once() {
 }
 
 #[tokio::test]
-async fn two_coordinators_share_the_partitions_and_agree() {
-    let world = World::new(Topology { partitions: 8, ..hasty() }).await;
+async fn a_new_replica_gets_an_equal_share_of_the_partitions() {
+    const PARTITIONS: u16 = 8;
+    let world = World::new(Topology { partitions: PARTITIONS, ..hasty() }).await;
     let first = world.coordinator(options()).await;
-    let second = world.coordinator(options()).await;
     let _working = world.worker("w1", "").await.works();
-    let mut by = std::collections::BTreeSet::new();
-    for round in 0..200 {
-        let run = world.submit(&format!("r{round}"), &one_job("")).await;
+    let run = world.submit("r", &one_job("")).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    let second = world.coordinator(options()).await;
+    let mut round = 0..;
+    // Who has decided last in each partition.
+    let mut by = BTreeMap::new();
+    let equal = usize::from(PARTITIONS / 2);
+    until("an equal share", async || {
+        let run = world.submit(&format!("r{}", round.next()?), &one_job("")).await;
         world.ends(&run, RunStatus::Succeeded).await;
-        by.extend(world.decisions(&run).await.into_iter().map(|decision| decision.by));
-        if by.len() == 2 && round > 40 {
-            break;
-        }
-    }
-    assert_eq!(by.len(), 2, "{:?} and {:?} both work", first.instance(), second.instance());
+        let last = world.decisions(&run).await.pop()?.by;
+        by.insert(world.mesh.partition_of(&EntityId::from(&run)), last);
+        let share = |of: &Handle| by.values().filter(|last| *last == of.instance()).count();
+        (share(&first) == equal && share(&second) == equal).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
