@@ -51,7 +51,7 @@ mod tests {
         (0..n).map(|_| InstanceId::random(&mut rng)).collect()
     }
 
-    fn spread<'a>(partitions: u16, present: &'a [InstanceId]) -> Vec<Option<&'a InstanceId>> {
+    fn spread(partitions: u16, present: &[InstanceId]) -> Vec<Option<&InstanceId>> {
         (0..partitions).map(|partition| preferred(Partition(partition), partitions, present)).collect()
     }
 

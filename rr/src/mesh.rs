@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rr_nats::{ConnectError, ConnectOptions, Link, Mesh, PublishError};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::connection::Connection;
 use crate::context::Context;
@@ -81,6 +81,14 @@ impl Place {
             let is_alone = link.is_clustered() && error.is_retryable();
             told(&error).with_hint(is_alone.then_some("a cluster needs the majority of its servers: are they up?"))
         })
+    }
+
+    /// The same, by a moment at the latest.
+    ///
+    /// # Errors
+    /// As [`Place::connect`].
+    pub(crate) async fn connect_by(&self, role: &str, by: Instant) -> Result<Mesh, CliError> {
+        timeout_at(by, self.connect(role)).await.unwrap_or_else(|_| Err(no_answer()))
     }
 
     /// Connects to the server.
@@ -182,6 +190,12 @@ pub(crate) fn told(error: &rr_nats::Error) -> CliError {
         | rr_nats::Error::Answer(_) => Exit::Config,
     };
     CliError::new(exit, error)
+}
+
+/// A mesh that has not answered in the time that it was given.
+pub(crate) fn no_answer() -> CliError {
+    CliError::new(Exit::Unreachable, "the mesh does not answer")
+        .hint("are its servers up? a cluster needs the majority of them")
 }
 
 /// A publish to the mesh that failed.

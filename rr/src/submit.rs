@@ -13,7 +13,7 @@ use rr_schemas::{
     offer::Target,
     presence::{Hosts, WorkerPresence},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -21,12 +21,18 @@ use crate::exit::Exit;
 use crate::flowfile::Checked;
 use crate::mesh;
 
-/// Tries of a submit whose answer did not come: a change of leader takes up to eight seconds.
-const TRIES: u32 = 5;
-/// Pause between two of them.
-const PAUSE: Duration = Duration::from_secs(2);
+/// How long a mesh is given to say that it has stored a run, from the first look for it on. A change of leader takes up to
+/// eight seconds; whoever asked knows within ten where they stand.
+const ANSWER_WITHIN: Duration = Duration::from_secs(9);
+/// Pause between two tries of a submit.
+const PAUSE: Duration = Duration::from_millis(500);
 /// Hosts without a worker that are looked at; more would not be read.
 const UNSERVED_MAX: usize = 1_000;
+
+/// By when a mesh that is looked for now must have said that it has stored a run.
+pub(crate) fn answer_by() -> Instant {
+    Instant::now() + ANSWER_WITHIN
+}
 
 /// An id for a run: the one that was asked for, or a drawn one.
 ///
@@ -39,53 +45,63 @@ pub(crate) fn id_or_drawn(id: Option<&String>) -> Result<RunId, CliError> {
     }
 }
 
-/// Stores a run durably; after an answer that did not come, the same again.
+/// Stores a run durably; after an answer that did not come, the same again, until `by`.
 ///
 /// # Errors
 /// The id is taken (73), or the run is not known to be stored: then the error says so, and names the run.
-pub(crate) async fn submit(ctx: &Context, mesh: &Mesh, run: &RunId, checked: &Checked) -> Result<(), CliError> {
-    let (flow, params, by) = (checked.flow.clone(), checked.params.clone(), ctx.who());
-    send(ctx, mesh, run, Submit { flow, params, by, retry_of: None }).await
+pub(crate) async fn submit(
+    ctx: &Context,
+    mesh: &Mesh,
+    run: &RunId,
+    checked: &Checked,
+    by: Instant,
+) -> Result<(), CliError> {
+    let (flow, params, who) = (checked.flow.clone(), checked.params.clone(), ctx.who());
+    send(ctx, mesh, run, Submit { flow, params, by: who, retry_of: None }, by).await
 }
 
 /// The same for what was put together already.
 ///
 /// # Errors
 /// Those of [`submit`].
-pub(crate) async fn send(ctx: &Context, mesh: &Mesh, run: &RunId, submit: Submit) -> Result<(), CliError> {
+pub(crate) async fn send(ctx: &Context, mesh: &Mesh, run: &RunId, submit: Submit, by: Instant) -> Result<(), CliError> {
     // A state without a history is what is left of a run whose history was removed.
-    if mesh.status(run).await.map_err(|error| mesh::told(&error))?.is_some() {
+    let state = timeout_at(by, mesh.status(run)).await.map_err(|_| mesh::no_answer())?;
+    if state.map_err(|error| mesh::told(&error))?.is_some() {
         return Err(taken(run));
     }
     let input = Input::Submit(Box::new(submit));
     let mut maybe_stored = false;
-    for left in (0..TRIES).rev() {
-        match mesh.submit(run, &ctx.who(), &input, First::New).await {
-            Ok(_) => return Ok(()),
-            // It may be an earlier try of this call that was stored, though its answer did not come.
-            Err(PublishError::Conflict) if maybe_stored => match stored(mesh, run).await {
-                Ok(Some(stored)) => return if is_same(&stored, &input) { Ok(()) } else { Err(taken(run)) },
-                // Not to be seen for the moment.
-                Ok(None) => sleep(PAUSE).await,
-                Err(error) if error.is_retryable() => {
-                    tracing::info!(%error, "whether the run is stored is looked at again");
-                    sleep(PAUSE).await;
-                }
-                Err(error) => return Err(in_doubt(run, &mesh::told(&error))),
-            },
-            Err(PublishError::Conflict) => return Err(taken(run)),
-            Err(error) => {
-                maybe_stored |= matches!(error, PublishError::Unknown(_));
-                if !error.is_retryable() || left == 0 {
-                    let told = mesh::publish_told(&error);
-                    return Err(if maybe_stored { in_doubt(run, &told) } else { told });
-                }
-                tracing::info!(%error, "the run is submitted again");
-                sleep(PAUSE).await;
+    loop {
+        let answer = timeout_at(by, mesh.submit(run, &ctx.who(), &input, First::New)).await;
+        let Err(error) = answer.unwrap_or_else(|_| Err(PublishError::Unknown("no answer in time".to_owned()))) else {
+            return Ok(());
+        };
+        let told = if error != PublishError::Conflict {
+            maybe_stored |= matches!(error, PublishError::Unknown(_));
+            let told = mesh::publish_told(&error);
+            if !error.is_retryable() {
+                return Err(if maybe_stored { in_doubt(run, &told) } else { told });
             }
+            told
+        } else if maybe_stored {
+            // It may be an earlier try of this call that was stored, though its answer did not come.
+            match timeout_at(by, stored(mesh, run)).await {
+                Ok(Ok(Some(stored))) => return if is_same(&stored, &input) { Ok(()) } else { Err(taken(run)) },
+                // Not to be seen for the moment.
+                Ok(Ok(None)) | Err(_) => mesh::no_answer(),
+                Ok(Err(error)) if error.is_retryable() => mesh::told(&error),
+                Ok(Err(error)) => return Err(in_doubt(run, &mesh::told(&error))),
+            }
+        } else {
+            return Err(taken(run));
+        };
+        if by <= Instant::now() + PAUSE {
+            return Err(if maybe_stored { in_doubt(run, &told) } else { told });
         }
+        tracing::info!(error = %told, "the run is submitted again");
+        sleep(PAUSE).await;
     }
-    Err(in_doubt(run, &CliError::new(Exit::Unreachable, "no acknowledgement from the mesh")))
 }
 
 fn taken(run: &RunId) -> CliError {

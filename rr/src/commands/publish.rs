@@ -37,10 +37,11 @@ pub(crate) struct Waiting {
 pub(crate) async fn publish(ctx: &Context, args: &PublishArgs) -> Result<Exit, CliError> {
     let checked = flowfile::checked(ctx.printer, &args.flow, &args.set)?;
     let run = submit::id_or_drawn(args.id.as_ref())?;
-    let mesh = Place::need(ctx)?.connect("publish").await?;
+    let by = submit::answer_by();
+    let mesh = Place::need(ctx)?.connect_by("publish", by).await?;
     // From here on Ctrl-C must not leave it open whether the run was stored.
     let signals = Signals::new()?;
-    submit::submit(ctx, &mesh, &run, &checked).await?;
+    submit::submit(ctx, &mesh, &run, &checked, by).await?;
     if args.wait || args.follow {
         ctx.printer.note(format_args!("published run {run}"));
         submit::warn_of_absent(ctx, &mesh, &checked.plan, |_| true).await;

@@ -80,7 +80,7 @@ pub(crate) async fn retry(ctx: &Context, args: &RetryArgs) -> Result<Exit, CliEr
     let signals = Signals::new()?;
     let retry_of = Some(RetryOf { run: old.clone(), again });
     let asked = Submit { flow: flow.clone(), params, by: ctx.who(), retry_of };
-    submit::send(ctx, &mesh, &run, asked).await?;
+    submit::send(ctx, &mesh, &run, asked, submit::answer_by()).await?;
     let is_carried = |task| carried.tasks.values().any(|tasks| tasks.contains(task));
     submit::warn_of_absent(ctx, &mesh, plan, |task| !is_carried(task)).await;
     if args.wait || args.follow {

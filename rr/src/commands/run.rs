@@ -54,8 +54,9 @@ async fn on_mesh(
     checked: &Checked,
     mut signals: Signals,
 ) -> Result<Exit, CliError> {
-    let mesh = place.connect("run").await?;
-    submit::submit(ctx, &mesh, run, checked).await?;
+    let by = submit::answer_by();
+    let mesh = place.connect_by("run", by).await?;
+    submit::submit(ctx, &mesh, run, checked, by).await?;
     submit::warn_of_absent(ctx, &mesh, &checked.plan, |_| true).await;
     let mut follower = follower(ctx, args, &mesh, run);
     let mut cancel = Cancelling::new(ctx, &mesh, run);
@@ -151,7 +152,7 @@ async fn begin(
         () = signals.next() => return Ok(None),
     };
     let submitted = tokio::select! {
-        submitted = submit::submit(ctx, private.mesh(), run, checked) => submitted.map(|()| true),
+        submitted = submit::submit(ctx, private.mesh(), run, checked, submit::answer_by()) => submitted.map(|()| true),
         () = signals.next() => Ok(false),
     };
     match submitted {
