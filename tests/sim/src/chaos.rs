@@ -235,6 +235,7 @@ impl Chaos {
             Kind::LinkBroken
             | Kind::ServerRestarted
             | Kind::LeaderMoved
+            | Kind::MajorityLost
             | Kind::ConsumerMoved
             | Kind::PinMoved
             | Kind::Redelivered
@@ -268,6 +269,11 @@ impl Chaos {
                 let stream = (*self.dice.pick(&LED)?).to_owned();
                 Some(Fault::MoveLeader { stream, leaderless: self.outage().min(Duration::from_secs(3)) })
             }
+            Kind::MajorityLost if self.servers == Servers::Three => {
+                let stream = (*self.dice.pick(&LED)?).to_owned();
+                let leaderless = self.outage().min(Duration::from_secs(1));
+                Some(Fault::LoseMajority { stream, unaware: self.outage(), leaderless })
+            }
             Kind::ConsumerMoved if self.servers == Servers::Three => {
                 let (stream, consumer) = self.consumer();
                 Some(Fault::MoveConsumer { stream, consumer })
@@ -295,6 +301,7 @@ impl Chaos {
             }
             // A single server has no leaders, and the others are no faults of servers.
             Kind::LeaderMoved
+            | Kind::MajorityLost
             | Kind::ConsumerMoved
             | Kind::CoordinatorKilled
             | Kind::CoordinatorStopped

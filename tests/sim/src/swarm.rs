@@ -29,6 +29,8 @@ pub enum Kind {
     ServerRestarted,
     /// A stream gets another leader; in a cluster.
     LeaderMoved,
+    /// Most copies of a stream sleep for a while, which whoever leads it does not know; in a cluster.
+    MajorityLost,
     /// A consumer gets another leader.
     ConsumerMoved,
     /// A partition's pin is taken from its holder.
@@ -49,7 +51,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::CoordinatorKilled,
         Self::CoordinatorStopped,
         Self::WorkerKilled,
@@ -59,6 +61,7 @@ impl Kind {
         Self::LinkSilent,
         Self::ServerRestarted,
         Self::LeaderMoved,
+        Self::MajorityLost,
         Self::ConsumerMoved,
         Self::PinMoved,
         Self::Redelivered,
@@ -81,6 +84,7 @@ impl Kind {
             Self::LinkSilent => "link silent",
             Self::ServerRestarted => "server restarted",
             Self::LeaderMoved => "leader moved",
+            Self::MajorityLost => "majority lost",
             Self::ConsumerMoved => "consumer moved",
             Self::PinMoved => "pin moved",
             Self::Redelivered => "redelivered early",
@@ -101,6 +105,7 @@ impl Kind {
             | Self::WorkerDrained
             | Self::ServerRestarted
             | Self::LeaderMoved
+            | Self::MajorityLost
             | Self::ConsumerMoved
             | Self::ClockSkewed => 20,
             Self::StreamFull => 16,
@@ -156,6 +161,7 @@ impl Swarm {
             lost_said: thousandths(25, 60),
             lost_request: thousandths(20, 30),
             early_redelivery: thousandths(30, 150),
+            stale_read: thousandths(40, 300),
             late_by: Duration::ZERO,
         };
         let chances = Chances { late_by: Duration::from_millis(dice.between(5, 3_000)), ..chances };

@@ -82,6 +82,8 @@ pub(crate) struct Turn<'a> {
     counts: &'a mut Counts,
     /// How much later answers go out.
     pub(crate) late: Duration,
+    /// How old the copy is that answers a direct read.
+    pub(crate) behind: Duration,
     /// Chance in a thousand that a message is delivered again too early.
     pub(crate) early: u32,
     pub(crate) said: Vec<Said>,
@@ -102,8 +104,8 @@ impl<'a> Turn<'a> {
         let start = u64::try_from(config.start.as_nanosecond()).unwrap_or_default();
         let (said, wakes, noted) = (Vec::new(), Vec::new(), Vec::new());
         let now = start.saturating_add(nanos(time));
-        let (late, early, watched) = (Duration::ZERO, 0, None);
-        Self { now, time, config, rng, router, counts, late, early, said, wakes, watched, noted }
+        let (late, behind, early, watched) = (Duration::ZERO, Duration::ZERO, 0, None);
+        Self { now, time, config, rng, router, counts, late, behind, early, said, wakes, watched, noted }
     }
 
     /// Says something, after everything that was said before.
