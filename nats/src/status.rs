@@ -17,14 +17,13 @@ use rr_schemas::{
     input::Input,
     view::{RunView, StatusEntry},
 };
-use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     bucket::{Entry, Notes, RUNS, value},
     direct::read_at_most,
     error::{Error, PublishError},
-    link::DEADLINE,
+    extent::{Extent, extent},
     mesh::Mesh,
     ordered::{Content, Step},
     pull::Pulled,
@@ -263,18 +262,8 @@ impl Mesh {
         n: usize,
         wanted: impl Fn(&StatusEntry) -> bool + Send,
     ) -> Result<(Vec<StatusEntry>, bool), Error> {
-        #[derive(Deserialize)]
-        struct Info {
-            state: State,
-        }
-        #[derive(Deserialize)]
-        struct State {
-            first_seq: u64,
-            last_seq: u64,
-        }
         let link = self.link();
-        let info: Info = link.api(&format!("STREAM.INFO.{}", RUNS.stream), &(), DEADLINE).await?;
-        let State { first_seq, last_seq } = info.state;
+        let Extent { first_seq, last_seq } = extent(link, RUNS.stream).await?;
         let filter = subject::bucket_key(RUNS.name, ">");
         let mut entries = Vec::new();
         // A window of sequences, since what stands before a key's newest state is gone and leaves holes.

@@ -80,22 +80,9 @@ impl Stored {
         self.digest.take(&at.as_nanosecond().to_le_bytes());
         self.digest.take(&raw.payload);
         let (entity, content) = match LogMessage::read(raw, partitions) {
-            LogMessage::Decision(entity, stored) => {
-                let is_unreadable = stored.is_unreadable();
-                let content = match stored.decision {
-                    Ok(decision) => Content::Decision { hash: stored.hash, decision: Box::new(decision) },
-                    Err(reason) if is_unreadable => Content::Unreadable(reason),
-                    Err(_) => Content::Foreign,
-                };
-                (entity, content)
-            }
-            LogMessage::Input(said) => {
-                let content = match said.input {
-                    Ok(input) => Content::Input { source: said.source, input: Box::new(input) },
-                    Err(reason) => Content::Bad(reason),
-                };
-                (said.entity, content)
-            }
+            LogMessage::Decision(entity, stored) => (entity, Content::of_decision(stored.hash, stored.decision)),
+            LogMessage::Foreign(entity) => (entity, Content::Foreign),
+            LogMessage::Input(said) => (said.entity, Content::of_input(said.source, said.input)),
             LogMessage::Nobodys => return self.odd.push(format!("message {seq} is on a subject that nobody has")),
         };
         self.log.push(Message { run: RunId::from(entity), seq, at, content });
