@@ -40,6 +40,8 @@ pub(crate) struct Start {
     pub(crate) lock: Option<Name>,
     pub(crate) lock_token: Option<u64>,
     pub(crate) fence: u64,
+    /// What whoever speaks of it must bear.
+    pub(crate) token: String,
     pub(crate) worker: WorkerName,
     pub(crate) began: Instant,
     pub(crate) ended: Option<(Instant, Close)>,
@@ -64,7 +66,7 @@ impl Seen {
     }
 
     fn begin(&self, context: &Context, worker: &WorkerName) -> Watch {
-        let Offer { run, task, attempt, offer, claimed, lock, .. } = context.offer();
+        let Offer { run, task, attempt, offer, claimed, lock, token, .. } = context.offer();
         let start = Start {
             run: run.clone(),
             task: *task,
@@ -74,6 +76,7 @@ impl Seen {
             lock: lock.clone(),
             lock_token: context.lock_token(),
             fence: context.fence(),
+            token: token.clone(),
             worker: worker.clone(),
             began: Instant::now(),
             ended: None,

@@ -128,7 +128,7 @@ impl Machine {
                 presence_renew: millis(1_000),
                 verify: millis(8_000),
                 lock_ttl: millis(3_000),
-                drain: millis(1_200),
+                drain: millis(800),
                 farewell: millis(1_500),
                 ..Times::default()
             },
