@@ -18,6 +18,7 @@ mod forger;
 mod function;
 mod judge;
 mod machine;
+mod retries;
 mod stored;
 pub mod swarm;
 #[cfg(test)]

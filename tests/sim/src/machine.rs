@@ -119,6 +119,7 @@ impl Machine {
         let options = rr_worker::Options::new(name.parse().ok()?, dir.join(&name));
         let options = rr_worker::Options {
             serves: plan.serves.clone(),
+            labels: plan.labels.clone(),
             capacity: plan.capacity.try_into().unwrap_or(options.capacity),
             via: Via::Functions,
             disk: Disk::InPlace,
