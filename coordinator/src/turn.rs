@@ -113,7 +113,13 @@ pub(crate) async fn turn(shell: Arc<Shell>, turn: Turn) -> Turned {
                 return Turned { id, entity: None, due: None };
             }
             Next::Later(pause) => {
-                give_back(&acks, pause).await;
+                for ack in acks.values() {
+                    ack.nak(Some(pause)).await;
+                }
+                return Turned { id, entity: None, due: None };
+            }
+            Next::Rest(pause) => {
+                leave_one(&acks, pause).await;
                 return Turned { id, entity: None, due: None };
             }
         }
@@ -121,10 +127,10 @@ pub(crate) async fn turn(shell: Arc<Shell>, turn: Turn) -> Turned {
     }
 }
 
-/// Leaves the first input to wake the next load and acknowledges the others, which that load finds in the stream: many
-/// inputs of one entity in trouble must not use up what the partition may have unacknowledged. The first, because what
-/// stands before the oldest unacknowledged input counts as answered.
-async fn give_back(acks: &Acks, pause: Duration) {
+/// Leaves the first input to wake the next load and acknowledges the others, which that load finds in the stream: the inputs
+/// of an entity that rests come one by one, and must not use up what the partition may have unacknowledged. The first,
+/// because what stands before the oldest unacknowledged input counts as answered.
+async fn leave_one(acks: &Acks, pause: Duration) {
     let mut acks = acks.values();
     if let Some(first) = acks.next() {
         first.nak(Some(pause)).await;

@@ -161,7 +161,7 @@ impl<T: Presentable> Present<T> {
                     self.revision = stored.seq;
                     return Ok(());
                 }
-                Err(PublishError::Conflict) => {}
+                Err(PublishError::Conflict | PublishError::Unsettled) => {}
                 Err(error) => return Err(PresenceError::Publish(error)),
             }
             // The key ran out, or an answer to us was lost, or somebody else is there.

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use rr_schemas::{
     decision::RunStatus,
     id::{EntityId, RunId},
-    input::{Input, Source},
+    input::Input,
     view::{RunView, StatusEntry},
 };
 use serde::Deserialize;
@@ -108,7 +108,7 @@ impl StatusWriter {
                     self.remember(entry, Known { seq: stored.seq, n: entry.n });
                     return Ok(Put::Written);
                 }
-                Err(PublishError::Conflict) => {}
+                Err(PublishError::Conflict | PublishError::Unsettled) => {}
                 Err(error) => return Err(error),
             }
             let found = RUNS.get(link, run.as_str()).await.map_err(|error| PublishError::Unknown(error.to_string()))?;
@@ -233,8 +233,7 @@ impl Mesh {
         let mut queued = Vec::new();
         for entity in entities.filter(|entity| !known.contains(&RunId::from(entity.clone()))).take(QUEUED_MAX) {
             // What is left of a run that was removed, a cancel that came late, is no run.
-            let first = self.inputs_after(&entity, 0, 0).await?.into_iter().find(|said| said.source == Source::Api);
-            let Some(said) = first else { continue };
+            let Some(said) = self.first_request(&entity).await? else { continue };
             let at = said.at();
             if let Ok(Input::Submit(submit)) = said.input {
                 let view = RunView {

@@ -202,7 +202,7 @@ pub(crate) fn no_answer() -> CliError {
 pub(crate) fn publish_told(error: &PublishError) -> CliError {
     let exit = match error {
         PublishError::Conflict => Exit::Taken,
-        PublishError::Unknown(_) | PublishError::NotFound { .. } => Exit::Unreachable,
+        PublishError::Unsettled | PublishError::Unknown(_) | PublishError::NotFound { .. } => Exit::Unreachable,
         PublishError::Denied { .. } => Exit::Denied,
         PublishError::TooLarge { .. } => Exit::BadInput,
         PublishError::Full(_) | PublishError::Refused { .. } => Exit::Config,

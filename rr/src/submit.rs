@@ -8,7 +8,7 @@ use rr_nats::{First, LANE_HOSTS_MAX, Mesh, PublishError};
 use rr_schemas::{
     host::{self, Host},
     id::RunId,
-    input::{Input, Source, Submit},
+    input::{Input, Submit},
     name::{Name, WorkerName},
     offer::Target,
     presence::{Hosts, WorkerPresence},
@@ -86,11 +86,16 @@ pub(crate) async fn send(ctx: &Context, mesh: &Mesh, run: &RunId, submit: Submit
             told
         } else if maybe_stored {
             // It may be an earlier try of this call that was stored, though its answer did not come.
-            match timeout_at(by, stored(mesh, run)).await {
-                Ok(Ok(Some(stored))) => return if is_same(&stored, &input) { Ok(()) } else { Err(taken(run)) },
+            match timeout_at(by, mesh.first_request(&run.into())).await {
+                Ok(Ok(Some(stored))) => {
+                    let is_ours = stored.input.is_ok_and(|stored| is_same(&stored, &input));
+                    return if is_ours { Ok(()) } else { Err(taken(run)) };
+                }
                 // Not to be seen for the moment.
                 Ok(Ok(None)) | Err(_) => mesh::no_answer(),
                 Ok(Err(error)) if error.is_retryable() => mesh::told(&error),
+                // Publishers may not read what others have asked for.
+                Ok(Err(rr_nats::Error::Denied { .. })) => return Err(in_doubt(run, &mesh::no_answer())),
                 Ok(Err(error)) => return Err(in_doubt(run, &mesh::told(&error))),
             }
         } else {
@@ -113,13 +118,6 @@ fn taken(run: &RunId) -> CliError {
 fn in_doubt(run: &RunId, error: &CliError) -> CliError {
     CliError::new(error.exit(), format_args!("run {run} is not known to be stored: {error}"))
         .hint(format_args!("it may be stored all the same; look with: rr show {run}"))
-}
-
-/// What was first asked of the id.
-async fn stored(mesh: &Mesh, run: &RunId) -> Result<Option<Input>, rr_nats::Error> {
-    let inputs = mesh.inputs_after(&run.into(), 0, 0).await?;
-    let first = inputs.into_iter().find(|message| message.source == Source::Api);
-    Ok(first.and_then(|message| message.input.ok()))
 }
 
 /// Whether what is stored is what we sent, as it reads after it was sent.

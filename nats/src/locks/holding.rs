@@ -94,7 +94,7 @@ impl Lock {
                     self.sent = sent;
                     return Ok(Ok(()));
                 }
-                Err(PublishError::Conflict) => {}
+                Err(PublishError::Conflict | PublishError::Unsettled) => {}
                 Err(error) => return Err(LockError::Publish(error)),
             }
             if !self.read_back(&key).await? {
@@ -164,7 +164,7 @@ impl Lock {
         for _ in 0..TRIES {
             match LOCKS.remove(self.mesh.link(), &key, self.revision, Some(NOTE_TTL)).await {
                 Ok(()) => return Ok(()),
-                Err(PublishError::Conflict) => {}
+                Err(PublishError::Conflict | PublishError::Unsettled) => {}
                 Err(error) if error.is_retryable() => {
                     last = error;
                     sleep(PAUSE_MIN).await;

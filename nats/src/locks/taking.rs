@@ -83,7 +83,7 @@ impl LockRequest {
                 .await;
             match put {
                 Ok(stored) => return Ok(self.taken((stored.seq, stored.seq), sent)),
-                Err(PublishError::Conflict) => {}
+                Err(PublishError::Conflict | PublishError::Unsettled) => {}
                 Err(error) => return Err(LockError::Publish(error)),
             }
             match self.mesh.lock_state(&key).await.map_err(LockError::Read)? {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rr_nats::{ConnectOptions, First, Mesh, connect};
+use rr_nats::{ConnectOptions, First, Mesh, PublishError, connect};
 use rr_schemas::decision::RunStatus;
 use rr_schemas::id::{EntityId, RunId};
 use rr_schemas::input::{Input, Signal};
@@ -250,7 +250,8 @@ async fn storm(mut cue: Cue) -> Report {
         }
         let told = writers.join_all().await;
         let n_stored = told.iter().filter(|told| told.is_ok()).count();
-        let n_refused = told.iter().filter(|told| matches!(told, Err(rr_nats::PublishError::Conflict))).count();
+        let is_refused = |error: &PublishError| matches!(error, PublishError::Conflict | PublishError::Unsettled);
+        let n_refused = told.iter().filter(|told| told.as_ref().is_err_and(is_refused)).count();
         stage.report.demand(n_stored == 1 && n_refused == WRITERS - 1, || format!("{WRITERS} ask for {id}: {told:?}"));
         stage.also(id.clone(), kind, wanted);
         let victim = *cue.dice.one_of(&stage.coordinators());
