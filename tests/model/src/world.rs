@@ -168,10 +168,16 @@ impl World {
             }
             Packet::Flush(done) => done.send(()).unwrap_or_default(),
             Packet::Publish(message, reply) => {
-                let Outgoing { subject, headers, payload } = message;
-                let said = Said { reply, headers, ..Said::plain(subject.into_string(), payload) };
+                let said = Said { reply, ..Said::from(message) };
                 self.say(&said, Some(client));
             }
+        }
+    }
+
+    /// Hears a message that came from nobody who is known here.
+    pub(crate) fn hear(&mut self, message: Outgoing) {
+        if self.is_up {
+            self.say(&Said::from(message), None);
         }
     }
 

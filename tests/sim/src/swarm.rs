@@ -47,11 +47,15 @@ pub enum Kind {
     ClockSkewed,
     /// Somebody cancels a run.
     RunCancelled,
+    /// Somebody speaks of an attempt as a worker does, without the token of its offer.
+    Forged,
+    /// Something turns up on a subject of a run that nobody can read or believe.
+    Garbage,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::CoordinatorKilled,
         Self::CoordinatorStopped,
         Self::WorkerKilled,
@@ -70,6 +74,8 @@ impl Kind {
         Self::StreamFull,
         Self::ClockSkewed,
         Self::RunCancelled,
+        Self::Forged,
+        Self::Garbage,
     ];
 
     /// Its name, under which it is counted.
@@ -93,6 +99,8 @@ impl Kind {
             Self::StreamFull => "stream full",
             Self::ClockSkewed => "clock skewed",
             Self::RunCancelled => "run cancelled",
+            Self::Forged => "forged",
+            Self::Garbage => "garbage",
         }
     }
 
@@ -107,8 +115,9 @@ impl Kind {
             | Self::LeaderMoved
             | Self::MajorityLost
             | Self::ConsumerMoved
-            | Self::ClockSkewed => 20,
-            Self::StreamFull => 16,
+            | Self::ClockSkewed
+            | Self::Forged => 20,
+            Self::Garbage | Self::StreamFull => 16,
             Self::ConsumerRemoved => 12,
             Self::StreamRemoved => 5,
         }

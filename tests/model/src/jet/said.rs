@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rr_nats::transport::{HeaderMap, HeaderValue, Message, StatusCode, Subject};
+use rr_nats::transport::{HeaderMap, HeaderValue, Message, Outgoing, StatusCode, Subject};
 use serde_json::Value;
 
 use super::{nanos, store::Stored};
@@ -43,6 +43,12 @@ impl Said {
             status: None,
             description: None,
         }
+    }
+
+    /// As somebody sends it, who wants no answer.
+    pub(crate) fn from(message: Outgoing) -> Self {
+        let Outgoing { subject, headers, payload } = message;
+        Self { headers, ..Self::plain(subject.into_string(), payload) }
     }
 
     /// A word of the server's in place of a message.

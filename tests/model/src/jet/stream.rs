@@ -96,6 +96,11 @@ impl Stream {
         self.agrees
     }
 
+    /// Whether its copies have something to agree on.
+    pub(crate) fn is_disagreeing(&self) -> bool {
+        !self.proposed.is_empty()
+    }
+
     pub(crate) const fn is_led(&self) -> bool {
         !self.is_leaderless
     }
