@@ -203,7 +203,7 @@ async fn attempt(
             let woken = acks.keys().next_back().copied().unwrap_or(0);
             let Loaded { entity, inputs, last } = load(shell, id, woken).await?;
             // Before the next decision is stored, those of the last one must be done.
-            let effects = still_wanted(entity.run.effects(&last), &inputs);
+            let effects = still_wanted(&entity, entity.run.effects(&last), &inputs);
             if !planted::bites(Bug::EffectsNotRedone) {
                 perform(shell, &entity, effects).await?;
             }

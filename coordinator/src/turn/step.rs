@@ -115,7 +115,7 @@ pub(super) async fn step(
     let upto_all = taken.last().map_or(entity.cursor, |heard| heard.seq);
     let mut heard = Vec::with_capacity(taken.len());
     for input in taken {
-        if !is_borne(&entity.secret, &entity.run_id, &input) {
+        if !is_borne(&entity.secret, &entity.run_id, &input.source, &input.input) {
             queue.quarantine(shell, input.seq, "does not bear the token of its offer").await?;
             continue;
         }

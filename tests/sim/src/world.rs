@@ -45,6 +45,9 @@ const ANSWERS: Duration = Duration::from_mins(1);
 /// How long everybody lives on behind the end of the last run: whatever was said is answered by then, and what is left of runs
 /// is taken away.
 const QUIET: Duration = Duration::from_secs(10);
+/// How long offers may wait beyond that. A server that has another leader has forgotten who asked for them, and whoever asked
+/// notices after three missed signs of life, 5 s apart.
+const UNASKED: Duration = Duration::from_secs(20);
 /// What the product and its machines say of themselves that must never be so.
 pub(crate) const ALARMS: [&str; 12] = [
     "a part of the coordinator failed",
@@ -167,6 +170,7 @@ async fn live(case: &Case, files: &TempDir) -> Report {
                 report.complaints = in_time(&mesh, &retries).await;
             }
             sleep(QUIET).await;
+            offers_are_gone(&mesh, &runs).await;
             for machine in &mut chaos.machines {
                 machine.look();
             }
@@ -266,6 +270,17 @@ async fn all_over(mesh: &Mesh, runs: &[RunId], trouble: impl Future<Output = ()>
         biased;
         () = trouble => {}
         () = over => {}
+    }
+}
+
+/// Waits until nothing of these runs is on offer any more, but not for ever: the judge finds what is left.
+async fn offers_are_gone(mesh: &Mesh, runs: &[RunId]) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let until = Instant::now() + UNASKED;
+    for run in runs {
+        while mesh.offers(run).await.is_ok_and(|offers| !offers.is_empty()) && Instant::now() < until {
+            sleep(PAUSE).await;
+        }
     }
 }
 
