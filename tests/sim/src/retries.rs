@@ -48,7 +48,8 @@ fn reached(kept: &Kept<'_>) -> BTreeMap<u32, Outcome> {
         reached.extend(tasks.iter().map(|task| (task, *outcome)));
     }
     for event in kept.events() {
-        if let Event::Ended { task, end, again: None, .. } = event {
+        // Also where another attempt was to follow: a run that was stopped before that one began ends with this one.
+        if let Event::Ended { task, end, .. } = event {
             reached.insert(*task, end.outcome);
         }
     }

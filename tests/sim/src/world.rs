@@ -44,7 +44,7 @@ const WORLD: Duration = Duration::from_hours(1);
 const ANSWERS: Duration = Duration::from_mins(1);
 /// How long everybody lives on behind the end of the last run: whatever was said is answered by then, and what is left of runs
 /// is taken away.
-const QUIET: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(6);
 /// How long offers may wait beyond that. A server that has another leader has forgotten who asked for them, and whoever asked
 /// notices after three missed signs of life, 5 s apart.
 const UNASKED: Duration = Duration::from_secs(20);
