@@ -64,7 +64,7 @@ pub(crate) async fn arm(shell: &Shell, id: &EntityId, known: Known, at: Timestam
             return Ok(early);
         }
         match shell.mesh.arm(id, at, there).await {
-            Err(PublishError::Conflict | PublishError::Unsettled) => there = shell.mesh.armed(id).await?,
+            Err(PublishError::Conflict) => there = shell.mesh.armed(id).await?,
             settled => return Ok(settled?),
         }
     }

@@ -3,7 +3,7 @@
 //! Invariants: nothing follows from a decision before it is stored, and what follows from it is done and acknowledged
 //! before the next one is stored; so after a load only effects of the last decision can be missing. An input is
 //! acknowledged only when it is answered and everything that its answer asks for is done, or owed with another input
-//! withheld for it.
+//! withheld for it; all but the first, too, where the entity rests until a person helps, for the load after that reads them.
 
 mod step;
 
@@ -113,6 +113,7 @@ pub(crate) async fn turn(shell: Arc<Shell>, turn: Turn) -> Turned {
                 return Turned { id, entity: None, due: None };
             }
             Next::Later(pause) => {
+                tracing::warn!(run.id = %id, inputs = acks.len(), "inputs are given back, they come again");
                 for ack in acks.values() {
                     ack.nak(Some(pause)).await;
                 }

@@ -237,7 +237,7 @@ impl Mesh {
     /// them (0: no such demand). Messages on its subjects that cannot be inputs are passed over.
     ///
     /// # Errors
-    /// [`Error::Behind`] when not even the leader has `until`.
+    /// [`Error::Behind`] when not even the leader has `until`, or another leader has not what the first one had.
     pub async fn inputs_after(&self, entity: &EntityId, after: u64, until: u64) -> Result<Vec<InputMsg>, Error> {
         let filter = subject::inputs(self.partition_of(entity), entity);
         let (link, stream) = (self.link(), subject::EVENTS);
@@ -254,8 +254,8 @@ impl Mesh {
             let next = found.last().map_or(from, |newest| newest.seq.saturating_add(1));
             found.extend(read_leader_from(link, stream, &filter, next).await?);
         }
-        if until > after && lacks(&found, until) {
-            return Err(Error::Behind { entity: entity.as_str().to_owned(), seq: until });
+        if lacks(&found, last) {
+            return Err(Error::Behind { entity: entity.as_str().to_owned(), seq: last });
         }
         Ok(found.into_iter().filter_map(|raw| input::read(raw, None, self).ok()).collect())
     }

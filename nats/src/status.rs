@@ -34,6 +34,8 @@ use crate::{
 
 /// How often a write is tried against others; each of them has written a larger number or comes to an end.
 const TRIES: usize = 8;
+/// Pause before what is not settled is looked at again.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Runs without a state that are read: each costs a request, and a list of more is about the missing coordinator.
 const QUEUED_MAX: usize = 200;
 
@@ -107,7 +109,8 @@ impl StatusWriter {
                     self.remember(entry, Known { seq: stored.seq, n: entry.n });
                     return Ok(Put::Written);
                 }
-                Err(PublishError::Conflict | PublishError::Unsettled) => {}
+                Err(PublishError::Conflict) => {}
+                Err(PublishError::Unsettled) => tokio::time::sleep(PAUSE).await,
                 Err(error) => return Err(error),
             }
             let found = RUNS.get(link, run.as_str()).await.map_err(|error| PublishError::Unknown(error.to_string()))?;

@@ -13,7 +13,7 @@ use rr_schemas::{
     offer::Target,
     presence::{Hosts, WorkerPresence},
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -26,6 +26,10 @@ use crate::mesh;
 const ANSWER_WITHIN: Duration = Duration::from_secs(9);
 /// Pause between two tries of a submit.
 const PAUSE: Duration = Duration::from_millis(500);
+/// What a try must have left: one that is cut off leaves in doubt what was clear before.
+const TRY_MIN: Duration = Duration::from_secs(1);
+/// How long who is there is waited for: the run is stored already.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// Hosts without a worker that are looked at; more would not be read.
 const UNSERVED_MAX: usize = 1_000;
 
@@ -95,13 +99,16 @@ pub(crate) async fn send(ctx: &Context, mesh: &Mesh, run: &RunId, submit: Submit
                 Ok(Ok(None)) | Err(_) => mesh::no_answer(),
                 Ok(Err(error)) if error.is_retryable() => mesh::told(&error),
                 // Publishers may not read what others have asked for.
-                Ok(Err(rr_nats::Error::Denied { .. })) => return Err(in_doubt(run, &mesh::no_answer())),
+                Ok(Err(rr_nats::Error::Denied { .. })) => {
+                    let why = "a try was not acknowledged, and this user may not read whether it is stored";
+                    return Err(in_doubt(run, &CliError::new(Exit::Unreachable, why)));
+                }
                 Ok(Err(error)) => return Err(in_doubt(run, &mesh::told(&error))),
             }
         } else {
             return Err(taken(run));
         };
-        if by <= Instant::now() + PAUSE {
+        if by <= Instant::now() + PAUSE + TRY_MIN {
             return Err(if maybe_stored { in_doubt(run, &told) } else { told });
         }
         tracing::info!(error = %told, "the run is submitted again");
@@ -130,14 +137,18 @@ fn is_same(stored: &Input, sent: &Input) -> bool {
 /// Tasks that do not run are passed over.
 pub(crate) async fn warn_of_absent(ctx: &Context, mesh: &Mesh, plan: &Plan, runs: impl Fn(u32) -> bool) {
     let printer = ctx.printer;
-    match mesh.coordinators().await {
+    let seen = timeout(LOOK_WITHIN, async { (mesh.coordinators().await, mesh.workers().await) }).await;
+    let Ok((coordinators, workers)) = seen else {
+        return printer.warn("who is there to decide and to serve cannot be read now; the run is stored");
+    };
+    match coordinators {
         Ok(coordinators) if coordinators.is_empty() => {
             printer.warn("no coordinator is up; the run is stored and starts when one comes");
         }
         Ok(_) => {}
         Err(error) => tracing::debug!(%error, "coordinators not read"),
     }
-    match mesh.workers().await {
+    match workers {
         Ok(workers) => {
             let expiry = ctx.config.coordinator.policy.offer_expiry;
             for warning in unserved(plan, runs, &workers, &expiry.to_string()) {

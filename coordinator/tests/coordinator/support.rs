@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rr_coordinator::{Coordinator, Handle, Options};
 use rr_core::{History, Policy};
 use rr_nats::{
-    ConnectOptions, First, Lane, Mesh, Present, PullConfig, Topology, connect, ensure,
+    ConnectOptions, First, Lane, Mesh, OfferMsg, Present, PullConfig, Topology, connect, ensure,
     server::{Config, Embedded, Search, default_cache_dir, obtain},
 };
 use rr_schemas::{
@@ -265,15 +265,24 @@ pub(crate) struct Worker {
 impl Worker {
     /// The next offer, taken out of the queue.
     pub(crate) async fn offer(&mut self) -> Offer {
+        let message = self.next().await;
+        message.ack.confirm().await.unwrap();
+        message.offer.unwrap()
+    }
+
+    /// The next offer, not acknowledged.
+    pub(crate) async fn held_offer(&mut self) -> Offer {
+        self.next().await.offer.unwrap()
+    }
+
+    async fn next(&mut self) -> OfferMsg {
         timeout(PATIENCE, async {
             loop {
                 if self.lane.outstanding() == 0 {
                     self.lane.request(1).await.unwrap();
                 }
                 if let Some(message) = self.lane.next().await.unwrap() {
-                    let offer = message.offer.unwrap();
-                    message.ack.confirm().await.unwrap();
-                    return offer;
+                    return message;
                 }
             }
         })

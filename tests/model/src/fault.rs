@@ -54,7 +54,7 @@ pub enum Fault {
         leaderless: Duration,
     },
     /// Most copies of a stream sleep; for [`Servers::Three`](crate::Servers::Three) alone. Whoever leads it does not know yet and
-    /// goes on taking messages, but nothing is agreed on. Then it gives up, and what follows is as for [`Fault::MoveLeader`].
+    /// goes on taking messages, but no publish is agreed on. Then it gives up, and what follows is as for [`Fault::MoveLeader`].
     LoseMajority {
         /// The stream.
         stream: String,

@@ -26,13 +26,15 @@ pub type Said = BTreeMap<String, u64>;
 pub(crate) const WITH_ERROR: [&str; 3] = ["turn interrupted", "turn starts over", "message quarantined"];
 
 /// Rare branches by their names, each with the words that are logged when it is taken.
-pub(crate) const NAMED: [(&str, &str); 36] = [
+pub(crate) const NAMED: [(&str, &str); 38] = [
     ("append conflict", "turn interrupted: another coordinator has decided"),
     ("append unanswered, read back", "append without an answer"),
     ("server away in a turn", "turn starts over: the server is not available"),
     ("entity loaded", "loaded"),
     ("deadlines looked after", "looked"),
-    ("inputs given back", "given back"),
+    ("inputs given back", "inputs are given back, they come again"),
+    ("offer given back", "given back"),
+    ("publish not settled", "what was published there before is not settled"),
     ("partition handed over", "handed over to whom it rather belongs"),
     ("hand-over cut short", "handed over with turns under way"),
     ("pin runs out", "the pin runs out by itself"),

@@ -134,7 +134,7 @@ impl Stored {
     }
 
     /// What nobody may believe and nobody has put aside for people.
-    fn not_put_aside(&self) -> Vec<Complaint> {
+    pub(crate) fn not_put_aside(&self) -> Vec<Complaint> {
         let mut secrets: BTreeMap<&RunId, &str> = BTreeMap::new();
         let mut unbelievable: Vec<(u64, Option<&RunId>)> = self.nobodys.iter().map(|seq| (*seq, None)).collect();
         for Message { run, seq, content, .. } in &self.log {

@@ -45,9 +45,9 @@ const ANSWERS: Duration = Duration::from_mins(1);
 /// How long everybody lives on behind the end of the last run: whatever was said is answered by then, and what is left of runs
 /// is taken away.
 const QUIET: Duration = Duration::from_secs(6);
-/// How long offers may wait beyond that. A server that has another leader has forgotten who asked for them, and whoever asked
-/// notices after three missed signs of life, 5 s apart.
-const UNASKED: Duration = Duration::from_secs(20);
+/// How long what is left may wait beyond that. A server that has another leader has forgotten who asked for offers, and whoever asked
+/// notices after three missed signs of life, 5 s apart; an answer that never came is waited for as long.
+const LEFT: Duration = Duration::from_secs(25);
 /// What the product and its machines say of themselves that must never be so.
 pub(crate) const ALARMS: [&str; 12] = [
     "a part of the coordinator failed",
@@ -170,7 +170,7 @@ async fn live(case: &Case, files: &TempDir) -> Report {
                 report.complaints = in_time(&mesh, &retries).await;
             }
             sleep(QUIET).await;
-            offers_are_gone(&mesh, &runs).await;
+            nothing_is_left(&mesh, &runs).await;
             for machine in &mut chaos.machines {
                 machine.look();
             }
@@ -273,14 +273,17 @@ async fn all_over(mesh: &Mesh, runs: &[RunId], trouble: impl Future<Output = ()>
     }
 }
 
-/// Waits until nothing of these runs is on offer any more, but not for ever: the judge finds what is left.
-async fn offers_are_gone(mesh: &Mesh, runs: &[RunId]) {
+/// Waits until nothing is on offer of runs that are over, and all that may not be believed is in the quarantine; but not for ever: the
+/// judge finds what is left.
+async fn nothing_is_left(mesh: &Mesh, runs: &[RunId]) {
     const PAUSE: Duration = Duration::from_secs(1);
-    let until = Instant::now() + UNASKED;
-    for run in runs {
-        while mesh.offers(run).await.is_ok_and(|offers| !offers.is_empty()) && Instant::now() < until {
-            sleep(PAUSE).await;
+    let until = Instant::now() + LEFT;
+    while Instant::now() < until {
+        let Ok((stored, _)) = read(mesh, runs).await else { return };
+        if stored.left_over().is_empty() && stored.not_put_aside().is_empty() {
+            return;
         }
+        sleep(PAUSE).await;
     }
 }
 

@@ -277,7 +277,7 @@ async fn a_seed_is_a_history() {
 
 /// Somebody in trouble may have acknowledged inputs that nobody has answered: whoever loads the run must find them.
 #[tokio::test(start_paused = true)]
-async fn a_copy_that_lags_hides_no_input_and_no_decision() {
+async fn a_copy_that_lags_hides_no_input() {
     let (model, _link, mesh) = made(Servers::Three).await;
     let run: EntityId = "r1".parse().unwrap();
     let asked = [(); 3].map(|()| Input::Timer {});

@@ -35,7 +35,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         rows: &[7],
         what: "`kill -9` of the server that leads the log, a partition, the offers, a worker's offers, the states, one after the other; it comes back",
         bound: Duration::from_secs(20),
-        why: "an election (5 to 8 s), and what was delivered and is not acknowledged comes again (5 s)",
+        why: "an election (5 to 8 s), and what was delivered and is not acknowledged comes again (4 s)",
         play: |cue| Box::pin(leader(cue, Way::Killed)),
     },
     Scenario {
@@ -75,7 +75,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         rows: &[40],
         what: "50 clients on three servers ask for one run at once, and then give it 50 signals, while a coordinator is killed",
         bound: Duration::from_secs(20),
-        why: "as for a coordinator that dies, with pins of 3 s and acknowledgements of 5 s",
+        why: "as for a coordinator that dies, with pins of 3 s and acknowledgements of 4 s",
         play: |cue| Box::pin(storm(cue)),
     },
 ];
