@@ -11,10 +11,10 @@ use std::{
 
 use jiff::Timestamp;
 use rr_nats::{
-    Error, Finding, Shortened, Store, Upkeep,
+    Error, Finding, HostOffer, Mesh, Shortened, Store, Upkeep,
     subject::{host_durable, queue_durable},
 };
-use rr_schemas::{flow::Priority, name::Name};
+use rr_schemas::{flow::Priority, name::Name, presence::Hosts};
 use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval},
@@ -36,6 +36,17 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
 const SURELY_KEPT: Duration = Duration::from_hours(1);
 /// Runs that are named when the log has lost its end; more are counted.
 const NAMED_MAX: usize = 10;
+
+/// Takes away what runs that are over have on offer to hosts: it was acknowledged to a consumer that is gone, and whoever
+/// serves the host next would get it.
+async fn forget_offers(mesh: &Mesh, hosts: &Hosts) -> Result<(), Error> {
+    for HostOffer { target, run, task, attempt } in mesh.offers_to(hosts).await? {
+        if mesh.status(&run).await?.is_some_and(|entry| entry.view.status.is_final()) {
+            mesh.withdraw(&run, task, attempt, &target).await?;
+        }
+    }
+    Ok(())
+}
 
 /// What is to be done after something was made anew.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -136,7 +147,12 @@ impl Keeper {
             }
             match mesh.ensure_lane(&worker.worker, &worker.serves.hosts, &worker.labels).await {
                 Ok(_) => tracing::warn!(consumer = name, "the consumer of a worker was removed; it is made again"),
-                Err(error) => tracing::warn!(consumer = name, %error, "the consumer of a worker was removed"),
+                Err(error) => {
+                    tracing::warn!(consumer = name, %error, "the consumer of a worker was removed");
+                    if let Err(error) = forget_offers(mesh, &worker.serves.hosts).await {
+                        tracing::debug!(%error, "what is over may still be on offer");
+                    }
+                }
             }
             lanes.forget(&worker.worker);
         }

@@ -40,6 +40,13 @@ async fn wait(mesh: &Mesh, taking: &str) -> Lock {
 fn signal(world: &World, signal: Signal) {
     let pid = world.server.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())).unwrap();
     kill_process(pid, signal).unwrap();
+    if signal == Signal::STOP {
+        // It goes on for a moment on a busy machine.
+        let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
+        while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+            std::thread::yield_now();
+        }
+    }
 }
 
 #[tokio::test]
