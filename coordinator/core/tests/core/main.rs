@@ -10,6 +10,7 @@
 
 mod flows;
 mod gates;
+mod history;
 mod open;
 mod retries;
 mod rules;
