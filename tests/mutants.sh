@@ -4,8 +4,9 @@
 #   tests/mutants.sh K/N [MINUTES] [CRATE...]   one share of N, from 0; ends after MINUTES (default 60) at the latest
 #
 # Without crates: rr-core and rr-verify. It works on a copy, so that the checkout may be worked on meanwhile; what it builds is
-# kept in target/mutants, a directory a crate, so that two crates may be looked at at once. A share that was ended goes on where
-# it was when it is called again: what was caught is remembered. Ten to thirty changes a minute on one core.
+# kept in target/mutants, a directory a crate, so that two crates may be looked at at once; with LANE=2 in another one, for two
+# shares of one crate at once. A share that was ended goes on where it was when it is called again: what was caught is
+# remembered. Ten changes a minute on half a core.
 # What survives is listed in the end, and belongs into docs/mutants.md: killed by a test, or explained.
 # Needs `cargo install cargo-mutants`.
 set -euo pipefail
@@ -29,9 +30,9 @@ for crate in "${crates[@]}"; do
   left=$((minutes * 60 - SECONDS))
   [ "$left" -gt 0 ] || { code=124; break; }
   mkdir -p "$out/$crate"
-  CARGO_TARGET_DIR="$here/target/mutants/build-$crate" timeout --signal=INT "${left}s" \
+  CARGO_TARGET_DIR="$here/target/mutants/build-$crate${LANE:-}" timeout --signal=INT "${left}s" \
     nice cargo mutants --package "$crate" --test-package "$crate" --cargo-test-arg=--tests \
-    --sharding round-robin --shard "$share" --iterate --output "$out/$crate" --timeout 60 --no-times --colors never || code=$?
+    --sharding round-robin --shard "$share" --iterate --output "$out/$crate" --timeout 45 --no-times --colors never || code=$?
 done
 
 echo "survivors of share $share:"
