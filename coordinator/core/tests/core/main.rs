@@ -12,6 +12,7 @@ mod flows;
 mod gates;
 mod history;
 mod open;
+mod plans;
 mod retries;
 mod rules;
 mod stage;

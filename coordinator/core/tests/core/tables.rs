@@ -267,7 +267,7 @@ fn ten_thousand_jobs_fit_into_decisions_of_limited_size() {
     while run.more() {
         assert!(decided.records.len() <= rr_schemas::decision::EVENTS_MAX + 1);
         decided = run.decide(&[]);
-        assert!(!decided.records.is_empty());
+        assert!(!decided.records.is_empty() && n < 20_000);
         n += decided.records.len();
     }
     assert_eq!(n, 5_001, "one submit and five thousand offers");

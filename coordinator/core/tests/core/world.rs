@@ -167,6 +167,7 @@ impl World {
                 return;
             }
             assert!(decided.answered > 0 || is_news, "there is more to decide, and nothing is decided");
+            assert!(self.log.len() < 100_000, "a run of a few tasks is decided on for ever");
         }
     }
 
