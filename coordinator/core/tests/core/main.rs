@@ -16,5 +16,6 @@ mod plans;
 mod retries;
 mod rules;
 mod stage;
+mod states;
 mod tables;
 mod world;
