@@ -14,6 +14,7 @@
 )]
 
 mod drawn;
+mod events;
 #[path = "../../../coordinator/core/tests/core/flows.rs"]
 #[expect(dead_code, reason = "others of its flows are the core's")]
 mod flows;
