@@ -138,6 +138,8 @@ impl Stage {
 /// Everything that follows from what was heard, however many decisions it takes.
 pub(crate) fn decide_all(run: &mut Run, heard: &[Heard]) -> Vec<Record> {
     let mut records = run.decide(heard).records;
+    let is_empty = |record: &Record| matches!(&record.event, Event::Offered { tasks, .. } if tasks.is_empty());
+    assert!(!records.iter().any(is_empty), "nothing is handed out by an offer");
     while run.more() {
         let more = run.decide(&[]).records;
         assert!(!more.is_empty(), "there is more to decide, and nothing is decided");
