@@ -266,5 +266,9 @@ fn what_cannot_be_folded_breaks_the_chain() {
     let flow = one_job(2, r#""parallelism":1"#);
     assert_eq!(so_far(&flow, vec![(0, offered("a", "0", 1, 1)), (5, extended((0..=0).into()))]), []);
     assert_eq!(so_far(&flow, vec![(0, offered("a", "0", 1, 1)), (5, extended((1..=1).into()))]), [Rule::Chain]);
-    assert_eq!(so_far(&flow, vec![(0, offered("b", "0", 1, 1))]), [Rule::Chain], "there is no such job");
+    // The root is told beside what comes of it.
+    for event in [offered("b", "0", 1, 1), job("b", JobStatus::Failed)] {
+        let events = vec![(0, event), (0, offered("a", "0", 2, 1))];
+        assert_eq!(so_far(&flow, events), [Rule::Chain, Rule::Count], "there is no such job");
+    }
 }

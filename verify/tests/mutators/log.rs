@@ -8,7 +8,7 @@ use rr_draw::Dice;
 
 use crate::story::Story;
 
-const RULES: Rules = Rules {
+pub(crate) const RULES: Rules = Rules {
     policy: Policy {
         offer_expiry: rr_schemas::span::Span::saturating_from_secs(60),
         lease: rr_schemas::span::Span::saturating_from_secs(30),

@@ -20,6 +20,7 @@ mod events;
 mod flows;
 mod limits;
 mod log;
+mod reading;
 mod story;
 #[path = "../../../coordinator/core/tests/core/world.rs"]
 #[expect(dead_code, reason = "others of its ways are the core's")]

@@ -28,6 +28,15 @@ fn on_lost_fail_and_hold() {
     hold.end(0, 1, Outcome::Ok, Some(0));
     assert_eq!(hold.run.status(), RunStatus::Succeeded, "the lost worker came back and said how it ended");
 
+    let mut restarted = Stage::new(&one_job(1, r#""on_lost":"hold""#));
+    restarted.claim("w1", 0, 1);
+    restarted.look(Found::WorkerGone);
+    assert_eq!(restarted.end(0, 1, Outcome::Lost, None), [], "a worker that has begun a new life knows no more");
+    restarted.cancel();
+    assert_eq!(restarted.end(0, 1, Outcome::Lost, None), [], "nor in a run that is being stopped: a look ends it");
+    restarted.look(Found::WorkerGone);
+    assert_eq!(restarted.run.status(), RunStatus::Cancelled);
+
     let mut person = Stage::new(&one_job(1, r#""on_lost":"hold""#));
     person.claim("w1", 0, 1);
     person.look(Found::WorkerGone);
@@ -293,13 +302,30 @@ fn a_start_that_does_not_count_is_ended() {
         };
         run.effects(&records).iter().filter_map(kill).collect()
     };
-    let cases: [(&str, Before, &[&str]); 7] = [
+    let cases: [(&str, Before, &[&str]); 9] = [
         ("offered", |_| (), &[]),
         ("it runs there already", |stage| drop(stage.start("w1", 0, 1)), &[]),
         ("another one runs it", |stage| drop(stage.start("w2", 0, 1)), &["w1 1"]),
         ("it said its end before", |stage| drop(stage.end(0, 1, Outcome::Ok, Some(0))), &[]),
         ("another one ended it", |stage| drop(stage.end_by("w2", 0, 1, Outcome::Ok, Some(0))), &["w1 1"]),
         ("the next attempt is to come", |stage| drop(stage.end_by("w2", 0, 1, Outcome::Failed, Some(1))), &["w1 1"]),
+        (
+            "the next attempt is offered",
+            |stage| {
+                stage.end_by("w2", 0, 1, Outcome::Failed, Some(1));
+                stage.fire();
+            },
+            &["w1 1"],
+        ),
+        (
+            "the next attempt runs there",
+            |stage| {
+                stage.end_by("w2", 0, 1, Outcome::Failed, Some(1));
+                stage.fire();
+                stage.start("w1", 0, 2);
+            },
+            &["w1 1"],
+        ),
         (
             "the run was stopped",
             |stage| {
