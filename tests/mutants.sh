@@ -33,7 +33,7 @@ for crate in "${crates[@]}"; do
   [ "$left" -gt 0 ] || { code=124; break; }
   mkdir -p "$out/$crate"
   CARGO_TARGET_DIR="$here/target/mutants/build-$crate${LANE:-}" timeout --signal=INT "${left}s" \
-    nice cargo mutants --package "$crate" --test-package "$crate" "--cargo-test-arg=${which[$crate]}" \
+    nice cargo mutants --package "$crate" --test-package "$crate" "--cargo-test-arg=${which[$crate]:---tests}" \
     --sharding round-robin --shard "$share" --iterate --output "$out/$crate" --timeout 45 --no-times --colors never || code=$?
 done
 

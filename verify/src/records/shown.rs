@@ -99,13 +99,17 @@ mod tests {
     fn found(is_over: bool, change: impl FnOnce(&mut JobView)) -> usize {
         let (log, run) = (log(is_over), "r".parse::<RunId>().unwrap());
         let mut history = History::new(run);
-        log.iter().for_each(|record| history.apply(record).unwrap());
+        for record in &log {
+            history.apply(record).unwrap();
+        }
         let mut view: RunView = history.view();
         change(&mut view.jobs[0]);
         let plan = history.run().plan().unwrap();
         let policy = Policy::default();
         let mut judge = Judge::new(plan, None, &log, &policy);
-        log.iter().skip(1).for_each(|record| judge.check(record));
+        for record in log.iter().skip(1) {
+            judge.check(record);
+        }
         assert_eq!(judge.findings.0, []);
         judge.check_counts(&view.jobs);
         if is_over {

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::ToSpan as _;
 use rr_core::Policy;
-use rr_schemas::input::Input;
+use rr_schemas::{decision::RunStatus, input::Input, view::Tally};
 use rr_verify::{
     Rule,
     history::{Judgement, Whole, judge, judge_whole},
     records::Extent,
-    stream::{Beside, Content, Finding, Message, Rules, Scope, Verifier},
+    stream::{Beside, Content, Finding, Message, Rules, Scope, Shown, Verifier},
 };
 
 use crate::story::Story;
@@ -88,7 +88,9 @@ fn what_is_found_is_told_once() {
     let taken = verifier.take();
     assert!(matches!(&taken[..], [Finding::Violation { run, .. }] if *run == stories[0].run), "{taken:?}");
     assert_eq!(verifier.take(), []);
-    stories.iter().for_each(|story| verifier.hear(late(story)));
+    for story in &stories {
+        verifier.hear(late(story));
+    }
     let end = verifier.finish();
     assert_eq!(end.findings, []);
     assert!(end.again.iter().eq([&stories[1].run]), "{:?}", end.again);
@@ -155,4 +157,37 @@ fn what_is_foreign_behind_an_end_matters_to_nobody() {
     verifier.hear(Message { content: Content::Unreadable("version 9".into()), ..late(&story) });
     let end = verifier.finish();
     assert!(end.again.iter().eq([&story.run]));
+}
+
+/// A reading that begins late passes over what began before, as far as the log or its state tell.
+#[test]
+fn what_began_when_is_known_by_its_state_where_the_log_has_no_decision() {
+    let story = stories(1).remove(0);
+    let shown = *story.beside.shown.values().next().unwrap();
+    let began = shown.started_at.unwrap();
+    let (before, after) = (began - 1.hour(), began + 1.hour());
+    let is_submit = |message: &Message| matches!(&message.content, Content::Input { input, .. } if matches!(**input, Input::Submit(_)));
+    let is_report = |message: &Message| matches!(&message.content, Content::Input { input, .. } if matches!(**input, Input::Report(_)));
+    let submit = story.messages().into_iter().find(is_submit).unwrap();
+    let report = story.messages().into_iter().find(is_report).unwrap();
+    let (status, tasks) = (RunStatus::Queued, Tally::default());
+    let queued = Shown { n: 0, status, tasks, started_at: None, ended_at: None };
+    let of = |n, started_at| Some(Shown { n, started_at, ..shown });
+    for (what, message, state, since, earlier, open, forgotten, told) in [
+        ("asked for", &submit, None, before, 0, 1, 0, 0),
+        ("asked for, and shown as such", &submit, Some(queued), before, 0, 1, 0, 0),
+        ("asked for once more", &submit, of(5, Some(began)), after, 1, 0, 0, 0),
+        ("asked for, and its decisions are lost", &submit, of(5, Some(began)), before, 0, 1, 0, 1),
+        ("of a run that nobody knows", &report, None, before, 1, 0, 0, 0),
+        ("of a run that began before", &report, of(5, Some(began)), after, 1, 0, 0, 0),
+        ("of a run that began at that moment and is gone", &report, of(5, Some(began)), began, 0, 0, 1, 0),
+    ] {
+        let mut beside = Beside::default();
+        beside.shown.extend(state.map(|state| (story.run.clone(), state)));
+        let mut verifier = Verifier::new(Rules { scope: Scope::Since(since), ..RULES }, beside);
+        verifier.hear(message.clone());
+        let end = verifier.finish();
+        let sum = (end.sum.earlier, end.sum.open, end.sum.forgotten, end.findings.len());
+        assert_eq!(sum, (earlier, open, forgotten, told), "{what}: {:?}", end.findings);
+    }
 }

@@ -5,6 +5,7 @@ use rr_core::{History, Run};
 use rr_schemas::{
     decision::Record,
     input::Found,
+    name::Name,
     report::{Ended, Outcome, Output, What},
     view::{AttemptView, TaskStatus},
 };
@@ -13,7 +14,9 @@ use super::{flows::flow, stage::Stage};
 
 fn history(run: &Run, log: &[Record]) -> History {
     let mut history = History::new(run.id().clone());
-    log.iter().for_each(|record| history.apply(record).unwrap());
+    for record in log {
+        history.apply(record).unwrap();
+    }
     history
 }
 
@@ -60,7 +63,7 @@ fn each_attempt_is_shown_under_its_task_as_it_was_reported() {
     let (one, two) = (&view.jobs[0].tasks, &view.jobs[1].tasks);
     let by = |worker: &str| Some(worker.to_owned());
     assert_eq!((one.len(), two.len()), (1, 2));
-    assert_eq!((one[0].queue.as_ref().map(|queue| queue.as_str()), &one[0].host), (Some("default"), &None));
+    assert_eq!((one[0].queue.as_ref().map(Name::as_str), &one[0].host), (Some("default"), &None));
     let hosts: Vec<_> = two.iter().map(|task| task.host.as_ref().map(ToString::to_string)).collect();
     assert_eq!(hosts, [Some("h1".to_owned()), Some("h2".to_owned())]);
     let done = AttemptView { outcome: Some(Outcome::Ok), exit_code: Some(0), worker: by("w1"), ..open(1) };

@@ -1,11 +1,9 @@
 //! What becomes of open attempts: claimed, late, lost, looked after, stopped.
 
-use jiff::{Timestamp, ToSpan as _};
 use rr_core::{Effect, Heard, Run, Wait};
 use rr_schemas::{
     decision::{Event, Record, RunStatus},
     input::{Found, Input, Seen, SeenAttempts, Source},
-    ranges::Ranges,
     report::{Outcome, Report, What},
 };
 
@@ -393,24 +391,4 @@ fn an_attempt_that_nobody_can_claim_is_lost() {
         assert_eq!(stage.run.status(), expected, "{on_lost}, stopped: {stop}");
         assert_eq!(stage.offered(), 1, "it is not handed out again");
     }
-}
-
-#[test]
-fn deadlines_in_no_order_are_grouped_and_cost_no_more_than_their_sorting() {
-    const N: u32 = 100_000;
-    let mut run = Stage::new(&one_job(N, &format!(r#""parallelism":{N}"#))).run;
-    let start: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
-    for n in 0..N {
-        // Neighbours come far from each other, so that nearly every one is a range of its own for long.
-        let task = (n * 2 + n / (N / 2)) % N;
-        let until = start + i64::from(n * 7_919 % N).milliseconds();
-        let event = Event::Extended { tasks: Ranges::from(task..=task), until };
-        run.apply(&Record { cause: 2, at: start, event }).unwrap();
-    }
-    let looks = run.looks(start + 1.hour());
-    let tasks: Vec<u32> = looks.iter().flat_map(|look| look.tasks.iter()).collect();
-    assert!(tasks.into_iter().eq(0..N));
-    assert!(looks.iter().all(|look| look.tasks.iter_ranges().len() == 1));
-    let first_half = run.looks(start + i64::from(N / 2 - 1).milliseconds());
-    assert_eq!(first_half.iter().map(|look| look.tasks.len()).sum::<u64>(), u64::from(N / 2));
 }
