@@ -57,7 +57,7 @@ async fn store(shell: &Shell, entity: &Entity, encoded: &EncodedDecision) -> Res
                     return Ok(seq);
                 }
             }
-            Err(PublishError::NotFound { .. }) => {}
+            Err(PublishError::NotFound { .. } | PublishError::Unsettled) => {}
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(pause).await;

@@ -12,7 +12,12 @@ use rr_schemas::{
     report::{Report, What},
 };
 
-use crate::{entity::Entity, shell::Shell, token::token, trouble::TurnError};
+use crate::{
+    entity::Entity,
+    shell::Shell,
+    token::{is_borne, token},
+    trouble::TurnError,
+};
 
 /// Effects of one entity under way at once: enough to fill the connection, few enough that others get their turn.
 pub(crate) const UNDER_WAY_MAX: usize = 512;
@@ -90,10 +95,12 @@ async fn persist<F: Future<Output = Result<(), PublishError>>>(publish: impl Fn(
 }
 
 /// Effects of the last decision before a load, without the offers that unanswered inputs make useless: the guard of an
-/// offer against a second copy lasts only minutes, and its attempt may have been over for hours.
-pub(crate) fn still_wanted(effects: Vec<Effect>, unanswered: &[InputMsg]) -> Vec<Effect> {
+/// offer against a second copy lasts only minutes, and its attempt may have been over for hours. What will not be believed
+/// says nothing of an offer.
+pub(crate) fn still_wanted(entity: &Entity, effects: Vec<Effect>, unanswered: &[InputMsg]) -> Vec<Effect> {
     let mut spoken_of = HashSet::new();
-    for input in unanswered.iter().filter_map(|message| message.input.as_ref().ok()) {
+    let readable = unanswered.iter().filter_map(|message| Some((&message.source, message.input.as_ref().ok()?)));
+    for (_, input) in readable.filter(|(source, input)| is_borne(&entity.secret, &entity.run_id, source, input)) {
         match input {
             // What is given back says nothing of later offers of its attempt.
             Input::Report(Report { task, attempt, offer, what: What::Returned {}, .. }) => {

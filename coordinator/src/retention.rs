@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::shell::Shell;
 
-/// Stands for this duty when coordinators are preferred for partitions; no mesh has so many.
-const DUTY: Partition = Partition(u16::MAX);
+/// Whoever has this partition forgets for all of them; every mesh has it.
+const DUTY: Partition = Partition(0);
 /// States outlive the histories of their runs by this many times as long, as tombstones of their ids.
 const TOMBSTONES_KEPT: i32 = 3;
 /// States removed in one sweep: each is a message, and the next sweep goes on.

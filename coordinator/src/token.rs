@@ -8,7 +8,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 
-use rr_core::Heard;
 use rr_core::run::WITHDRAWN_BY;
 use rr_schemas::{
     id::RunId,
@@ -61,8 +60,8 @@ pub(crate) fn token(secret: &str, run: &RunId, task: u32, attempt: u32) -> Strin
 }
 
 /// Whether an input bears the token that it must bear, if any.
-pub(crate) fn is_borne(secret: &str, run: &RunId, heard: &Heard) -> bool {
-    let (task, attempt, borne) = match (&heard.source, &heard.input) {
+pub(crate) fn is_borne(secret: &str, run: &RunId, source: &Source, input: &Input) -> bool {
+    let (task, attempt, borne) = match (source, input) {
         (Source::Worker(_), Input::Report(report)) => (report.task, report.attempt, &report.token),
         // Coordinators claim for nobody, by a right of their own.
         (Source::Claim { worker, .. }, Input::Claim(claim)) if worker.as_str() != WITHDRAWN_BY => {

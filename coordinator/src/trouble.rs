@@ -75,7 +75,8 @@ impl From<PublishError> for TurnError {
             PublishError::Conflict => Self::Stale,
             PublishError::Denied { .. } => Self::Forbidden(error.to_string()),
             PublishError::TooLarge { .. } => Self::TooLarge,
-            PublishError::Unknown(_)
+            PublishError::Unsettled
+            | PublishError::Unknown(_)
             | PublishError::Full(_)
             | PublishError::NotFound { .. }
             | PublishError::Refused { .. } => Self::Unavailable(error.to_string()),
@@ -92,6 +93,8 @@ pub(crate) enum Next {
     Drop,
     /// Give the inputs back, to come again after this time.
     Later(Duration),
+    /// Let the entity rest, and look again after this time: only a person can help.
+    Rest(Duration),
 }
 
 /// What has gone wrong in one turn so far, and how careful it must be.
@@ -134,14 +137,14 @@ impl Trouble {
             }
             TurnError::Forgotten => Next::Drop,
             TurnError::Broken { seq, reason } => self.after_failure(*seq, reason),
-            TurnError::TooLarge | TurnError::Parked(_) | TurnError::Forbidden(_) => Next::Later(MUCH_LATER),
+            TurnError::TooLarge | TurnError::Parked(_) | TurnError::Forbidden(_) => Next::Rest(MUCH_LATER),
         }
     }
 
     fn after_failure(&mut self, seq: u64, reason: &str) -> Next {
         if seq == 0 {
             // It fails without any input; there is nothing to put aside.
-            return Next::Later(MUCH_LATER);
+            return Next::Rest(MUCH_LATER);
         }
         if self.inputs_max > 1 {
             // One of many; answered one by one, the good ones pass and the bad one shows.

@@ -3,7 +3,7 @@
 //! Invariants: nothing follows from a decision before it is stored, and what follows from it is done and acknowledged
 //! before the next one is stored; so after a load only effects of the last decision can be missing. An input is
 //! acknowledged only when it is answered and everything that its answer asks for is done, or owed with another input
-//! withheld for it.
+//! withheld for it; all but the first, too, where the entity rests until a person helps, for the load after that reads them.
 
 mod step;
 
@@ -113,7 +113,14 @@ pub(crate) async fn turn(shell: Arc<Shell>, turn: Turn) -> Turned {
                 return Turned { id, entity: None, due: None };
             }
             Next::Later(pause) => {
-                give_back(&acks, pause).await;
+                tracing::warn!(run.id = %id, inputs = acks.len(), "inputs are given back, they come again");
+                for ack in acks.values() {
+                    ack.nak(Some(pause)).await;
+                }
+                return Turned { id, entity: None, due: None };
+            }
+            Next::Rest(pause) => {
+                leave_one(&acks, pause).await;
                 return Turned { id, entity: None, due: None };
             }
         }
@@ -121,10 +128,10 @@ pub(crate) async fn turn(shell: Arc<Shell>, turn: Turn) -> Turned {
     }
 }
 
-/// Leaves the first input to wake the next load and acknowledges the others, which that load finds in the stream: many
-/// inputs of one entity in trouble must not use up what the partition may have unacknowledged. The first, because what
-/// stands before the oldest unacknowledged input counts as answered.
-async fn give_back(acks: &Acks, pause: Duration) {
+/// Leaves the first input to wake the next load and acknowledges the others, which that load finds in the stream: the inputs
+/// of an entity that rests come one by one, and must not use up what the partition may have unacknowledged. The first,
+/// because what stands before the oldest unacknowledged input counts as answered.
+async fn leave_one(acks: &Acks, pause: Duration) {
     let mut acks = acks.values();
     if let Some(first) = acks.next() {
         first.nak(Some(pause)).await;
@@ -197,7 +204,7 @@ async fn attempt(
             let woken = acks.keys().next_back().copied().unwrap_or(0);
             let Loaded { entity, inputs, last } = load(shell, id, woken).await?;
             // Before the next decision is stored, those of the last one must be done.
-            let effects = still_wanted(entity.run.effects(&last), &inputs);
+            let effects = still_wanted(&entity, entity.run.effects(&last), &inputs);
             if !planted::bites(Bug::EffectsNotRedone) {
                 perform(shell, &entity, effects).await?;
             }

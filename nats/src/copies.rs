@@ -117,8 +117,10 @@ impl Copied {
 /// What a message of the event log is.
 #[derive(Debug)]
 pub enum LogMessage {
-    /// Something among the decisions of an entity.
+    /// A decision of an entity, or one that this build cannot read: [`StoredDecision::is_unreadable`].
     Decision(EntityId, Box<StoredDecision>),
+    /// Something else among its decisions, which every fold passes over.
+    Foreign(EntityId),
     /// Something among its inputs.
     Input(Box<InputMsg>),
     /// On a subject that nobody has.
@@ -129,10 +131,14 @@ impl LogMessage {
     /// Reads a message of the log of a mesh with so many partitions.
     pub fn read(raw: RawMessage, partitions: u16) -> Self {
         if let Some((partition, entity)) = subject::parse_decisions(&raw.subject) {
-            return if subject::partition_of(&entity, partitions) == partition {
-                Self::Decision(entity.clone(), Box::new(StoredDecision::read(raw, &entity)))
+            if subject::partition_of(&entity, partitions) != partition {
+                return Self::Nobodys;
+            }
+            let stored = StoredDecision::read(raw, &entity);
+            return if stored.decision.is_ok() || stored.is_unreadable() {
+                Self::Decision(entity, Box::new(stored))
             } else {
-                Self::Nobodys
+                Self::Foreign(entity)
             };
         }
         input::read_among(raw, None, partitions).map_or(Self::Nobodys, |input| Self::Input(Box::new(input)))

@@ -21,7 +21,8 @@ pub(crate) mod code {
     pub(crate) const STREAM_EXISTS: u32 = 10058;
     /// An expectation was not met.
     pub(crate) const WRONG_LAST_SEQUENCE: u32 = 10071;
-    /// An expectation was not met, found while another publish was in flight (replicated streams).
+    /// Whether an expectation is met is not known: another publish is in flight, which is forgotten where its leader loses
+    /// the majority (replicated streams).
     pub(crate) const WRONG_LAST_SEQUENCE_RACE: u32 = 10164;
     /// The same message id is in flight (replicated streams).
     pub(crate) const DUPLICATE_IN_FLIGHT: u32 = 10158;
@@ -49,6 +50,10 @@ pub enum PublishError {
     /// The expectation was not met: read what is there. After an earlier [`PublishError::Unknown`] it may be one's own.
     #[error("the log has moved on")]
     Conflict,
+    /// What was published there before is not settled yet, and may never be stored; nothing was stored of this one. Says
+    /// nothing of what is there: try again.
+    #[error("what was published there before is not settled yet")]
+    Unsettled,
     /// No answer: it may or may not be stored.
     #[error("no acknowledgement: {0}")]
     Unknown(String),
@@ -89,7 +94,7 @@ impl PublishError {
     /// Whether the same publish may be tried again as it is.
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Unknown(_) | Self::NotFound { .. } | Self::Full(_) => true,
+            Self::Unsettled | Self::Unknown(_) | Self::NotFound { .. } | Self::Full(_) => true,
             Self::Conflict | Self::Denied { .. } | Self::TooLarge { .. } | Self::Refused { .. } => false,
         }
     }
@@ -97,7 +102,8 @@ impl PublishError {
     /// Sorts a refusal by its code.
     pub(crate) fn classify(code: u32, text: &str, subject: &str) -> Self {
         match code {
-            code::WRONG_LAST_SEQUENCE | code::WRONG_LAST_SEQUENCE_RACE => Self::Conflict,
+            code::WRONG_LAST_SEQUENCE => Self::Conflict,
+            code::WRONG_LAST_SEQUENCE_RACE => Self::Unsettled,
             code::DUPLICATE_IN_FLIGHT => Self::Unknown(text.to_owned()),
             code::STREAM_FULL => Self::Full(format!("{text} (publish to {subject})")),
             code if code::RESOURCES.contains(&code) => Self::Full(format!("{text} (publish to {subject})")),
@@ -237,7 +243,7 @@ mod tests {
         let missing = || PublishError::NotFound { subject: subject.to_owned() };
         for (code, expected) in [
             (10071, PublishError::Conflict),
-            (10164, PublishError::Conflict),
+            (10164, PublishError::Unsettled),
             (10158, PublishError::Unknown("text".to_owned())),
             (10077, PublishError::Full(format!("text (publish to {subject})"))),
             (10023, PublishError::Full(format!("text (publish to {subject})"))),

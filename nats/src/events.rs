@@ -233,23 +233,29 @@ impl Mesh {
         Ok(found.into_iter().map(|raw| StoredDecision::read(raw, entity)).collect())
     }
 
-    /// Every input of the entity behind sequence `after`, in order, `until` surely among them (0: no such demand).
-    /// Messages on its subjects that cannot be inputs are passed over.
+    /// Every input of the entity behind sequence `after`, in order, up to the leader's last one, and `until` surely among
+    /// them (0: no such demand). Messages on its subjects that cannot be inputs are passed over.
     ///
     /// # Errors
-    /// [`Error::Behind`] when not even the leader has `until`.
+    /// [`Error::Behind`] when not even the leader has `until`, or another leader has not what the first one had.
     pub async fn inputs_after(&self, entity: &EntityId, after: u64, until: u64) -> Result<Vec<InputMsg>, Error> {
         let filter = subject::inputs(self.partition_of(entity), entity);
         let (link, stream) = (self.link(), subject::EVENTS);
         let from = after.saturating_add(1);
+        // As for decisions. Nobody may be woken by those behind `until`: somebody in trouble has acknowledged them.
+        let last = read_leader(link, stream, Which::Last { last_by_subj: &filter }).await?;
+        let last = last.map_or(0, |last| last.seq).max(until);
+        if last <= after {
+            return Ok(Vec::new());
+        }
         let mut found = read_from(link, stream, &filter, from).await?;
-        let is_short = |found: &[RawMessage]| until > after && found.last().is_none_or(|newest| newest.seq < until);
-        if is_short(&found) {
+        let lacks = |found: &[RawMessage], seq: u64| found.last().is_none_or(|newest| newest.seq < seq);
+        if lacks(&found, last) {
             let next = found.last().map_or(from, |newest| newest.seq.saturating_add(1));
             found.extend(read_leader_from(link, stream, &filter, next).await?);
         }
-        if is_short(&found) {
-            return Err(Error::Behind { entity: entity.as_str().to_owned(), seq: until });
+        if lacks(&found, last) {
+            return Err(Error::Behind { entity: entity.as_str().to_owned(), seq: last });
         }
         Ok(found.into_iter().filter_map(|raw| input::read(raw, None, self).ok()).collect())
     }

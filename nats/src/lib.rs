@@ -21,6 +21,7 @@ pub mod copies;
 mod direct;
 pub mod error;
 pub mod events;
+mod extent;
 pub mod input;
 pub mod lane;
 mod link;

@@ -337,7 +337,7 @@ impl Link {
         if error != PublishError::Conflict {
             return Err(error);
         }
-        // `wrong last sequence: 17`; while others write it says no number.
+        // `wrong last sequence: 17`.
         refusal.description.rsplit(' ').next().and_then(|number| number.parse().ok()).ok_or_else(untold)
     }
 
@@ -350,7 +350,11 @@ impl Link {
             .map_err(|error| PublishError::Unknown(format!("unreadable acknowledgement: {error}")))?;
         match ack {
             Acknowledgement { error: Some(refusal), .. } => {
-                Err(PublishError::classify(refusal.code(), &refusal.description, &subject))
+                let error = PublishError::classify(refusal.code(), &refusal.description, &subject);
+                if error == PublishError::Unsettled {
+                    tracing::debug!(%subject, "what was published there before is not settled");
+                }
+                Err(error)
             }
             Acknowledgement { seq: Some(seq), .. } => Ok(Stored { seq }),
             Acknowledgement { .. } => Err(PublishError::Unknown("an acknowledgement without a sequence".to_owned())),

@@ -22,6 +22,8 @@ use crate::{
 
 /// How often a key is tried while others change it; nobody but a process of the same name does.
 const TRIES: usize = 4;
+/// Pause before what is not settled is looked at again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long the note stays that a key was removed. Those who watch read it at once, or all keys anew; without an end
 /// the notes of all coordinators that ever stopped would pile up.
@@ -162,6 +164,7 @@ impl<T: Presentable> Present<T> {
                     return Ok(());
                 }
                 Err(PublishError::Conflict) => {}
+                Err(PublishError::Unsettled) => tokio::time::sleep(PAUSE).await,
                 Err(error) => return Err(PresenceError::Publish(error)),
             }
             // The key ran out, or an answer to us was lost, or somebody else is there.

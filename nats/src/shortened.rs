@@ -10,13 +10,12 @@ use rr_schemas::{
     id::{EntityId, RunId},
     view::StatusEntry,
 };
-use serde::Deserialize;
 
 use crate::{
     bucket::{RUNS, value},
     direct::{Which, read_leader},
     error::Error,
-    link::DEADLINE,
+    extent::extent,
     mesh::Mesh,
     subject::{self, EVENTS},
 };
@@ -60,23 +59,15 @@ impl Mesh {
 
     /// The states that were written last, one by one from the leader: that is what a coordinator's rights allow.
     async fn newest_states(&self) -> Result<Vec<StatusEntry>, Error> {
-        #[derive(Deserialize)]
-        struct Info {
-            state: State,
-        }
-        #[derive(Deserialize)]
-        struct State {
-            last_seq: u64,
-        }
         let (link, stream) = (self.link(), RUNS.stream);
-        let info: Info = link.api(&format!("STREAM.INFO.{stream}"), &(), DEADLINE).await?;
+        let last_seq = extent(link, stream).await?.last_seq;
         let filter = subject::bucket_key(RUNS.name, ">");
-        let (mut seq, mut states) = (info.state.last_seq.saturating_sub(COMPARED).saturating_add(1), Vec::new());
+        let (mut seq, mut states) = (last_seq.saturating_sub(COMPARED).saturating_add(1), Vec::new());
         while let Some(message) = read_leader(link, stream, Which::Next { seq, next_by_subj: &filter }).await? {
             seq = message.seq.saturating_add(1);
             // What is no state, or is there no more, shows nothing.
             states.extend(value::<StatusEntry>(&message).ok().filter(|_| !message.is_removed()));
-            if message.seq >= info.state.last_seq {
+            if message.seq >= last_seq {
                 break;
             }
         }

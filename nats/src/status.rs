@@ -14,17 +14,16 @@ use jiff::Timestamp;
 use rr_schemas::{
     decision::RunStatus,
     id::{EntityId, RunId},
-    input::{Input, Source},
+    input::Input,
     view::{RunView, StatusEntry},
 };
-use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     bucket::{Entry, Notes, RUNS, value},
     direct::read_at_most,
     error::{Error, PublishError},
-    link::DEADLINE,
+    extent::{Extent, extent},
     mesh::Mesh,
     ordered::{Content, Step},
     pull::Pulled,
@@ -35,6 +34,8 @@ use crate::{
 
 /// How often a write is tried against others; each of them has written a larger number or comes to an end.
 const TRIES: usize = 8;
+/// Pause before what is not settled is looked at again.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Runs without a state that are read: each costs a request, and a list of more is about the missing coordinator.
 const QUEUED_MAX: usize = 200;
 
@@ -109,6 +110,7 @@ impl StatusWriter {
                     return Ok(Put::Written);
                 }
                 Err(PublishError::Conflict) => {}
+                Err(PublishError::Unsettled) => tokio::time::sleep(PAUSE).await,
                 Err(error) => return Err(error),
             }
             let found = RUNS.get(link, run.as_str()).await.map_err(|error| PublishError::Unknown(error.to_string()))?;
@@ -233,8 +235,7 @@ impl Mesh {
         let mut queued = Vec::new();
         for entity in entities.filter(|entity| !known.contains(&RunId::from(entity.clone()))).take(QUEUED_MAX) {
             // What is left of a run that was removed, a cancel that came late, is no run.
-            let first = self.inputs_after(&entity, 0, 0).await?.into_iter().find(|said| said.source == Source::Api);
-            let Some(said) = first else { continue };
+            let Some(said) = self.first_request(&entity).await? else { continue };
             let at = said.at();
             if let Ok(Input::Submit(submit)) = said.input {
                 let view = RunView {
@@ -264,18 +265,8 @@ impl Mesh {
         n: usize,
         wanted: impl Fn(&StatusEntry) -> bool + Send,
     ) -> Result<(Vec<StatusEntry>, bool), Error> {
-        #[derive(Deserialize)]
-        struct Info {
-            state: State,
-        }
-        #[derive(Deserialize)]
-        struct State {
-            first_seq: u64,
-            last_seq: u64,
-        }
         let link = self.link();
-        let info: Info = link.api(&format!("STREAM.INFO.{}", RUNS.stream), &(), DEADLINE).await?;
-        let State { first_seq, last_seq } = info.state;
+        let Extent { first_seq, last_seq } = extent(link, RUNS.stream).await?;
         let filter = subject::bucket_key(RUNS.name, ">");
         let mut entries = Vec::new();
         // A window of sequences, since what stands before a key's newest state is gone and leaves holes.

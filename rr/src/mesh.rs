@@ -202,14 +202,26 @@ pub(crate) fn no_answer() -> CliError {
 pub(crate) fn publish_told(error: &PublishError) -> CliError {
     let exit = match error {
         PublishError::Conflict => Exit::Taken,
-        PublishError::Unknown(_) | PublishError::NotFound { .. } => Exit::Unreachable,
+        PublishError::Unsettled | PublishError::Unknown(_) | PublishError::NotFound { .. } => Exit::Unreachable,
         PublishError::Denied { .. } => Exit::Denied,
         PublishError::TooLarge { .. } => Exit::BadInput,
         PublishError::Full(_) | PublishError::Refused { .. } => Exit::Config,
     };
-    CliError::new(exit, error).with_hint(matches!(error, PublishError::Full(_)).then_some(
-        "give the stream more room (nats stream edit RR_EVENTS --max-bytes BYTES), or the server (max_file_store)",
-    ))
+    let hint = match error {
+        PublishError::Full(_) => Some(
+            "give the stream more room (nats stream edit RR_EVENTS --max-bytes BYTES), or the server (max_file_store)",
+        ),
+        PublishError::Unsettled => {
+            Some("nothing was stored, though an earlier try may still be; a cluster needs the majority of its servers")
+        }
+        PublishError::Conflict
+        | PublishError::Unknown(_)
+        | PublishError::NotFound { .. }
+        | PublishError::Denied { .. }
+        | PublishError::TooLarge { .. }
+        | PublishError::Refused { .. } => None,
+    };
+    CliError::new(exit, error).with_hint(hint)
 }
 
 #[cfg(test)]

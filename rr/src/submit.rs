@@ -8,12 +8,12 @@ use rr_nats::{First, LANE_HOSTS_MAX, Mesh, PublishError};
 use rr_schemas::{
     host::{self, Host},
     id::RunId,
-    input::{Input, Source, Submit},
+    input::{Input, Submit},
     name::{Name, WorkerName},
     offer::Target,
     presence::{Hosts, WorkerPresence},
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -26,6 +26,10 @@ use crate::mesh;
 const ANSWER_WITHIN: Duration = Duration::from_secs(9);
 /// Pause between two tries of a submit.
 const PAUSE: Duration = Duration::from_millis(500);
+/// What a try must have left: one that is cut off leaves in doubt what was clear before.
+const TRY_MIN: Duration = Duration::from_secs(1);
+/// How long who is there is waited for: the run is stored already.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// Hosts without a worker that are looked at; more would not be read.
 const UNSERVED_MAX: usize = 1_000;
 
@@ -86,17 +90,25 @@ pub(crate) async fn send(ctx: &Context, mesh: &Mesh, run: &RunId, submit: Submit
             told
         } else if maybe_stored {
             // It may be an earlier try of this call that was stored, though its answer did not come.
-            match timeout_at(by, stored(mesh, run)).await {
-                Ok(Ok(Some(stored))) => return if is_same(&stored, &input) { Ok(()) } else { Err(taken(run)) },
+            match timeout_at(by, mesh.first_request(&run.into())).await {
+                Ok(Ok(Some(stored))) => {
+                    let is_ours = stored.input.is_ok_and(|stored| is_same(&stored, &input));
+                    return if is_ours { Ok(()) } else { Err(taken(run)) };
+                }
                 // Not to be seen for the moment.
                 Ok(Ok(None)) | Err(_) => mesh::no_answer(),
                 Ok(Err(error)) if error.is_retryable() => mesh::told(&error),
+                // Publishers may not read what others have asked for.
+                Ok(Err(rr_nats::Error::Denied { .. })) => {
+                    let why = "a try was not acknowledged, and this user may not read whether it is stored";
+                    return Err(in_doubt(run, &CliError::new(Exit::Unreachable, why)));
+                }
                 Ok(Err(error)) => return Err(in_doubt(run, &mesh::told(&error))),
             }
         } else {
             return Err(taken(run));
         };
-        if by <= Instant::now() + PAUSE {
+        if by <= Instant::now() + PAUSE + TRY_MIN {
             return Err(if maybe_stored { in_doubt(run, &told) } else { told });
         }
         tracing::info!(error = %told, "the run is submitted again");
@@ -115,13 +127,6 @@ fn in_doubt(run: &RunId, error: &CliError) -> CliError {
         .hint(format_args!("it may be stored all the same; look with: rr show {run}"))
 }
 
-/// What was first asked of the id.
-async fn stored(mesh: &Mesh, run: &RunId) -> Result<Option<Input>, rr_nats::Error> {
-    let inputs = mesh.inputs_after(&run.into(), 0, 0).await?;
-    let first = inputs.into_iter().find(|message| message.source == Source::Api);
-    Ok(first.and_then(|message| message.input.ok()))
-}
-
 /// Whether what is stored is what we sent, as it reads after it was sent.
 fn is_same(stored: &Input, sent: &Input) -> bool {
     let read = serde_json::to_vec(sent).and_then(|bytes| serde_json::from_slice::<Input>(&bytes));
@@ -132,14 +137,18 @@ fn is_same(stored: &Input, sent: &Input) -> bool {
 /// Tasks that do not run are passed over.
 pub(crate) async fn warn_of_absent(ctx: &Context, mesh: &Mesh, plan: &Plan, runs: impl Fn(u32) -> bool) {
     let printer = ctx.printer;
-    match mesh.coordinators().await {
+    let seen = timeout(LOOK_WITHIN, async { (mesh.coordinators().await, mesh.workers().await) }).await;
+    let Ok((coordinators, workers)) = seen else {
+        return printer.warn("who is there to decide and to serve cannot be read now; the run is stored");
+    };
+    match coordinators {
         Ok(coordinators) if coordinators.is_empty() => {
             printer.warn("no coordinator is up; the run is stored and starts when one comes");
         }
         Ok(_) => {}
         Err(error) => tracing::debug!(%error, "coordinators not read"),
     }
-    match mesh.workers().await {
+    match workers {
         Ok(workers) => {
             let expiry = ctx.config.coordinator.policy.offer_expiry;
             for warning in unserved(plan, runs, &workers, &expiry.to_string()) {

@@ -66,6 +66,24 @@ pub enum Content {
     Bad(String),
 }
 
+impl Content {
+    /// A decision with the hash of its bytes, or why this build cannot read it.
+    pub fn of_decision(hash: String, decision: Result<Decision, String>) -> Self {
+        match decision {
+            Ok(decision) => Self::Decision { hash, decision: Box::new(decision) },
+            Err(reason) => Self::Unreadable(reason),
+        }
+    }
+
+    /// An input with who may have sent it, or why nobody can believe it.
+    pub fn of_input(source: Source, input: Result<Input, String>) -> Self {
+        match input {
+            Ok(input) => Self::Input { source, input: Box::new(input) },
+            Err(reason) => Self::Bad(reason),
+        }
+    }
+}
+
 /// How long the history of a run is surely kept: until then its absence is a loss.
 const SURELY_KEPT: Duration = Duration::from_hours(1);
 

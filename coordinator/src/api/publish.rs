@@ -56,9 +56,13 @@ async fn store(mesh: &Mesh, run: &RunId, by: &Asker, submit: Submit, deadline: I
                 tracing::info!(run.id = %run, by = by.as_str(), "run published");
                 return Ok(RunStatus::Queued);
             }
-            Err(PublishError::Conflict) => {
-                return same(mesh, run, &submit, deadline).await.map(|()| RunStatus::Queued);
-            }
+            Err(PublishError::Conflict) => match same(mesh, run, &submit, deadline).await {
+                // It may be an earlier try of this call, whoever may see it.
+                Err(refusal) if maybe_stored && refusal.code != Code::Taken => {
+                    return Err(Refusal { code: refusal.code, ..in_doubt(run, &refusal.error) });
+                }
+                settled => return settled.map(|()| RunStatus::Queued),
+            },
             Err(error) => error,
         };
         maybe_stored |= matches!(error, PublishError::Unknown(_));

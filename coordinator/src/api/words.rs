@@ -27,7 +27,7 @@ pub(super) fn told(error: &Error) -> Refusal {
 pub(super) fn publish_told(error: &PublishError) -> Refusal {
     let code = match error {
         PublishError::Conflict => Code::Taken,
-        PublishError::Unknown(_) | PublishError::NotFound { .. } => Code::Unreachable,
+        PublishError::Unsettled | PublishError::Unknown(_) | PublishError::NotFound { .. } => Code::Unreachable,
         PublishError::Denied { .. } => Code::Denied,
         PublishError::TooLarge { .. } => Code::BadInput,
         PublishError::Full(_) | PublishError::Refused { .. } => Code::Config,

@@ -6,13 +6,14 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rr_core::{Decided, Heard};
+use rr_core::{Decided, Effect, Heard};
 use rr_nats::{Answered, InputMsg, RawMessage};
 use rr_schemas::{
     decision::{Event, Record},
     flow::check::Problem,
     id::Partition,
     input::Input,
+    offer::Target,
 };
 use tokio::sync::OnceCell;
 
@@ -115,7 +116,7 @@ pub(super) async fn step(
     let upto_all = taken.last().map_or(entity.cursor, |heard| heard.seq);
     let mut heard = Vec::with_capacity(taken.len());
     for input in taken {
-        if !is_borne(&entity.secret, &entity.run_id, &input) {
+        if !is_borne(&entity.secret, &entity.run_id, &input.source, &input.input) {
             queue.quarantine(shell, input.seq, "does not bear the token of its offer").await?;
             continue;
         }
@@ -154,11 +155,30 @@ pub(super) async fn step(
         stored => stored?,
     };
     log(entity, &stored);
-    let effects = entity.run.effects(&stored);
+    let mut effects = entity.run.effects(&stored);
+    effects.extend(left_behind(shell, entity, &stored).await);
     if effects.len() > MANY_EFFECTS {
         show_early(shell, entity).await;
     }
     perform(shell, entity, effects).await
+}
+
+/// Offers that nobody takes away. Whoever has ended an attempt acknowledges its offer, but in vain where its consumer was
+/// removed meanwhile, and whoever serves the host next would get what is over.
+async fn left_behind(shell: &Shell, entity: &Entity, stored: &[Record]) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for record in stored {
+        let (Event::Ended { task, attempt, by: Some(by), .. } | Event::Late { task, attempt, by, .. }) = &record.event
+        else {
+            continue;
+        };
+        let is_of_host = matches!(entity.run.plan().and_then(|plan| plan.target(*task)), Some(Target::Host(_)));
+        // Who cannot be asked for is taken to be there, as nearly everybody is.
+        if is_of_host && !shell.lanes.has_lane(&shell.mesh, &by.worker).await.unwrap_or(true) {
+            effects.push(Effect::Withdraw { task: *task, attempt: *attempt });
+        }
+    }
+    effects
 }
 
 /// Shows what is decided before the world is told of it, which may take long. A debt that is not paid here stays owed.

@@ -1,6 +1,6 @@
 //! What is forgotten, and what is not.
 
-use rr_coordinator::Options;
+use rr_coordinator::{Coordinator, Options};
 use rr_nats::{Answered, First};
 use rr_schemas::{
     decision::{Event, RunStatus},
@@ -8,6 +8,7 @@ use rr_schemas::{
     report::Outcome,
 };
 
+use crate::relay::Relay;
 use crate::support::{World, hasty, millis, one_job, options, submit, until};
 
 fn forgetful() -> Options {
@@ -66,6 +67,41 @@ async fn a_run_that_lives_long_keeps_itself_and_no_other() {
         assert!(!world.decisions(&newest).await.is_empty(), "{state}");
         worker.ends(&offer, Outcome::Ok).await;
         world.ends(&live, RunStatus::Succeeded).await;
+    }
+}
+
+/// The inputs of a run go before its decisions, so no request is left by which the rest would be found; and what was taken
+/// away already is asked for once more.
+#[tokio::test]
+async fn a_purge_that_was_done_and_not_answered_is_done_again_and_harms_no_other_run() {
+    let world = World::new(hasty()).await;
+    let relay = Relay::until(world.server.port(), "STREAM.PURGE.RR_EVENTS").await;
+    let _coordinator = Coordinator::start(world.connect_via(&relay).await, forgetful());
+    let mut worker = world.worker("w1", "h1").await;
+    let flow = one_job(r#", "hosts": "h1""#);
+    // It holds the horizon back, so the one behind it is purged by itself.
+    let live = world.submit("live", &flow).await;
+    let offer = worker.offer().await;
+    worker.starts(&offer).await;
+    world.happens(&live, |event| matches!(event, Event::Started { .. })).await;
+    let old = world.submit("old", &flow).await;
+    let old_offer = worker.offer().await;
+    worker.ends(&old_offer, Outcome::Ok).await;
+    world.happens(&old, Event::is_end).await;
+    let newest = world.submit("newest", &flow).await;
+    relay.is_said().await;
+    let entity = EntityId::from(&old);
+    let inputs = async || world.mesh.inputs_after(&entity, 0, 0).await.unwrap().is_empty().then_some(());
+    until("its inputs are gone", inputs).await;
+    assert!(!world.decisions(&old).await.is_empty(), "they were asked for first");
+    relay.cut();
+    until("the rest is gone, too", async || world.decisions(&old).await.is_empty().then_some(())).await;
+    assert_eq!(world.mesh.first_of(&entity).await.unwrap(), None, "nothing began anew");
+    let newest_offer = worker.offer().await;
+    assert_eq!(newest_offer.run, newest);
+    for (run, offer) in [(&newest, &newest_offer), (&live, &offer)] {
+        worker.ends(offer, Outcome::Ok).await;
+        world.happens(run, Event::is_end).await;
     }
 }
 

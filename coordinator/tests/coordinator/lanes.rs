@@ -147,3 +147,17 @@ async fn a_worker_is_believed_by_the_token_of_its_offer_whatever_it_serves_by_no
         world.mesh.forget_worker(&next.name).await.unwrap();
     }
 }
+
+/// What is acknowledged to a consumer that was removed stays on offer, and would be handed to whoever serves the host next.
+#[tokio::test]
+async fn the_offer_of_an_attempt_that_ended_without_its_consumer_is_taken_away() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.held_offer().await;
+    world.mesh.forget_worker(&worker.name).await.unwrap();
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    until("nothing is on offer", async || world.mesh.offers(&run).await.unwrap().is_empty().then_some(())).await;
+}

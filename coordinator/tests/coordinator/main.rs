@@ -4,6 +4,8 @@ mod closed;
 mod forget;
 mod lanes;
 mod life;
+mod missing;
+mod relay;
 mod retries;
 mod support;
 mod takeover;

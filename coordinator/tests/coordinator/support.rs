@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rr_coordinator::{Coordinator, Handle, Options};
 use rr_core::{History, Policy};
 use rr_nats::{
-    ConnectOptions, First, Lane, Mesh, Present, PullConfig, Topology, connect, ensure,
+    ConnectOptions, First, Lane, Mesh, OfferMsg, Present, PullConfig, Topology, connect, ensure,
     server::{Config, Embedded, Search, default_cache_dir, obtain},
 };
 use rr_schemas::{
@@ -24,9 +24,13 @@ use rr_schemas::{
 };
 use tempfile::TempDir;
 use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpStream,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
+
+use crate::relay::Relay;
 
 /// Nothing in these tests takes longer unless something is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -72,7 +76,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let config = Config::new(dir.path().join("store"), dir.path().join("run"));
         let server = Embedded::start(&binary, config).await.unwrap();
-        let mesh = mesh(&server, &topology).await;
+        let mesh = mesh(&server, &server.url(), &topology).await;
         Self { _dir: dir, server, mesh, topology }
     }
 
@@ -83,7 +87,25 @@ impl World {
 
     /// Another connection to the mesh.
     pub(crate) async fn connect(&self) -> Mesh {
-        mesh(&self.server, &self.topology).await
+        mesh(&self.server, &self.server.url(), &self.topology).await
+    }
+
+    /// Another connection to the mesh, by way of somebody who carries it.
+    pub(crate) async fn connect_via(&self, relay: &Relay) -> Mesh {
+        mesh(&self.server, &relay.url(), &self.topology).await
+    }
+
+    /// Removes a stream, as somebody does who knows nothing of us: in the words of the server.
+    pub(crate) async fn remove_stream(&self, stream: &str) {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.server.port())).await.unwrap();
+        let login = serde_json::json!({"user": self.server.user(), "pass": self.server.password(), "verbose": false});
+        let words = format!("CONNECT {login}\r\nPUB $JS.API.STREAM.DELETE.{stream} 0\r\n\r\nPING\r\n");
+        socket.write_all(words.as_bytes()).await.unwrap();
+        until(&format!("{stream} is gone"), async || {
+            let there = self.mesh.link().streams_there().await.unwrap();
+            (!there.iter().any(|name| name == stream)).then_some(())
+        })
+        .await;
     }
 
     /// A worker that serves these hosts, or the queue `default` where there are none.
@@ -194,9 +216,9 @@ impl World {
     }
 }
 
-async fn mesh(server: &Embedded, topology: &Topology) -> Mesh {
+async fn mesh(server: &Embedded, url: &str, topology: &Topology) -> Mesh {
     let link = connect(&ConnectOptions {
-        server: server.url(),
+        server: url.to_owned(),
         user: Some(server.user().to_owned()),
         password: Some(server.password().to_owned()),
         ..ConnectOptions::default()
@@ -243,15 +265,24 @@ pub(crate) struct Worker {
 impl Worker {
     /// The next offer, taken out of the queue.
     pub(crate) async fn offer(&mut self) -> Offer {
+        let message = self.next().await;
+        message.ack.confirm().await.unwrap();
+        message.offer.unwrap()
+    }
+
+    /// The next offer, not acknowledged.
+    pub(crate) async fn held_offer(&mut self) -> Offer {
+        self.next().await.offer.unwrap()
+    }
+
+    async fn next(&mut self) -> OfferMsg {
         timeout(PATIENCE, async {
             loop {
                 if self.lane.outstanding() == 0 {
                     self.lane.request(1).await.unwrap();
                 }
                 if let Some(message) = self.lane.next().await.unwrap() {
-                    let offer = message.offer.unwrap();
-                    message.ack.confirm().await.unwrap();
-                    return offer;
+                    return message;
                 }
             }
         })

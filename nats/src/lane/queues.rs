@@ -1,13 +1,13 @@
 //! The durables of queues. Workers share them, so each may hold offers of which nobody else knows.
 
 use rr_schemas::{flow::Priority, name::Name};
-use serde::Deserialize;
 
 use super::durable;
 use crate::{
     consumer::consumer_info,
     error::Error,
-    link::{DEADLINE, Link},
+    extent::extent,
+    link::Link,
     mesh::Mesh,
     purge,
     subject::{self, PurgeFilter},
@@ -44,7 +44,7 @@ impl Mesh {
             return Ok(None);
         }
         // Read before it is looked for once more: what is offered after somebody else has made it again lies behind.
-        let end = last_seq(self.link()).await?;
+        let end = extent(self.link(), subject::WORK).await?.last_seq;
         let is_back = is_there(self.link(), &name).await?;
         Ok((!is_back).then(|| LostLane { filter: PurgeFilter::lane(queue, priority), end }))
     }
@@ -67,18 +67,4 @@ async fn is_there(link: &Link, durable: &str) -> Result<bool, Error> {
         Err(Error::NotFound { .. }) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// The sequence of the last message that the stream of offers ever took.
-async fn last_seq(link: &Link) -> Result<u64, Error> {
-    #[derive(Deserialize)]
-    struct Info {
-        state: State,
-    }
-    #[derive(Deserialize)]
-    struct State {
-        last_seq: u64,
-    }
-    let info: Info = link.api(&format!("STREAM.INFO.{}", subject::WORK), &(), DEADLINE).await?;
-    Ok(info.state.last_seq)
 }

@@ -83,6 +83,7 @@ impl Lock {
     /// Nobody knows whether it was renewed; the next try finds out.
     async fn renew(&mut self) -> Result<Result<(), LockLost>, LockError> {
         let key = self.key();
+        let mut last = PublishError::Conflict;
         for _ in 0..TRIES {
             let sent = Instant::now();
             match LOCKS
@@ -94,14 +95,18 @@ impl Lock {
                     self.sent = sent;
                     return Ok(Ok(()));
                 }
-                Err(PublishError::Conflict) => {}
+                Err(PublishError::Conflict) => last = PublishError::Conflict,
+                Err(PublishError::Unsettled) => {
+                    last = PublishError::Unsettled;
+                    sleep(PAUSE_MIN).await;
+                }
                 Err(error) => return Err(LockError::Publish(error)),
             }
             if !self.read_back(&key).await? {
                 return Ok(Err(LockLost::Gone));
             }
         }
-        Err(LockError::Publish(PublishError::Conflict))
+        Err(LockError::Publish(last))
     }
 
     /// Whether what stands there is ours: then it is what an unanswered try has written.
@@ -160,24 +165,21 @@ impl Lock {
 
     async fn given_back(mut self) -> Result<(), LockError> {
         let key = self.key();
-        let mut last = PublishError::Conflict;
-        for _ in 0..TRIES {
+        let mut pause = PAUSE_MIN;
+        loop {
             match LOCKS.remove(self.mesh.link(), &key, self.revision, Some(NOTE_TTL)).await {
                 Ok(()) => return Ok(()),
                 Err(PublishError::Conflict) => {}
-                Err(error) if error.is_retryable() => {
-                    last = error;
-                    sleep(PAUSE_MIN).await;
-                }
+                Err(error) if error.is_retryable() => sleep(pause).await,
                 Err(error) => return Err(LockError::Publish(error)),
             }
             match self.read_back(&key).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
-                Err(error) if error.is_retryable() => sleep(PAUSE_MIN).await,
+                Err(error) if error.is_retryable() => sleep(pause).await,
                 Err(error) => return Err(error),
             }
+            pause = (pause * 2).min(PAUSE_MAX);
         }
-        Err(LockError::Publish(last))
     }
 }

@@ -74,6 +74,7 @@ impl LockRequest {
     /// [`LockError::Held`] when somebody else has it; else nobody knows: try again, or [`LockRequest::withdraw`].
     pub async fn try_take(&mut self) -> Result<Lock, LockError> {
         let key = self.key();
+        let mut last = PublishError::Conflict;
         for _ in 0..TRIES {
             let sent = Instant::now();
             self.perhaps = true;
@@ -83,7 +84,11 @@ impl LockRequest {
                 .await;
             match put {
                 Ok(stored) => return Ok(self.taken((stored.seq, stored.seq), sent)),
-                Err(PublishError::Conflict) => {}
+                Err(PublishError::Conflict) => last = PublishError::Conflict,
+                Err(PublishError::Unsettled) => {
+                    last = PublishError::Unsettled;
+                    sleep(PAUSE_MIN).await;
+                }
                 Err(error) => return Err(LockError::Publish(error)),
             }
             match self.mesh.lock_state(&key).await.map_err(LockError::Read)? {
@@ -98,7 +103,7 @@ impl LockRequest {
                 }
             }
         }
-        Err(LockError::Publish(PublishError::Conflict))
+        Err(LockError::Publish(last))
     }
 
     fn taken(&self, token_and_revision: (u64, u64), sent: Instant) -> Lock {

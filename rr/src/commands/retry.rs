@@ -82,9 +82,9 @@ pub(crate) async fn retry(ctx: &Context, args: &RetryArgs) -> Result<Exit, CliEr
     let asked = Submit { flow: flow.clone(), params, by: ctx.who(), retry_of };
     submit::send(ctx, &mesh, &run, asked, submit::answer_by()).await?;
     let is_carried = |task| carried.tasks.values().any(|tasks| tasks.contains(task));
-    submit::warn_of_absent(ctx, &mesh, plan, |task| !is_carried(task)).await;
     if args.wait || args.follow {
         ctx.printer.note(format_args!("published run {run}, a retry of {old}"));
+        submit::warn_of_absent(ctx, &mesh, plan, |task| !is_carried(task)).await;
         let waiting = Waiting { follow: args.follow, timeout: args.timeout };
         return wait(ctx, &waiting, &mesh, &run, signals).await;
     }
@@ -93,6 +93,7 @@ pub(crate) async fn retry(ctx: &Context, args: &RetryArgs) -> Result<Exit, CliEr
     } else {
         ctx.printer.line(&run)?;
     }
+    submit::warn_of_absent(ctx, &mesh, plan, |task| !is_carried(task)).await;
     mesh.drain().await;
     Ok(Exit::Succeeded)
 }

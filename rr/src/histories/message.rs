@@ -12,25 +12,13 @@ use rr_verify::stream::{Content, Message};
 pub(crate) fn message(copied: &Copied, partitions: u16) -> Result<Option<Message>, String> {
     let raw = copied.raw()?;
     let (seq, at) = (raw.seq, raw.at);
-    Ok(match LogMessage::read(raw, partitions) {
-        LogMessage::Decision(entity, stored) => {
-            let is_unreadable = stored.is_unreadable();
-            let content = match stored.decision {
-                Ok(decision) => Content::Decision { hash: stored.hash, decision: Box::new(decision) },
-                Err(reason) if is_unreadable => Content::Unreadable(reason),
-                Err(_) => Content::Foreign,
-            };
-            Some(Message { run: RunId::from(entity), seq, at, content })
-        }
-        LogMessage::Input(said) => {
-            let content = match said.input {
-                Ok(input) => Content::Input { source: said.source, input: Box::new(input) },
-                Err(reason) => Content::Bad(reason),
-            };
-            Some(Message { run: RunId::from(said.entity), seq, at, content })
-        }
-        LogMessage::Nobodys => None,
-    })
+    let (entity, content) = match LogMessage::read(raw, partitions) {
+        LogMessage::Decision(entity, stored) => (entity, Content::of_decision(stored.hash, stored.decision)),
+        LogMessage::Foreign(entity) => (entity, Content::Foreign),
+        LogMessage::Input(said) => (said.entity, Content::of_input(said.source, said.input)),
+        LogMessage::Nobodys => return Ok(None),
+    };
+    Ok(Some(Message { run: RunId::from(entity), seq, at, content }))
 }
 
 /// A chunk of output; none where it is nothing of ours.

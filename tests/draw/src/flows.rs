@@ -8,6 +8,11 @@ use crate::Dice;
 
 /// Signals that gates of drawn flows wait for.
 pub const SIGNALS: [&str; 3] = ["s0", "s1", "s2"];
+/// The values of the label `role` that drawn flows ask for.
+pub const ROLES: [&str; 2] = ["db", "web"];
+/// The parameter of drawn flows that have one, and its default.
+pub const PARAM: (&str, &str) = ("version", "one");
+const PARAMS: &str = r#""params":{"version":{"default":"one"}},"env":{"VERSION":"v{{ version }}"},"#;
 
 /// What drawn flows are made of.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +23,8 @@ pub struct Style {
     pub hosts_max: u64,
     /// Queues, priorities and time limits of attempts beside hosts.
     pub has_queues: bool,
+    /// Targets by the labels of workers, and a parameter that shows in the environment of jobs.
+    pub has_labels: bool,
     /// Slots at most, and three jobs in each; of a graph about twice as many jobs.
     pub slots_max: u64,
     /// How long a target is waited for that nobody serves, where it is.
@@ -28,8 +35,15 @@ pub struct Style {
 
 impl Style {
     /// Commands on up to nine hosts.
-    pub const COMMANDS: Self =
-        Self { work: r#""run":["x"]"#, hosts_max: 9, has_queues: false, slots_max: 4, patience: "5m", limit: "2m" };
+    pub const COMMANDS: Self = Self {
+        work: r#""run":["x"]"#,
+        hosts_max: 9,
+        has_queues: false,
+        has_labels: false,
+        slots_max: 4,
+        patience: "5m",
+        limit: "2m",
+    };
 }
 
 /// A flow drawn from a seed: slots or a graph, every policy.
@@ -39,8 +53,9 @@ impl Style {
 #[expect(clippy::expect_used, reason = "a generator of what is no flow must be heard of")]
 pub fn drawn(dice: &mut Dice, style: &Style) -> Flow {
     let timeout = if dice.chance(15) { format!(r#""timeout":"{}","#, style.limit) } else { String::new() };
+    let params = if style.has_labels && dice.chance(20) { PARAMS } else { "" };
     let body = if dice.chance(50) { slots(dice, style) } else { graph(dice, style) };
-    serde_json::from_str(&format!(r#"{{"name":"f",{timeout}{body}}}"#)).expect("a flow")
+    serde_json::from_str(&format!(r#"{{"name":"f",{params}{timeout}{body}}}"#)).expect("a flow")
 }
 
 fn slots(dice: &mut Dice, style: &Style) -> String {
@@ -85,7 +100,9 @@ fn job(dice: &mut Dice, style: &Style, index: u64, needs: &str) -> String {
     }
     let n = dice.roll(style.hosts_max) + 1;
     let mut text = format!(r#"{{"name":"j{index}",{}{needs}"#, style.work);
-    if dice.chance(80) {
+    if style.has_labels && dice.chance(6) {
+        labels(dice, &mut text);
+    } else if dice.chance(80) {
         hosts(dice, style, n, &mut text);
     } else if style.has_queues {
         queue(dice, &mut text);
@@ -128,6 +145,19 @@ fn hosts(dice: &mut Dice, style: &Style, n: u64, text: &mut String) {
         _ => {}
     }
     text.push_str(if dice.chance(20) { r#","waves":true"# } else { "" });
+}
+
+/// How many targets these are shows when the run starts.
+fn labels(dice: &mut Dice, text: &mut String) {
+    let key = if dice.chance(50) { "select" } else { "all" };
+    let role = dice.pick(&ROLES).copied().unwrap_or_default();
+    push(text, format_args!(r#","{key}":{{"role":"{role}"}}"#));
+    if dice.chance(50) {
+        push(text, format_args!(r#","success":"{}%""#, dice.roll(100) + 1));
+    }
+    if dice.chance(50) {
+        push(text, format_args!(r#","parallelism":"{}%""#, dice.roll(100) + 1));
+    }
 }
 
 fn queue(dice: &mut Dice, text: &mut String) {

@@ -4,4 +4,4 @@ mod dice;
 mod flows;
 
 pub use dice::Dice;
-pub use flows::{SIGNALS, Style, drawn};
+pub use flows::{PARAM, ROLES, SIGNALS, Style, drawn};

@@ -53,6 +53,16 @@ pub enum Fault {
         /// How long nobody leads.
         leaderless: Duration,
     },
+    /// Most copies of a stream sleep; for [`Servers::Three`](crate::Servers::Three) alone. Whoever leads it does not know yet and
+    /// goes on taking messages, but no publish is agreed on. Then it gives up, and what follows is as for [`Fault::MoveLeader`].
+    LoseMajority {
+        /// The stream.
+        stream: String,
+        /// How long its leader does not know.
+        unaware: Duration,
+        /// How long nobody leads afterwards.
+        leaderless: Duration,
+    },
     /// A consumer alone gets another leader, at once: its pulls come back, its pin is free.
     MoveConsumer {
         /// The stream.
@@ -110,6 +120,7 @@ impl Fault {
             Self::Restart { .. } => "restart",
             Self::Sync {} => "sync",
             Self::MoveLeader { .. } => "move_leader",
+            Self::LoseMajority { .. } => "lose_majority",
             Self::MoveConsumer { .. } => "move_consumer",
             Self::MovePin { .. } => "move_pin",
             Self::RedeliverEarly { .. } => "redeliver_early",
@@ -137,18 +148,22 @@ pub struct Chances {
     pub lost_request: u32,
     /// A message is delivered again before its time, at any moment of it. Counted as `early_redelivery`.
     pub early_redelivery: u32,
-    /// How late answers are at most.
+    /// A copy answers a direct read that does not have the last messages, those of up to `late_by`; for
+    /// [`Servers::Three`](crate::Servers::Three) alone. Counted as `stale_read`.
+    pub stale_read: u32,
+    /// How late answers and copies are at most.
     pub late_by: Duration,
 }
 
 /// The names of what goes wrong by chance: by [`Chances`], and by what servers do when they are moved, restarted or hurried.
-pub const BY_CHANCE: [&str; 9] = [
+pub const BY_CHANCE: [&str; 10] = [
     "lost_publish",
     "lost_ack",
     "late_answer",
     "lost_said",
     "lost_request",
     "early_redelivery",
+    "stale_read",
     "forgotten_moment",
     "overtaken_timer",
     "stored_unheard",

@@ -37,6 +37,11 @@ impl Jet {
         self.streams.values().find(|stream| stream.takes(subject))
     }
 
+    /// The streams whose copies have something to agree on.
+    pub(crate) fn disagreeing(&self) -> impl Iterator<Item = &str> {
+        self.streams.iter().filter(|(_, stream)| stream.is_disagreeing()).map(|(name, _)| name.as_str())
+    }
+
     /// Whether the server itself listens on a subject.
     pub(crate) fn listens(&self, subject: &str) -> bool {
         if !self.is_up {

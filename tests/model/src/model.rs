@@ -6,7 +6,10 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use rr_nats::{Error, Link, transport::Observer};
+use rr_nats::{
+    Error, Link,
+    transport::{Observer, Outgoing},
+};
 use tokio::{
     sync::Notify,
     task::JoinSet,
@@ -136,6 +139,16 @@ impl Model {
     /// What goes wrong by chance from now on, for one client, or for all that have no chances of their own.
     pub fn set_chances(&self, client: Option<&str>, chances: Chances) {
         self.shared.act(|world| world.set_chances(client, chances));
+    }
+
+    /// Lets the servers hear a message at once from somebody who has no connection here, and hears no answer.
+    pub fn say(&self, message: Outgoing) {
+        self.shared.act(|world| world.hear(message));
+    }
+
+    /// The streams whose copies have something to agree on now, in the order of their names.
+    pub fn disagreeing(&self) -> Vec<String> {
+        self.shared.act(|world| world.jet.disagreeing().map(str::to_owned).collect())
     }
 
     /// Keeps a journal of a stream from now on, in place of the one that was kept before.

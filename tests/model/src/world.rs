@@ -10,7 +10,7 @@ use rr_nats::transport::{HeaderMap, Outgoing, StatusCode};
 use tokio::sync::oneshot;
 
 use crate::{
-    config::ModelConfig,
+    config::{ModelConfig, Servers},
     fault::{Chances, Counts},
     jet::{Jet, Said, Turn},
     journal::Journal,
@@ -37,6 +37,8 @@ pub(crate) enum Due {
     Said(Said),
     /// Something in a stream is due.
     Stream(String),
+    /// Whoever leads a stream gives up; nobody leads it for so long.
+    Unled(String, Duration),
     /// A stream has a leader again.
     Led(String),
     /// Something of a consumer is due.
@@ -132,6 +134,7 @@ impl World {
             Due::Start(died) => self.start(died),
             Due::Said(said) => self.say(&said, None),
             Due::Stream(name) => self.jet(|jet, turn| jet.stream_due(&name, turn)),
+            Due::Unled(name, leaderless) => drop(self.move_leader(&name, leaderless)),
             Due::Led(name) => self.jet(|jet, turn| jet.led(&name, turn)),
             Due::Consumer(stream, name) => self.jet(|jet, turn| jet.consumer_due(&stream, &name, turn)),
         }
@@ -165,10 +168,16 @@ impl World {
             }
             Packet::Flush(done) => done.send(()).unwrap_or_default(),
             Packet::Publish(message, reply) => {
-                let Outgoing { subject, headers, payload } = message;
-                let said = Said { reply, headers, ..Said::plain(subject.into_string(), payload) };
+                let said = Said { reply, ..Said::from(message) };
                 self.say(&said, Some(client));
             }
+        }
+    }
+
+    /// Hears a message that came from nobody who is known here.
+    pub(crate) fn hear(&mut self, message: Outgoing) {
+        if self.is_up {
+            self.say(&Said::from(message), None);
         }
     }
 
@@ -212,9 +221,12 @@ impl World {
         let late = if late { self.draw(&(Duration::ZERO..=chances.late_by)) } else { Duration::ZERO };
         let reply = said.reply.clone().filter(|_| !unheard);
         let heard = Said { reply, ..said.clone() };
+        let is_copied = self.config.servers == Servers::Three && matches("$JS.API.DIRECT.GET.>", &said.to);
+        let is_stale = is_copied && self.chance(chances.stale_read, "stale_read");
+        let behind = if is_stale { self.draw(&(Duration::ZERO..=chances.late_by)) } else { Duration::ZERO };
         let early = chances.early_redelivery;
         self.jet(|jet, turn| {
-            (turn.late, turn.early) = (late, early);
+            (turn.late, turn.behind, turn.early) = (late, behind, early);
             jet.hear(&heard, turn);
         });
     }

@@ -7,7 +7,7 @@ use std::{
     num::NonZeroU64,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -22,17 +22,19 @@ use tracing::{
 /// How often something was logged, by its words.
 pub type Said = BTreeMap<String, u64>;
 
-/// Lines of which only the error says what happened.
-pub(crate) const WITH_ERROR: [&str; 2] = ["turn interrupted", "turn starts over"];
+/// Lines of which only the error, or the reason, says what happened.
+pub(crate) const WITH_ERROR: [&str; 3] = ["turn interrupted", "turn starts over", "message quarantined"];
 
 /// Rare branches by their names, each with the words that are logged when it is taken.
-pub(crate) const NAMED: [(&str, &str); 33] = [
+pub(crate) const NAMED: [(&str, &str); 38] = [
     ("append conflict", "turn interrupted: another coordinator has decided"),
     ("append unanswered, read back", "append without an answer"),
     ("server away in a turn", "turn starts over: the server is not available"),
     ("entity loaded", "loaded"),
     ("deadlines looked after", "looked"),
-    ("inputs given back", "given back"),
+    ("inputs given back", "inputs are given back, they come again"),
+    ("offer given back", "given back"),
+    ("publish not settled", "what was published there before is not settled"),
     ("partition handed over", "handed over to whom it rather belongs"),
     ("hand-over cut short", "handed over with turns under way"),
     ("pin runs out", "the pin runs out by itself"),
@@ -60,12 +62,18 @@ pub(crate) const NAMED: [(&str, &str); 33] = [
     ("consumer made again", "a consumer was removed; it is made again"),
     ("stream made again", "a stream was removed, with what was in it; it is made again"),
     ("output waits", "output waits"),
+    ("forged word put aside", "message quarantined: does not bear the token of its offer"),
+    ("garbage put aside", "message quarantined: addressed to"),
+    ("nobody's message put aside", "quarantined"),
 ];
 
 /// The named branches, and how often each was taken.
 pub fn named(said: &Said) -> BTreeMap<&'static str, u64> {
     let count = |words: &str| -> u64 {
-        let is_it = |said: &str| said == words || said.strip_prefix(words).is_some_and(|rest| rest.starts_with(':'));
+        // Of a line's error the beginning is enough.
+        let end = if words.contains(": ") { ' ' } else { ':' };
+        let is_it =
+            |said: &str| said == words || said.strip_prefix(words).is_some_and(|rest| rest.starts_with([':', end]));
         said.iter().filter(|(said, _)| is_it(said)).map(|(_, count)| count).sum()
     };
     NAMED.into_iter().map(|(name, words)| (name, count(words))).collect()
@@ -80,7 +88,9 @@ thread_local! {
 }
 
 /// Moments so rare that whoever aims at another one takes them, too.
-pub(crate) const RARE: [&str; 2] = ["coordinator started", "hosts of a worker that is gone are taken over"];
+pub(crate) const RARE: [&str; 2] = ["coordinator started", TAKEN_OVER];
+/// The one of them in which the worker may come back.
+pub(crate) const TAKEN_OVER: &str = "hosts of a worker that is gone are taken over";
 
 /// A moment to come: when something was logged so many times.
 #[derive(Debug)]
@@ -94,14 +104,15 @@ struct Aim {
 #[derive(Debug, Default)]
 pub(crate) struct Met {
     told: Notify,
-    is_rare: AtomicBool,
+    /// Which of the rare ones it is, from 1; 0 for any other.
+    rare: AtomicUsize,
 }
 
 impl Met {
-    /// Waits for it, and says whether it is one of those that are so rare that everybody takes them.
-    pub(crate) async fn is_rare(&self) -> bool {
+    /// Waits for it, and says which of those it is that are so rare that everybody takes them, if it is one.
+    pub(crate) async fn rare(&self) -> Option<&'static str> {
         self.told.notified().await;
-        self.is_rare.load(Ordering::Relaxed)
+        RARE.get(self.rare.load(Ordering::Relaxed).checked_sub(1)?).copied()
     }
 }
 
@@ -119,11 +130,11 @@ pub(crate) fn aim_no_more() {
 
 fn look_out_for(words: &str) {
     AIM.with_borrow_mut(|aim| {
-        let is_rare = RARE.contains(&words);
-        let Some(Aim { left, met, .. }) = aim.as_mut().filter(|aim| aim.words == words || is_rare) else { return };
-        *left = if is_rare { 0 } else { *left - 1 };
+        let rare = RARE.iter().position(|rare| *rare == words).map_or(0, |index| index + 1);
+        let Some(Aim { left, met, .. }) = aim.as_mut().filter(|aim| aim.words == words || rare > 0) else { return };
+        *left = if rare > 0 { 0 } else { *left - 1 };
         if *left == 0 {
-            met.is_rare.store(is_rare, Ordering::Relaxed);
+            met.rare.store(rare, Ordering::Relaxed);
             met.told.notify_one();
             *aim = None;
         }
@@ -164,6 +175,8 @@ impl Visit for Words {
         // A constant that stands in for the message is named as constants are.
         if field.name().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
             value.clone_into(&mut self.message);
+        } else if field.name() == "reason" {
+            value.clone_into(&mut self.error);
         } else {
             self.record_debug(field, &value);
         }

@@ -121,7 +121,9 @@ impl Tally {
             (name, count)
         });
         let of_branches = branches::named(&self.said).into_iter().map(|(name, count)| (name.to_owned(), count));
-        of_faults.chain(of_branches).filter(|(_, count)| *count < least).collect()
+        let of_flows =
+            world::FLOWS.into_iter().map(|name| (name.to_owned(), self.events.get(name).copied().unwrap_or_default()));
+        of_faults.chain(of_branches).chain(of_flows).filter(|(_, count)| *count < least).collect()
     }
 
     /// The same of a whole campaign: nothing is demanded of a few seeds, and of [`CAMPAIGN`] of them that each came up

@@ -2,9 +2,18 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use rr_draw::{Dice, Style, drawn};
+use rr_draw::{Dice, PARAM, ROLES, Style, drawn};
 use rr_model::Servers;
-use rr_schemas::{flow::Flow, host::HostSet};
+use rr_schemas::{
+    flow::{
+        Flow,
+        params::{ParamValue, ParamValues},
+        select::Labels,
+    },
+    host::HostSet,
+    name::Name,
+    retry::Again,
+};
 use rr_worker::config::{Hosts, Serves};
 
 use crate::swarm::Swarm;
@@ -35,6 +44,8 @@ pub struct WorkerPlan {
     pub serves: Serves,
     /// Attempts at once.
     pub capacity: u32,
+    /// By what flows find it that do not name their targets.
+    pub labels: Labels,
 }
 
 /// A run to be.
@@ -44,6 +55,10 @@ pub struct RunPlan {
     pub after: Duration,
     /// Its flow.
     pub flow: Flow,
+    /// What is given for its parameters.
+    pub params: ParamValues,
+    /// Whether it is retried once it is over, and what runs again then.
+    pub again: Option<Again>,
 }
 
 /// What functions do, in percent of attempts.
@@ -149,7 +164,8 @@ fn size(dice: &mut Dice, weights: &[u64]) -> usize {
 fn runs(dice: &mut Dice, is_large: bool, hosts_max: u64) -> Vec<RunPlan> {
     /// Tasks of all runs together, of small ones and of large ones.
     const TASKS_MAX: (u32, u32) = (40, 200);
-    let style = Style { work: WORK, hosts_max, has_queues: true, slots_max: 3, patience: "3s", limit: "4s" };
+    let style =
+        Style { work: WORK, hosts_max, has_queues: true, has_labels: true, slots_max: 3, patience: "3s", limit: "4s" };
     let n = if is_large { 1 } else { size(dice, &[55, 30, 15]) };
     let mut left = if is_large { TASKS_MAX.1 } else { TASKS_MAX.0 };
     let mut runs = Vec::new();
@@ -158,13 +174,35 @@ fn runs(dice: &mut Dice, is_large: bool, hosts_max: u64) -> Vec<RunPlan> {
         let tasks: u32 = flow.all_jobs().map(|(_, job)| job.targets()).sum();
         if tasks <= left {
             left -= tasks;
-            let after = if runs.is_empty() { 0 } else { dice.roll(4_000) };
-            runs.push(RunPlan { after: Duration::from_millis(after), flow });
+            let has_labels = flow.all_jobs().any(|(_, job)| job.labels().is_some());
+            // Who has not joined yet is not found.
+            let from = if has_labels { 1_000 } else { 0 };
+            let after = from + if runs.is_empty() { 0 } else { dice.roll(4_000) };
+            let again = match dice.roll(30) {
+                0 | 1 if !is_large => Some(Again::Failed),
+                2 if !is_large => Some(Again::NotStarted),
+                _ => None,
+            };
+            let params = if dice.chance(50) { given(&flow) } else { ParamValues::default() };
+            runs.push(RunPlan { after: Duration::from_millis(after), flow, params, again });
         } else if !runs.is_empty() {
             break;
         }
     }
     runs
+}
+
+/// Another value than the default, where there is a parameter.
+fn given(flow: &Flow) -> ParamValues {
+    let is_it = |name: &&Name| name.as_str() == PARAM.0;
+    let name = flow.params.keys().find(is_it).cloned();
+    name.map(|name| (name, ParamValue::String("two".to_owned()))).into_iter().collect()
+}
+
+fn labels(dice: &mut Dice) -> Labels {
+    let role = dice.pick(&ROLES).copied().unwrap_or_default();
+    let label = "role".parse::<Name>().ok().map(|name| (name, role.to_owned()));
+    label.into_iter().collect::<BTreeMap<_, _>>().try_into().unwrap_or_default()
 }
 
 /// Every queue is served by somebody, and nearly every host: what nobody serves is unreachable.
@@ -190,7 +228,7 @@ fn workers(dice: &mut Dice, n: usize, hosts_max: u64, is_contested: bool) -> Vec
                 Some(_) | None => Hosts::None,
             };
             let capacity = u32::try_from(dice.between(1, 6)).unwrap_or(1);
-            WorkerPlan { serves: Serves { hosts, queues: Vec::new() }, capacity }
+            WorkerPlan { serves: Serves { hosts, queues: Vec::new() }, capacity, labels: labels(dice) }
         })
         .collect();
     for queue in QUEUES {

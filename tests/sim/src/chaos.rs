@@ -1,29 +1,27 @@
 //! Faults as they come: what breaks, and when it is mended.
 
+mod servers;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rr_draw::Dice;
 use rr_model::{Chances, Fault, Servers};
-use rr_nats::{Mesh, subject};
-use rr_schemas::flow::Priority;
+use rr_nats::Mesh;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
-    branches::{self, Met},
+    branches::{self, Met, TAKEN_OVER},
     case::Case,
+    forger::Forger,
     machine::{Machine, Site},
     swarm::{Kind, Swarm},
     user::{self, Asked},
 };
 
-/// Streams that coordinators make again when somebody removes them. The bucket of locks is not among them: whoever removes it
-/// takes the locks away.
-const REMOVABLE: [&str; 5] = [subject::WORK, subject::TIMERS, subject::OUTPUT, "KV_rr-runs", "KV_rr-workers"];
-/// Streams that may be full for a while. That of the locks matters to few flows, and is full more often.
-const FILLABLE: [&str; 7] =
-    [subject::EVENTS, subject::WORK, "KV_rr-runs", "KV_rr-workers", "KV_rr-locks", "KV_rr-locks", "KV_rr-locks"];
-/// Streams that have a leader.
-const LED: [&str; 6] = [subject::EVENTS, subject::WORK, subject::TIMERS, "KV_rr-runs", "KV_rr-workers", "KV_rr-locks"];
+/// How long coordinators wait for answers at most while somebody comes back.
+const HELD_MAX_MS: u64 = 400;
+/// Words of a forger at once, at most.
+const WORDS_MAX: u64 = 4;
 /// How far a clock may be wrong.
 const SKEW_MAX_MS: u64 = 4_000;
 
@@ -102,18 +100,18 @@ impl Chaos {
             let aim = self.aim.clone();
             let met = async {
                 match &aim {
-                    Some(aim) => aim.is_rare().await,
+                    Some(aim) => aim.rare().await,
                     None => std::future::pending().await,
                 }
             };
             let met = tokio::select! {
                 biased;
-                is_rare = met => Some(is_rare),
+                rare = met => Some(rare),
                 () = sleep_until(at) => None,
             };
-            if let Some(is_rare) = met {
+            if let Some(rare) = met {
                 // What is away comes back in this moment, or something else breaks in it.
-                let away = if self.dice.chance(if is_rare { 85 } else { 40 }) {
+                let away = if self.dice.chance(if rare.is_some() { 85 } else { 40 }) {
                     std::mem::take(&mut self.repairs)
                 } else {
                     BTreeMap::new()
@@ -121,8 +119,12 @@ impl Chaos {
                 if away.is_empty() {
                     self.strike_one().await;
                 }
+                let is_any_back = !away.is_empty();
                 for repair in away.into_values() {
                     self.mend(&repair);
+                }
+                if rare == Some(TAKEN_OVER) && is_any_back && self.dice.chance(60) {
+                    self.hold_coordinators();
                 }
                 next = self.next_fault();
                 continue;
@@ -161,6 +163,20 @@ impl Chaos {
         }
     }
 
+    /// What coordinators ask takes longer than it takes somebody to come back.
+    fn hold_coordinators(&mut self) {
+        let until = Instant::now() + Duration::from_millis(self.dice.between(20, HELD_MAX_MS));
+        for index in 0..self.machines.len() {
+            let Some(machine) = self.machines.get_mut(index) else { continue };
+            if machine.is_coordinator() && !machine.is_down && !machine.is_cut {
+                machine.is_cut = true;
+                self.site.model.inject(&Fault::Silence { client: machine.name.clone() });
+                self.mend_at(until, Repair::Heal(index));
+                *self.counts.entry(Kind::LinkSilent).or_default() += 1;
+            }
+        }
+    }
+
     async fn strike_one(&mut self) {
         if let Some(kind) = self.dice.pick(&self.swarm.kinds).copied() {
             self.strike(kind).await;
@@ -187,6 +203,10 @@ impl Chaos {
 
     fn later(&mut self, repair: Repair) {
         let at = Instant::now() + self.outage();
+        self.mend_at(at, repair);
+    }
+
+    fn mend_at(&mut self, at: Instant, repair: Repair) {
         self.repairs.insert((at, self.n_repairs), repair);
         self.n_repairs += 1;
     }
@@ -232,9 +252,12 @@ impl Chaos {
             Kind::LinkSilent => self.cut(|client| Fault::Silence { client }),
             Kind::ClockSkewed => self.skew(),
             Kind::RunCancelled => self.cancel().await,
+            Kind::LeaderMoved => self.move_leader().await,
+            Kind::Forged => self.forge(),
+            Kind::Garbage => self.litter(),
             Kind::LinkBroken
             | Kind::ServerRestarted
-            | Kind::LeaderMoved
+            | Kind::MajorityLost
             | Kind::ConsumerMoved
             | Kind::PinMoved
             | Kind::Redelivered
@@ -254,57 +277,24 @@ impl Chaos {
         timeout(patience, user::cancel(&self.mesh, &run)).await.ok()
     }
 
-    /// A fault of a link, or of the servers.
-    fn fault(&mut self, kind: Kind) -> Option<Fault> {
-        match kind {
-            Kind::LinkBroken => {
-                let index = self.one_of(|machine| machine.is_working() && !machine.is_cut)?;
-                Some(Fault::Break { client: self.machines.get(index)?.name.clone() })
-            }
-            Kind::ServerRestarted => {
-                Some(Fault::Restart { down: self.outage().min(Duration::from_secs(3)), loses_unsynced: false })
-            }
-            Kind::LeaderMoved if self.servers == Servers::Three => {
-                let stream = (*self.dice.pick(&LED)?).to_owned();
-                Some(Fault::MoveLeader { stream, leaderless: self.outage().min(Duration::from_secs(3)) })
-            }
-            Kind::ConsumerMoved if self.servers == Servers::Three => {
-                let (stream, consumer) = self.consumer();
-                Some(Fault::MoveConsumer { stream, consumer })
-            }
-            Kind::PinMoved => {
-                let (stream, consumer) = self.partition();
-                Some(Fault::MovePin { stream, consumer })
-            }
-            Kind::Redelivered => {
-                let (stream, consumer) = self.consumer();
-                Some(Fault::RedeliverEarly { stream, consumer })
-            }
-            Kind::ConsumerRemoved => {
-                let (stream, consumer) = self.consumer();
-                Some(Fault::RemoveConsumer { stream, consumer })
-            }
-            Kind::StreamRemoved => {
-                let stream = (*self.dice.pick(&REMOVABLE)?).to_owned();
-                Some(Fault::RemoveStream { stream })
-            }
-            Kind::StreamFull => {
-                let stream = *self.dice.pick(&FILLABLE)?;
-                self.later(Repair::Empty(stream));
-                Some(Fault::Fill { stream: stream.to_owned() })
-            }
-            // A single server has no leaders, and the others are no faults of servers.
-            Kind::LeaderMoved
-            | Kind::ConsumerMoved
-            | Kind::CoordinatorKilled
-            | Kind::CoordinatorStopped
-            | Kind::WorkerKilled
-            | Kind::WorkerDrained
-            | Kind::LinkCut
-            | Kind::LinkSilent
-            | Kind::ClockSkewed
-            | Kind::RunCancelled => None,
+    /// Somebody speaks of attempts without their tokens.
+    fn forge(&mut self) -> Option<()> {
+        let starts = self.site.seen.all();
+        for _ in 0..=self.dice.roll(WORDS_MAX) {
+            let mut forger = Forger { dice: &mut self.dice, starts: &starts, partitions: self.partitions };
+            self.site.model.say(forger.word()?);
         }
+        Some(())
+    }
+
+    /// Something turns up that is nothing.
+    fn litter(&mut self) -> Option<()> {
+        let run = self.dice.pick(&self.asked.all())?.clone();
+        let worker = self.one_of(|machine| !machine.is_coordinator())?;
+        let worker = self.machines.get(worker)?.name.parse().ok()?;
+        let mut forger = Forger { dice: &mut self.dice, starts: &[], partitions: self.partitions };
+        self.site.model.say(forger.garbage(&run, &worker)?);
+        Some(())
     }
 
     fn kill(&mut self, is_fit: impl Fn(&Machine) -> bool) -> Option<()> {
@@ -337,31 +327,5 @@ impl Chaos {
         let skew = i64::try_from(self.dice.roll(2 * SKEW_MAX_MS)).ok()? - i64::try_from(SKEW_MAX_MS).ok()?;
         self.machines.get(index)?.clock.set(skew);
         Some(())
-    }
-
-    fn partition(&mut self) -> (String, String) {
-        let partition = self.dice.roll(u64::from(self.partitions));
-        let partition = rr_schemas::id::Partition(u16::try_from(partition).unwrap_or_default());
-        (subject::EVENTS.to_owned(), subject::partition_durable(partition))
-    }
-
-    /// A consumer that lasts.
-    fn consumer(&mut self) -> (String, String) {
-        match self.dice.roll(4) {
-            0 => self.partition(),
-            1 => (subject::TIMERS.to_owned(), subject::TIMERS_DURABLE.to_owned()),
-            2 => {
-                let worker = self.one_of(|machine| !machine.is_coordinator());
-                let name = worker.and_then(|index| self.machines.get(index)?.name.parse().ok());
-                let durable = name.map_or_else(String::new, |name| subject::host_durable(&name));
-                (subject::WORK.to_owned(), durable)
-            }
-            _ => {
-                let queue = self.dice.pick(&["default", "q1", "q2"]).and_then(|queue| queue.parse().ok());
-                let priority = self.dice.pick(&Priority::ALL).copied().unwrap_or_default();
-                let durable = queue.map_or_else(String::new, |queue| subject::queue_durable(&queue, priority));
-                (subject::WORK.to_owned(), durable)
-            }
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rr_draw::Dice;
+use rr_draw::{Dice, PARAM};
 use rr_schemas::{
     id::RunId,
     name::{Name, WorkerName},
@@ -40,6 +40,11 @@ pub(crate) struct Start {
     pub(crate) lock: Option<Name>,
     pub(crate) lock_token: Option<u64>,
     pub(crate) fence: u64,
+    /// What whoever speaks of it must bear.
+    pub(crate) token: String,
+    /// The parameter of its run, and what a template has made of it.
+    pub(crate) version: Option<String>,
+    pub(crate) filled: Option<String>,
     pub(crate) worker: WorkerName,
     pub(crate) began: Instant,
     pub(crate) ended: Option<(Instant, Close)>,
@@ -64,7 +69,8 @@ impl Seen {
     }
 
     fn begin(&self, context: &Context, worker: &WorkerName) -> Watch {
-        let Offer { run, task, attempt, offer, claimed, lock, .. } = context.offer();
+        let Offer { run, task, attempt, offer, claimed, lock, token, params, env, .. } = context.offer();
+        let version = params.iter().find(|(name, _)| name.as_str() == PARAM.0).map(|(_, value)| value.clone());
         let start = Start {
             run: run.clone(),
             task: *task,
@@ -74,6 +80,9 @@ impl Seen {
             lock: lock.clone(),
             lock_token: context.lock_token(),
             fence: context.fence(),
+            token: token.clone(),
+            version,
+            filled: env.values().next().cloned(),
             worker: worker.clone(),
             began: Instant::now(),
             ended: None,

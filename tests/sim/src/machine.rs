@@ -119,6 +119,7 @@ impl Machine {
         let options = rr_worker::Options::new(name.parse().ok()?, dir.join(&name));
         let options = rr_worker::Options {
             serves: plan.serves.clone(),
+            labels: plan.labels.clone(),
             capacity: plan.capacity.try_into().unwrap_or(options.capacity),
             via: Via::Functions,
             disk: Disk::InPlace,
@@ -128,7 +129,7 @@ impl Machine {
                 presence_renew: millis(1_000),
                 verify: millis(8_000),
                 lock_ttl: millis(3_000),
-                drain: millis(1_200),
+                drain: millis(800),
                 farewell: millis(1_500),
                 ..Times::default()
             },

@@ -15,6 +15,7 @@ use rr_schemas::{
 use rr_verify::{
     output::Outputs,
     stream::{Beside, Content, Finding, Message, Rules, Scope, Shown, Verifier},
+    token::is_borne,
 };
 
 use crate::{
@@ -23,11 +24,17 @@ use crate::{
     machine::policy,
 };
 
+/// How subjects of inputs begin.
+const INPUTS: &str = "rr.in.";
+
 /// Everything that is stored and judged.
 #[derive(Debug)]
 pub(crate) struct Stored {
     beside: Beside,
     log: Vec<Message>,
+    /// Sequences of inputs that are nobody's, and of all that are in the quarantine.
+    nobodys: BTreeSet<u64>,
+    quarantined: BTreeSet<u64>,
     /// Messages of the log that no verifier hears, and why.
     odd: Vec<String>,
     outputs: BTreeMap<RunId, Outputs>,
@@ -41,7 +48,7 @@ pub(crate) struct Kept<'a> {
     pub(crate) run: &'a RunId,
     /// Its decisions, with their sequences and when they were stored.
     pub(crate) decisions: Vec<(u64, Timestamp, &'a Decision)>,
-    /// Its inputs, with their sequences.
+    /// Its inputs that bear the tokens that they must bear, with their sequences.
     pub(crate) inputs: Vec<(u64, &'a Input)>,
 }
 
@@ -51,9 +58,16 @@ impl Stored {
     /// # Errors
     /// The servers do not answer; trying again may help.
     pub(crate) async fn read(mesh: &Mesh, runs: &[RunId]) -> Result<Self, Error> {
-        let beside = beside(mesh).await?;
-        let mut stored =
-            Self { beside, log: Vec::new(), odd: Vec::new(), outputs: BTreeMap::new(), digest: Digest::new() };
+        let (beside, quarantined) = beside(mesh).await?;
+        let mut stored = Self {
+            beside,
+            log: Vec::new(),
+            nobodys: BTreeSet::new(),
+            quarantined,
+            odd: Vec::new(),
+            outputs: BTreeMap::new(),
+            digest: Digest::new(),
+        };
         let mut log = mesh.copy_log(None).await?;
         while let Some(copied) = log.next().await? {
             match copied.raw() {
@@ -75,26 +89,18 @@ impl Stored {
 
     fn hear(&mut self, raw: RawMessage, partitions: u16) {
         let (seq, at) = (raw.seq, raw.at);
+        let is_input = raw.subject.starts_with(INPUTS);
         self.digest.take(raw.subject.as_bytes());
         self.digest.take(&seq.to_le_bytes());
         self.digest.take(&at.as_nanosecond().to_le_bytes());
         self.digest.take(&raw.payload);
         let (entity, content) = match LogMessage::read(raw, partitions) {
-            LogMessage::Decision(entity, stored) => {
-                let is_unreadable = stored.is_unreadable();
-                let content = match stored.decision {
-                    Ok(decision) => Content::Decision { hash: stored.hash, decision: Box::new(decision) },
-                    Err(reason) if is_unreadable => Content::Unreadable(reason),
-                    Err(_) => Content::Foreign,
-                };
-                (entity, content)
-            }
-            LogMessage::Input(said) => {
-                let content = match said.input {
-                    Ok(input) => Content::Input { source: said.source, input: Box::new(input) },
-                    Err(reason) => Content::Bad(reason),
-                };
-                (said.entity, content)
+            LogMessage::Decision(entity, stored) => (entity, Content::of_decision(stored.hash, stored.decision)),
+            LogMessage::Foreign(entity) => (entity, Content::Foreign),
+            LogMessage::Input(said) => (said.entity, Content::of_input(said.source, said.input)),
+            LogMessage::Nobodys if is_input => {
+                self.nobodys.insert(seq);
+                return;
             }
             LogMessage::Nobodys => return self.odd.push(format!("message {seq} is on a subject that nobody has")),
         };
@@ -123,7 +129,33 @@ impl Stored {
             findings.extend(verifier.finish().findings);
         }
         let odd = self.odd.iter().map(|text| Complaint { run: None, text: text.clone() });
-        odd.chain(findings.into_iter().map(complaint)).chain(self.of_outputs()).collect()
+        let unread = now.map(|_| self.not_put_aside()).unwrap_or_default();
+        odd.chain(findings.into_iter().map(complaint)).chain(self.of_outputs()).chain(unread).collect()
+    }
+
+    /// What nobody may believe and nobody has put aside for people.
+    pub(crate) fn not_put_aside(&self) -> Vec<Complaint> {
+        let mut secrets: BTreeMap<&RunId, &str> = BTreeMap::new();
+        let mut unbelievable: Vec<(u64, Option<&RunId>)> = self.nobodys.iter().map(|seq| (*seq, None)).collect();
+        for Message { run, seq, content, .. } in &self.log {
+            let is_unbelievable = match content {
+                Content::Decision { decision, .. } => {
+                    secrets.entry(run).or_insert(&decision.secret);
+                    false
+                }
+                Content::Input { source, input } => {
+                    secrets.get(run).is_some_and(|secret| !is_borne(secret, run, source, input))
+                }
+                Content::Bad(_) => true,
+                Content::Unreadable(_) | Content::Foreign => false,
+            };
+            if is_unbelievable {
+                unbelievable.push((*seq, Some(run)));
+            }
+        }
+        unbelievable.retain(|(seq, _)| !self.quarantined.contains(seq));
+        let text = |seq| format!("message {seq} may not be believed, and is not in the quarantine");
+        unbelievable.into_iter().map(|(seq, run)| Complaint { run: run.cloned(), text: text(seq) }).collect()
     }
 
     fn of_outputs(&self) -> Vec<Complaint> {
@@ -158,7 +190,12 @@ impl Stored {
             let Some(kept) = kept.get_mut(place) else { continue };
             match content {
                 Content::Decision { decision, .. } => kept.decisions.push((*seq, *at, decision.as_ref())),
-                Content::Input { input, .. } => kept.inputs.push((*seq, input.as_ref())),
+                Content::Input { source, input } => {
+                    let secret = kept.decisions.first().map_or("", |(.., first)| first.secret.as_str());
+                    if is_borne(secret, run, source, input) {
+                        kept.inputs.push((*seq, input.as_ref()));
+                    }
+                }
                 Content::Unreadable(_) | Content::Foreign | Content::Bad(_) => {}
             }
         }
@@ -188,7 +225,8 @@ impl Kept<'_> {
     }
 }
 
-async fn beside(mesh: &Mesh) -> Result<Beside, Error> {
+/// What stands beside the log, and the sequences of all inputs in the quarantine, of runs or not.
+async fn beside(mesh: &Mesh) -> Result<(Beside, BTreeSet<u64>), Error> {
     let mut beside = Beside::default();
     let shown = &mut beside.shown;
     let take = |entry: StatusEntry, _| {
@@ -197,8 +235,9 @@ async fn beside(mesh: &Mesh) -> Result<Beside, Error> {
     mesh.each_status(take).await?;
     let bad = mesh.all_quarantined().await?;
     beside.aside.extend(bad.iter().filter(|bad| copies::run_of(&bad.subject).is_some()).map(|bad| bad.was));
+    let quarantined = bad.iter().filter(|bad| bad.subject.starts_with(INPUTS)).map(|bad| bad.was).collect();
     beside.offers = mesh.offered_now().await?;
-    Ok(beside)
+    Ok((beside, quarantined))
 }
 
 fn complaint(finding: Finding) -> Complaint {

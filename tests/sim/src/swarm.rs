@@ -29,6 +29,8 @@ pub enum Kind {
     ServerRestarted,
     /// A stream gets another leader; in a cluster.
     LeaderMoved,
+    /// Most copies of a stream sleep for a while, which whoever leads it does not know; in a cluster.
+    MajorityLost,
     /// A consumer gets another leader.
     ConsumerMoved,
     /// A partition's pin is taken from its holder.
@@ -45,11 +47,15 @@ pub enum Kind {
     ClockSkewed,
     /// Somebody cancels a run.
     RunCancelled,
+    /// Somebody speaks of an attempt as a worker does, without the token of its offer.
+    Forged,
+    /// Something turns up on a subject of a run that nobody can read or believe.
+    Garbage,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::CoordinatorKilled,
         Self::CoordinatorStopped,
         Self::WorkerKilled,
@@ -59,6 +65,7 @@ impl Kind {
         Self::LinkSilent,
         Self::ServerRestarted,
         Self::LeaderMoved,
+        Self::MajorityLost,
         Self::ConsumerMoved,
         Self::PinMoved,
         Self::Redelivered,
@@ -67,6 +74,8 @@ impl Kind {
         Self::StreamFull,
         Self::ClockSkewed,
         Self::RunCancelled,
+        Self::Forged,
+        Self::Garbage,
     ];
 
     /// Its name, under which it is counted.
@@ -81,6 +90,7 @@ impl Kind {
             Self::LinkSilent => "link silent",
             Self::ServerRestarted => "server restarted",
             Self::LeaderMoved => "leader moved",
+            Self::MajorityLost => "majority lost",
             Self::ConsumerMoved => "consumer moved",
             Self::PinMoved => "pin moved",
             Self::Redelivered => "redelivered early",
@@ -89,6 +99,8 @@ impl Kind {
             Self::StreamFull => "stream full",
             Self::ClockSkewed => "clock skewed",
             Self::RunCancelled => "run cancelled",
+            Self::Forged => "forged",
+            Self::Garbage => "garbage",
         }
     }
 
@@ -101,9 +113,11 @@ impl Kind {
             | Self::WorkerDrained
             | Self::ServerRestarted
             | Self::LeaderMoved
+            | Self::MajorityLost
             | Self::ConsumerMoved
-            | Self::ClockSkewed => 20,
-            Self::StreamFull => 16,
+            | Self::ClockSkewed
+            | Self::Forged => 20,
+            Self::Garbage | Self::StreamFull => 16,
             Self::ConsumerRemoved => 12,
             Self::StreamRemoved => 5,
         }
@@ -156,6 +170,7 @@ impl Swarm {
             lost_said: thousandths(25, 60),
             lost_request: thousandths(20, 30),
             early_redelivery: thousandths(30, 150),
+            stale_read: thousandths(40, 300),
             late_by: Duration::ZERO,
         };
         let chances = Chances { late_by: Duration::from_millis(dice.between(5, 3_000)), ..chances };

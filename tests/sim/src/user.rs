@@ -8,9 +8,9 @@ use std::{
 use rr_draw::{Dice, SIGNALS};
 use rr_nats::{First, Mesh, PublishError};
 use rr_schemas::{
-    flow::params::ParamValues,
     id::{EntityId, RunId},
     input::{Cancel, Input, Signal, Submit},
+    retry::RetryOf,
 };
 use tokio::time::sleep;
 
@@ -22,6 +22,11 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// The id of a run, by its place in the case.
 pub(crate) fn run_id(index: usize) -> Option<RunId> {
     format!("r{index}").parse().ok()
+}
+
+/// The id of the run that retries it.
+pub(crate) fn again_id(run: &RunId) -> Option<RunId> {
+    format!("{run}again").parse().ok()
 }
 
 /// The runs that were asked for. Of others nothing is asked: what is said of a run before it is asked for takes its id.
@@ -45,9 +50,18 @@ pub(crate) async fn wants(mesh: &Mesh, run: &RunId, plan: &RunPlan, mut dice: Di
     let gives_all = dice.chance(50);
     let pause_max = if dice.chance(50) { 6_000 } else { 1_500 };
     sleep(plan.after).await;
-    submit(mesh, run, plan).await;
+    submit(mesh, run, plan, None).await;
     tracing::debug!(%run, "asked for");
     asked.runs().push(run.clone());
+    give(mesh, run, plan, &mut dice, (gives_all, pause_max)).await;
+    let Some((again, retry)) = plan.again.zip(again_id(run)) else { return };
+    wait_for_end(mesh, run).await;
+    submit(mesh, &retry, plan, Some(RetryOf { run: run.clone(), again })).await;
+    asked.runs().push(retry.clone());
+    give(mesh, &retry, plan, &mut dice, (true, pause_max)).await;
+}
+
+async fn give(mesh: &Mesh, run: &RunId, plan: &RunPlan, dice: &mut Dice, (gives_all, pause_max): (bool, u64)) {
     let wanted = plan.flow.signals();
     for name in SIGNALS {
         if gives_all || wanted.iter().any(|wanted| wanted.as_str() == name) {
@@ -58,10 +72,9 @@ pub(crate) async fn wants(mesh: &Mesh, run: &RunId, plan: &RunPlan, mut dice: Di
 }
 
 /// Asks for a run until it is asked for.
-async fn submit(mesh: &Mesh, run: &RunId, plan: &RunPlan) {
-    let flow = plan.flow.clone();
-    let submit =
-        Input::Submit(Box::new(Submit { flow, params: ParamValues::default(), by: "user".to_owned(), retry_of: None }));
+async fn submit(mesh: &Mesh, run: &RunId, plan: &RunPlan, retry_of: Option<RetryOf>) {
+    let (flow, params) = (plan.flow.clone(), plan.params.clone());
+    let submit = Input::Submit(Box::new(Submit { flow, params, by: "user".to_owned(), retry_of }));
     loop {
         match mesh.submit(run, "user", &submit, First::New).await {
             // It is there: what was not answered was stored.
@@ -75,6 +88,20 @@ async fn submit(mesh: &Mesh, run: &RunId, plan: &RunPlan) {
 async fn ask(mesh: &Mesh, run: &RunId, input: &Input) {
     while mesh.request(&EntityId::from(run), "user", input).await.is_err() {
         sleep(AGAIN).await;
+    }
+}
+
+/// Waits until a run is over.
+pub(crate) async fn wait_for_end(mesh: &Mesh, run: &RunId) {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        if let Ok(Some(entry)) = mesh.status(run).await
+            && entry.view.status.is_final()
+        {
+            return;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
     }
 }
 

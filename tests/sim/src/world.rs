@@ -22,15 +22,16 @@ use tokio::{
 
 use crate::{
     branches::{self, Said},
-    case::{Case, Mode},
+    case::{Case, Mode, RunPlan},
     chaos::Chaos,
     clock::WorldTime,
     function::{Seen, Start},
     judge::{Complaint, judge_offers, judge_starts},
     machine::{Machine, Site, topology},
+    retries::judge_retries,
     stored::{Kept, Stored},
     swarm::{self, Kind},
-    user::{self, Asked},
+    user::{self, Asked, wait_for_end},
 };
 
 /// How long a run may take once nothing goes wrong any more. The slowest flows that are drawn take a third of it.
@@ -43,7 +44,10 @@ const WORLD: Duration = Duration::from_hours(1);
 const ANSWERS: Duration = Duration::from_mins(1);
 /// How long everybody lives on behind the end of the last run: whatever was said is answered by then, and what is left of runs
 /// is taken away.
-const QUIET: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(6);
+/// How long what is left may wait beyond that. A server that has another leader has forgotten who asked for offers, and whoever asked
+/// notices after three missed signs of life, 5 s apart; an answer that never came is waited for as long.
+const LEFT: Duration = Duration::from_secs(25);
 /// What the product and its machines say of themselves that must never be so.
 pub(crate) const ALARMS: [&str; 12] = [
     "a part of the coordinator failed",
@@ -59,6 +63,9 @@ pub(crate) const ALARMS: [&str; 12] = [
     "a machine panics",
     "an offer cannot be made",
 ];
+
+/// Flows that must have begun, by how [`word`] counts them.
+pub(crate) const FLOWS: [&str; 3] = ["retry taken over", "targets by labels", "parameters given"];
 
 /// What a seed came to.
 #[derive(Clone, Debug, Default)]
@@ -131,10 +138,13 @@ async fn live(case: &Case, files: &TempDir) -> Report {
         manners: case.manners,
         seen: seen.clone(),
     });
-    let runs: Vec<RunId> = (0..case.runs.len()).filter_map(user::run_id).collect();
+    let firsts: Vec<RunId> = (0..case.runs.len()).filter_map(user::run_id).collect();
+    let is_retried = |(run, plan): (&RunId, &RunPlan)| plan.again.and_then(|_| user::again_id(run));
+    let retries: Vec<RunId> = firsts.iter().zip(&case.runs).filter_map(is_retried).collect();
+    let runs: Vec<RunId> = firsts.iter().chain(&retries).cloned().collect();
     let asked = Asked::default();
     let mut asking = JoinSet::new();
-    for (index, (run, plan)) in runs.iter().cloned().zip(case.runs.clone()).enumerate() {
+    for (index, (run, plan)) in firsts.iter().cloned().zip(case.runs.clone()).enumerate() {
         let (mesh, asked, dice) = (mesh.clone(), asked.clone(), rr_draw::Dice(case.seed ^ (index as u64 + 1)));
         asking.spawn(async move { user::wants(&mesh, &run, &plan, dice, &asked).await });
     }
@@ -154,8 +164,13 @@ async fn live(case: &Case, files: &TempDir) -> Report {
             let trouble = chaos.rage(begun + case.trouble);
             all_over(&mesh, &runs, trouble).await;
             chaos.mend_all();
-            report.complaints = in_time(&mesh, &runs).await;
+            report.complaints = in_time(&mesh, &firsts).await;
+            // They are asked for when the others are over.
+            if report.complaints.is_empty() {
+                report.complaints = in_time(&mesh, &retries).await;
+            }
             sleep(QUIET).await;
+            nothing_is_left(&mesh, &runs).await;
             for machine in &mut chaos.machines {
                 machine.look();
             }
@@ -213,6 +228,7 @@ impl Report {
         let counts_hold = forgetful.iter().all(|kind| !chaos.counts.contains_key(kind));
         self.complaints.extend(judge_starts(starts, &kept, counts_hold));
         self.complaints.extend(judge_offers(offers, &kept));
+        self.complaints.extend(judge_retries(starts, &kept));
         self.starts = starts.len();
         self.digest = stored.digest.0;
     }
@@ -257,6 +273,20 @@ async fn all_over(mesh: &Mesh, runs: &[RunId], trouble: impl Future<Output = ()>
     }
 }
 
+/// Waits until nothing is on offer of runs that are over, and all that may not be believed is in the quarantine; but not for ever: the
+/// judge finds what is left.
+async fn nothing_is_left(mesh: &Mesh, runs: &[RunId]) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let until = Instant::now() + LEFT;
+    while Instant::now() < until {
+        let Ok((stored, _)) = read(mesh, runs).await else { return };
+        if stored.left_over().is_empty() && stored.not_put_aside().is_empty() {
+            return;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
 /// Waits for every run, and says which has not ended. A person who has waited for long looks at the mesh, and cancels what
 /// waits for a person.
 async fn in_time(mesh: &Mesh, runs: &[RunId]) -> Vec<Complaint> {
@@ -290,21 +320,11 @@ async fn in_time(mesh: &Mesh, runs: &[RunId]) -> Vec<Complaint> {
     complaints
 }
 
-async fn wait_for_end(mesh: &Mesh, run: &RunId) {
-    let mut pause = Duration::from_millis(100);
-    loop {
-        if let Ok(Some(entry)) = mesh.status(run).await
-            && entry.view.status.is_final()
-        {
-            return;
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
-    }
-}
-
-const fn word(event: &Event) -> &'static str {
+fn word(event: &Event) -> &'static str {
     match event {
+        Event::Submitted { retry_of: Some(_), .. } => "retry taken over",
+        Event::Submitted { found, .. } if !found.is_empty() => "targets by labels",
+        Event::Submitted { params, .. } if !params.is_empty() => "parameters given",
         Event::Submitted { .. } => "submitted",
         Event::Rejected { .. } => "rejected",
         Event::Offered { offer: 1, .. } => "offered",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use rr_nats::{ClaimError, Earlier, Finder, Mesh, OfferMsg};
+use rr_nats::{ClaimError, Earlier, Finder, Mesh, OfferMsg, PublishError};
 use rr_schemas::{
     id::RunId,
     name::{InstanceId, WorkerName},
@@ -348,7 +348,10 @@ async fn claim(
             Err(ClaimError::Lost) if planted::bites(Bug::ClaimIgnored) => return Claimed::Won(0),
             Err(ClaimError::Lost) => return Claimed::Lost,
             Err(ClaimError::Publish(error)) => {
-                earlier = Earlier::Perhaps;
+                // Only what was not answered may be ours: whatever stands there after a refusal is of an earlier life.
+                if matches!(error, PublishError::Unknown(_)) {
+                    earlier = Earlier::Perhaps;
+                }
                 tracing::debug!(run.id = %offer.run, task = offer.task, %error, "claim not answered yet");
             }
         }

@@ -68,6 +68,13 @@ impl Jet {
             .is_some_and(|stream| std::mem::replace(&mut stream.is_filled, is_filled) != is_filled)
     }
 
+    /// Most copies of a stream sleep until this time, in nanoseconds since 1970.
+    pub(crate) fn lose_majority(&mut self, stream: &str, until: u64) -> bool {
+        let Some(found) = self.streams.get_mut(stream).filter(|stream| stream.is_led()) else { return false };
+        found.lose_majority(until);
+        true
+    }
+
     /// A stream has no leader any more.
     pub(crate) fn lose_leader(&mut self, stream: &str, turn: &mut Turn<'_>) -> bool {
         let Some(found) = self.streams.get_mut(stream).filter(|stream| stream.is_led()) else { return false };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rr_nats::transport::{HeaderMap, HeaderValue, Message, StatusCode, Subject};
+use rr_nats::transport::{HeaderMap, HeaderValue, Message, Outgoing, StatusCode, Subject};
 use serde_json::Value;
 
 use super::{nanos, store::Stored};
@@ -45,6 +45,12 @@ impl Said {
         }
     }
 
+    /// As somebody sends it, who wants no answer.
+    pub(crate) fn from(message: Outgoing) -> Self {
+        let Outgoing { subject, headers, payload } = message;
+        Self { headers, ..Self::plain(subject.into_string(), payload) }
+    }
+
     /// A word of the server's in place of a message.
     pub(crate) fn status(to: &str, status: StatusCode, text: &str, headers: HeaderMap) -> Self {
         let description = (!text.is_empty()).then(|| text.to_owned());
@@ -82,6 +88,8 @@ pub(crate) struct Turn<'a> {
     counts: &'a mut Counts,
     /// How much later answers go out.
     pub(crate) late: Duration,
+    /// How old the copy is that answers a direct read.
+    pub(crate) behind: Duration,
     /// Chance in a thousand that a message is delivered again too early.
     pub(crate) early: u32,
     pub(crate) said: Vec<Said>,
@@ -102,8 +110,8 @@ impl<'a> Turn<'a> {
         let start = u64::try_from(config.start.as_nanosecond()).unwrap_or_default();
         let (said, wakes, noted) = (Vec::new(), Vec::new(), Vec::new());
         let now = start.saturating_add(nanos(time));
-        let (late, early, watched) = (Duration::ZERO, 0, None);
-        Self { now, time, config, rng, router, counts, late, early, said, wakes, watched, noted }
+        let (late, behind, early, watched) = (Duration::ZERO, Duration::ZERO, 0, None);
+        Self { now, time, config, rng, router, counts, late, behind, early, said, wakes, watched, noted }
     }
 
     /// Says something, after everything that was said before.

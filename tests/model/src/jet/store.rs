@@ -113,6 +113,12 @@ impl Store {
         self.messages.values()
     }
 
+    /// The sequence of the first message that was stored after a time in nanoseconds since 1970, or the one that the next has.
+    pub(crate) fn behind(&self, time: u64) -> u64 {
+        let later = self.all().rev().take_while(|message| message.at > time);
+        later.last().map_or(self.last + 1, |message| message.seq)
+    }
+
     pub(crate) fn add(&mut self, message: Stored) -> Arc<Stored> {
         let message = Arc::new(message);
         self.last = message.seq;

@@ -96,6 +96,11 @@ impl Stream {
         self.agrees
     }
 
+    /// Whether its copies have something to agree on.
+    pub(crate) fn is_disagreeing(&self) -> bool {
+        !self.proposed.is_empty()
+    }
+
     pub(crate) const fn is_led(&self) -> bool {
         !self.is_leaderless
     }
@@ -310,6 +315,7 @@ impl Stream {
     pub(crate) fn restarted(&mut self, died: u64, turn: &mut Turn<'_>) {
         self.is_leaderless = false;
         self.proposed.clear();
+        self.agreed_at = turn.now;
         self.read_ids(turn);
         self.consumers.retain(|_, consumer| !consumer.config.mem_storage);
         for consumer in self.consumers.values_mut() {
@@ -323,6 +329,14 @@ impl Stream {
         self.watch_timers(turn);
     }
 
+    /// Its copies agree on nothing until this time, in nanoseconds since 1970.
+    pub(crate) fn lose_majority(&mut self, until: u64) {
+        self.agreed_at = self.agreed_at.max(until);
+        for proposal in &mut self.proposed {
+            proposal.at = self.agreed_at;
+        }
+    }
+
     /// Nobody leads it for a while. Of what its copies have not agreed on a first part is stored, and nobody hears of it.
     pub(crate) fn lose_leader(&mut self, turn: &mut Turn<'_>) {
         let kept = turn.rng.usize(..=self.proposed.len());
@@ -331,6 +345,7 @@ impl Stream {
             self.settle(Proposal { reply: None, ..proposal }, turn);
             turn.count("stored_unheard");
         }
+        self.agreed_at = turn.now;
         self.is_leaderless = true;
         for consumer in self.consumers.values_mut() {
             consumer.unpin();

@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use super::{Due, World};
-use crate::{config::Servers, fault::Fault, link::State, router::ClientId};
+use crate::{
+    config::Servers,
+    fault::Fault,
+    jet::{Jet, Turn, nanos},
+    link::State,
+    router::ClientId,
+};
 
 impl World {
     /// Lets something go wrong. What cannot go wrong, for there is no such client, stream or cluster, is not counted.
@@ -24,6 +30,7 @@ impl World {
                 true
             }
             Fault::MoveLeader { stream, leaderless } => self.move_leader(stream, *leaderless),
+            Fault::LoseMajority { stream, unaware, leaderless } => self.lose_majority(stream, *unaware, *leaderless),
             Fault::MoveConsumer { stream, consumer } => {
                 self.config.servers == Servers::Three && self.jet(|jet, turn| jet.move_consumer(stream, consumer, turn))
             }
@@ -90,7 +97,18 @@ impl World {
         }
     }
 
-    fn move_leader(&mut self, stream: &str, leaderless: Duration) -> bool {
+    fn lose_majority(&mut self, stream: &str, unaware: Duration, leaderless: Duration) -> bool {
+        /// Its leader gives up before that.
+        const NEVER: Duration = Duration::from_hours(1);
+        let asleep = |jet: &mut Jet, turn: &mut Turn<'_>| jet.lose_majority(stream, turn.now + nanos(unaware + NEVER));
+        if self.config.servers != Servers::Three || !self.jet(asleep) {
+            return false;
+        }
+        self.at(self.time + unaware, Due::Unled(stream.to_owned(), leaderless));
+        true
+    }
+
+    pub(super) fn move_leader(&mut self, stream: &str, leaderless: Duration) -> bool {
         if self.config.servers != Servers::Three || !self.jet(|jet, turn| jet.lose_leader(stream, turn)) {
             return false;
         }

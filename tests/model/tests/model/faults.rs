@@ -5,16 +5,25 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use rr_model::{Chances, Fault, Model, ModelConfig, Servers};
 use rr_nats::{
-    Link, Mesh, PublishError, PullConfig, Topology,
+    First, Link, Mesh, PublishError, PullConfig, Topology,
     transport::{HeaderMap, Messages, Observer, Outgoing, Transport},
 };
-use rr_schemas::{flow::Priority, name::Name};
+use rr_schemas::{
+    flow::Priority,
+    id::{EntityId, RunId},
+    input::Input,
+    name::Name,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn made(servers: Servers) -> (Model, Link, Mesh) {
-    let model = Model::new(ModelConfig::new(3, servers));
+    made_of(3, servers).await
+}
+
+async fn made_of(seed: u64, servers: Servers) -> (Model, Link, Mesh) {
+    let model = Model::new(ModelConfig::new(seed, servers));
     let link = model.link("c1").await.unwrap();
     let mesh = rr_nats::ensure(&link, &Topology::default()).await.unwrap();
     (model, link, mesh)
@@ -105,7 +114,7 @@ async fn an_acknowledgement_that_is_lost_leaves_its_message_and_a_publish_that_i
         model.set_chances(Some("c1"), chances);
         let begun = Instant::now();
         let run = "r1".parse().unwrap();
-        let asked = mesh.request(&run, "me", &rr_schemas::input::Input::Timer {}).await;
+        let asked = mesh.request(&run, "me", &Input::Timer {}).await;
         assert!(matches!(asked, Err(PublishError::Unknown(_))), "{asked:?}");
         assert!(begun.elapsed() >= 4 * SECOND);
         model.set_chances(Some("c1"), Chances::default());
@@ -119,10 +128,10 @@ async fn nobody_answers_for_a_stream_that_has_no_leader() {
     let (model, _link, mesh) = made(Servers::Three).await;
     let run = "r1".parse().unwrap();
     model.inject(&Fault::MoveLeader { stream: "RR_EVENTS".to_owned(), leaderless: 5 * SECOND });
-    let asked = mesh.request(&run, "me", &rr_schemas::input::Input::Timer {}).await;
+    let asked = mesh.request(&run, "me", &Input::Timer {}).await;
     assert!(matches!(asked, Err(PublishError::NotFound { .. })), "{asked:?}");
     sleep(6 * SECOND).await;
-    mesh.request(&run, "me", &rr_schemas::input::Input::Timer {}).await.unwrap();
+    mesh.request(&run, "me", &Input::Timer {}).await.unwrap();
     assert_eq!(counted(&model, "move_leader"), 1);
 }
 
@@ -132,7 +141,7 @@ async fn what_was_not_safe_is_lost_with_the_power_and_only_then() {
         let (model, link, mesh) = made(Servers::One).await;
         model.inject(&Fault::Sync {});
         let run = "r1".parse().unwrap();
-        mesh.request(&run, "me", &rr_schemas::input::Input::Timer {}).await.unwrap();
+        mesh.request(&run, "me", &Input::Timer {}).await.unwrap();
         model.inject(&Fault::Restart { down: 3 * SECOND, loses_unsynced });
         assert!(!link.is_connected());
         sleep(4 * SECOND).await;
@@ -146,10 +155,10 @@ async fn a_full_stream_refuses_until_there_is_room() {
     let (model, _link, mesh) = made(Servers::One).await;
     let run = "r1".parse().unwrap();
     model.inject(&Fault::Fill { stream: "RR_EVENTS".to_owned() });
-    let asked = mesh.request(&run, "me", &rr_schemas::input::Input::Timer {}).await;
+    let asked = mesh.request(&run, "me", &Input::Timer {}).await;
     assert!(matches!(asked, Err(PublishError::Full(_))), "{asked:?}");
     model.inject(&Fault::Drain { stream: "RR_EVENTS".to_owned() });
-    mesh.request(&run, "me", &rr_schemas::input::Input::Timer {}).await.unwrap();
+    mesh.request(&run, "me", &Input::Timer {}).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +234,7 @@ async fn the_last_moment_before_a_death_may_be_forgotten() {
             let model = Model::new(ModelConfig::new(seed, Servers::One));
             let link = model.link("c1").await.unwrap();
             let mesh = rr_nats::ensure(&link, &Topology { partitions: 1, ..Topology::default() }).await.unwrap();
-            mesh.request(&"r1".parse().unwrap(), "me", &rr_schemas::input::Input::Timer {}).await.unwrap();
+            mesh.request(&"r1".parse().unwrap(), "me", &Input::Timer {}).await.unwrap();
             let mut puller = rr_nats::Puller::open(&link, "RR_EVENTS", "p0", pinned()).await.unwrap();
             puller.request(1).await.unwrap();
             let first = puller.next().await.unwrap().unwrap();
@@ -264,4 +273,45 @@ async fn a_seed_is_a_history() {
     }
     assert_eq!(histories[0], histories[1]);
     assert_ne!(histories[1], histories[2]);
+}
+
+/// Somebody in trouble may have acknowledged inputs that nobody has answered: whoever loads the run must find them.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_lags_hides_no_input() {
+    let (model, _link, mesh) = made(Servers::Three).await;
+    let run: EntityId = "r1".parse().unwrap();
+    let asked = [(); 3].map(|()| Input::Timer {});
+    for input in &asked {
+        mesh.request(&run, "me", input).await.unwrap();
+    }
+    model.set_chances(None, Chances { stale_read: 1_000, late_by: 60 * SECOND, ..Chances::default() });
+    for _ in 0..20 {
+        assert_eq!(mesh.inputs_after(&run, 0, 0).await.unwrap().len(), asked.len());
+    }
+    assert!(counted(&model, "stale_read") >= 20);
+}
+
+/// A publish that was never agreed on stands in the way of others, and is gone with whoever led.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_agreed_on_says_nothing_of_what_is_stored() {
+    let (mut stored, mut free) = (0, 0);
+    let run: RunId = "r1".parse().unwrap();
+    for seed in 0..20 {
+        let (model, _link, mesh) = made_of(seed, Servers::Three).await;
+        let fault =
+            Fault::LoseMajority { stream: "RR_EVENTS".to_owned(), unaware: 10 * SECOND, leaderless: 2 * SECOND };
+        model.inject(&fault);
+        let first = mesh.submit(&run, "me", &Input::Timer {}, First::New).await;
+        assert!(matches!(first, Err(PublishError::Unknown(_))), "{first:?}");
+        let again = mesh.submit(&run, "me", &Input::Timer {}, First::New).await;
+        assert_eq!(again, Err(PublishError::Unsettled));
+        sleep(15 * SECOND).await;
+        match mesh.submit(&run, "me", &Input::Timer {}, First::New).await {
+            Ok(_) => free += 1,
+            Err(PublishError::Conflict) => stored += 1,
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(mesh.inputs_after(&(&run).into(), 0, 0).await.unwrap().len(), 1);
+    }
+    assert!(stored > 0 && free > 0, "{stored} stored, {free} not");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rr_nats::{ConnectOptions, First, Mesh, connect};
+use rr_nats::{ConnectOptions, First, Mesh, PublishError, connect};
 use rr_schemas::decision::RunStatus;
 use rr_schemas::id::{EntityId, RunId};
 use rr_schemas::input::{Input, Signal};
@@ -35,7 +35,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         rows: &[7],
         what: "`kill -9` of the server that leads the log, a partition, the offers, a worker's offers, the states, one after the other; it comes back",
         bound: Duration::from_secs(20),
-        why: "an election (5 to 8 s), and what was delivered and is not acknowledged comes again (5 s)",
+        why: "an election (5 to 8 s), and what was delivered and is not acknowledged comes again (4 s)",
         play: |cue| Box::pin(leader(cue, Way::Killed)),
     },
     Scenario {
@@ -75,7 +75,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         rows: &[40],
         what: "50 clients on three servers ask for one run at once, and then give it 50 signals, while a coordinator is killed",
         bound: Duration::from_secs(20),
-        why: "as for a coordinator that dies, with pins of 3 s and acknowledgements of 5 s",
+        why: "as for a coordinator that dies, with pins of 3 s and acknowledgements of 4 s",
         play: |cue| Box::pin(storm(cue)),
     },
 ];
@@ -250,7 +250,8 @@ async fn storm(mut cue: Cue) -> Report {
         }
         let told = writers.join_all().await;
         let n_stored = told.iter().filter(|told| told.is_ok()).count();
-        let n_refused = told.iter().filter(|told| matches!(told, Err(rr_nats::PublishError::Conflict))).count();
+        let is_refused = |error: &PublishError| matches!(error, PublishError::Conflict | PublishError::Unsettled);
+        let n_refused = told.iter().filter(|told| told.as_ref().is_err_and(is_refused)).count();
         stage.report.demand(n_stored == 1 && n_refused == WRITERS - 1, || format!("{WRITERS} ask for {id}: {told:?}"));
         stage.also(id.clone(), kind, wanted);
         let victim = *cue.dice.one_of(&stage.coordinators());

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Outcome, read};
 use crate::jet::{
-    Jet, Said, Turn,
+    Jet, Said, Turn, nanos,
     refusal::Refusal,
     said::written,
     store::{Store, Stored, block, block_len},
@@ -66,7 +66,9 @@ impl Jet {
         let Ok(asked) = read::<Asked>(said) else {
             return turn.answer_with(word(BAD_REQUEST, "Malformed Request", HeaderMap::new()));
         };
-        let found = find_all(&asked, &stream.store);
+        let unknown_from = stream.store.behind(turn.now.saturating_sub(nanos(turn.behind)));
+        let mut found = find_all(&asked, &stream.store);
+        found.retain(|message| message.seq < unknown_from);
         let Some(first) = found.first() else {
             return turn.answer_with(word(404, "Message Not Found", HeaderMap::new()));
         };
@@ -74,7 +76,9 @@ impl Jet {
             return turn.answer_with(shown(name, first, reply));
         }
         let mut left = if asked.multi_last.is_empty() {
-            stream.store.count_from(first.seq, std::slice::from_ref(&asked.next_by_subj))
+            let filter = std::slice::from_ref(&asked.next_by_subj);
+            let [from, unknown] = [first.seq, unknown_from].map(|seq| stream.store.count_from(seq, filter));
+            from.saturating_sub(unknown)
         } else {
             u64::try_from(found.len()).unwrap_or(u64::MAX)
         };
