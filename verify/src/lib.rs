@@ -13,6 +13,8 @@ pub mod rule;
 pub mod stream;
 pub mod token;
 
+use std::fmt;
+
 pub use rule::Rule;
 
 /// Something that must not be.
@@ -24,6 +26,12 @@ pub struct Violation {
     pub at: u64,
     /// What is wrong.
     pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "violation {} seq={} because {}", self.rule.id(), self.at, self.text)
+    }
 }
 
 /// Findings of one kind that are kept of a run: nobody reads more, and one event can break a rule for each of 100,000 tasks.

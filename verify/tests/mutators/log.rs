@@ -31,7 +31,7 @@ fn reasons(findings: &[Finding]) -> Vec<&str> {
         .iter()
         .map(|finding| match finding {
             Finding::Incomplete { reason, .. } => reason.as_str(),
-            Finding::Violation { violation, .. } => panic!("{violation:?}"),
+            Finding::Violation { violation, .. } => panic!("{violation}"),
         })
         .collect()
 }

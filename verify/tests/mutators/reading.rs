@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::ToSpan as _;
 use rr_core::Policy;
-use rr_schemas::{decision::RunStatus, input::Input, view::Tally};
+use rr_schemas::{decision::RunStatus, id::RunId, input::Input, view::Tally};
 use rr_verify::{
-    Rule,
+    Rule, Violation,
     history::{Judgement, Whole, judge, judge_whole},
     records::Extent,
     stream::{Beside, Content, Finding, Message, Rules, Scope, Shown, Verifier},
@@ -189,5 +189,19 @@ fn what_began_when_is_known_by_its_state_where_the_log_has_no_decision() {
         let end = verifier.finish();
         let sum = (end.sum.earlier, end.sum.open, end.sum.forgotten, end.findings.len());
         assert_eq!(sum, (earlier, open, forgotten, told), "{what}: {:?}", end.findings);
+    }
+}
+
+#[test]
+fn what_is_found_is_told_in_a_line() {
+    let violation = Violation { rule: Rule::Chain, at: 7, text: "a link is gone".into() };
+    let (run, reason) = ("r1".parse::<RunId>().unwrap(), "it is half".to_owned());
+    assert_eq!(violation.to_string(), "violation I1 seq=7 because a link is gone");
+    for (finding, line) in [
+        (Finding::Violation { run: run.clone(), violation }, "violation I1 run=r1 seq=7 because a link is gone"),
+        (Finding::Incomplete { run: Some(run), reason: reason.clone() }, "incomplete run=r1 because it is half"),
+        (Finding::Incomplete { run: None, reason }, "incomplete because it is half"),
+    ] {
+        assert_eq!(finding.to_string(), line);
     }
 }
