@@ -4,6 +4,7 @@ mod gate;
 mod job;
 mod next;
 mod shares;
+mod shown;
 mod stop;
 mod tally;
 mod task;
@@ -19,7 +20,7 @@ use rr_schemas::{
     name::Name,
     ranges::Ranges,
     report::{Ended, Outcome},
-    view::{JobView, TaskStatus},
+    retry::Carried,
 };
 
 use crate::{Findings, Rule, Violation};
@@ -47,7 +48,6 @@ pub fn judge(run: &RunId, log: &[Record], policy: &Policy) -> Vec<Violation> {
 
 /// The same for a run that need not have ended.
 pub fn judge_extent(run: &RunId, log: &[Record], policy: &Policy, extent: Extent) -> Vec<Violation> {
-    let mut findings = Findings::default();
     let is_aside = |record: &&Record| matches!(record.event, Event::PutAside { .. });
     let log = log.get(log.iter().take_while(is_aside).count()..).unwrap_or_default();
     let (plan, carried) = match log.first().map(|record| &record.event) {
@@ -58,34 +58,10 @@ pub fn judge_extent(run: &RunId, log: &[Record], policy: &Policy, extent: Extent
         Some(_) | None => (None, None),
     };
     let Some(plan) = plan else {
-        findings.demand(false, Rule::Chain, 0, || "the history does not begin with a run that can be planned".into());
-        return findings.0;
+        let text = "the history does not begin with a run that can be planned".to_owned();
+        return vec![Violation { rule: Rule::Chain, at: 0, text }];
     };
-    // What was taken over is over, and must never be handed out.
-    let tasks = carried.into_iter().flat_map(|carried| &carried.tasks);
-    let (tasks, foreign): (Vec<_>, Vec<_>) = tasks.partition(|(_, tasks)| within(&plan, tasks));
-    findings.demand(foreign.is_empty(), Rule::Count, log.first().map_or(0, |first| first.cause), || {
-        format!("tasks are taken over, and there are only {}", plan.n_tasks())
-    });
-    let tasks = tasks.into_iter();
-    let tasks = tasks.flat_map(|(outcome, tasks)| tasks.iter().map(|task| (task, Task::carried(*outcome))));
-    let began = log.first().map(|record| record.at);
-    let mut judge = Judge {
-        plan: &plan,
-        policy,
-        tallies: vec![Tally::default(); plan.jobs().len()],
-        tasks: BTreeMap::new(),
-        begun: BTreeSet::new(),
-        signals: Signals::taken_over(carried.map(|carried| carried.signals.clone()).unwrap_or_default()),
-        began,
-        limit: began.and_then(|began| limit_of(&plan, began)),
-        ended_jobs: BTreeMap::new(),
-        stopped: None,
-        findings,
-    };
-    for (number, carried) in tasks {
-        judge.change(number, |task| *task = carried);
-    }
+    let mut judge = Judge::new(&plan, carried, log, policy);
     for record in log.iter().skip(1) {
         judge.check(record);
     }
@@ -127,6 +103,35 @@ struct Judge<'p> {
 }
 
 impl<'p> Judge<'p> {
+    /// Before the first event behind the one that submits the run.
+    fn new(plan: &'p Plan, carried: Option<&Carried>, log: &[Record], policy: &'p Policy) -> Self {
+        let began = log.first().map(|record| record.at);
+        let mut judge = Self {
+            plan,
+            policy,
+            tallies: vec![Tally::default(); plan.jobs().len()],
+            tasks: BTreeMap::new(),
+            begun: BTreeSet::new(),
+            signals: Signals::taken_over(carried.map(|carried| carried.signals.clone()).unwrap_or_default()),
+            began,
+            limit: began.and_then(|began| limit_of(plan, began)),
+            ended_jobs: BTreeMap::new(),
+            stopped: None,
+            findings: Findings::default(),
+        };
+        for (outcome, tasks) in carried.into_iter().flat_map(|carried| &carried.tasks) {
+            let fits = within(plan, tasks);
+            judge.findings.demand(fits, Rule::Count, log.first().map_or(0, |first| first.cause), || {
+                format!("tasks are taken over, and there are only {}", plan.n_tasks())
+            });
+            // What was taken over is over, and must never be handed out.
+            for task in tasks.iter().take_while(|_| fits) {
+                judge.change(task, |task| *task = Task::carried(*outcome));
+            }
+        }
+        judge
+    }
+
     fn check(&mut self, record: &Record) {
         let at = record.cause;
         self.check_in_time(record);
@@ -308,15 +313,11 @@ impl<'p> Judge<'p> {
             }
         }
         let view = history.view();
-        for ((job, planned), tally) in view.jobs.iter().zip(self.plan.jobs()).zip(self.tallies.clone()) {
-            self.check_counts(job, tally);
-            if ends > 0 {
-                self.check_view(job, planned);
-            }
-        }
+        self.check_counts(&view.jobs);
         if ends == 0 {
             return;
         }
+        self.check_accounts(&view.jobs);
         let all_good = view.jobs.iter().all(|job| job.status == JobStatus::Succeeded);
         let right = match view.status {
             RunStatus::Succeeded => all_good && self.stopped.is_none(),
@@ -325,30 +326,6 @@ impl<'p> Judge<'p> {
             RunStatus::Queued | RunStatus::Running | RunStatus::Rejected => false,
         };
         self.findings.demand(right, Rule::End, 0, || format!("the run ends as {}", view.status.word()));
-    }
-
-    /// What the fold counts is what the events say. Tasks between two attempts are given up when their job has no hope.
-    fn check_counts(&mut self, job: &JobView, tally: Tally) {
-        let shown_bad = job.failed + job.unreachable;
-        let (least, most) = (tally.bad + tally.skipped, tally.bad + tally.skipped + (tally.busy - tally.open));
-        let same = job.ok == tally.ok && (least..=most).contains(&shown_bad);
-        self.findings.demand(same, Rule::Conservation, 0, || {
-            format!("job {} is shown with {} ok and {shown_bad} not, and has {} and {least}", job.job, job.ok, tally.ok)
-        });
-    }
-
-    fn check_view(&mut self, job: &JobView, planned: &PlannedJob) {
-        let sum = job.ok + job.failed + job.unreachable + job.not_started;
-        let whole = job.status.is_final() && sum == planned.n;
-        self.findings.demand(whole, Rule::Conservation, 0, || {
-            format!("job {} accounts for {sum} of {} targets and is {}", job.job, planned.n, job.status.word())
-        });
-        for (number, view) in (planned.first..).zip(&job.tasks) {
-            let ok = self.tasks.get(&number).is_some_and(|task| task.last == Some(Outcome::Ok) && !task.open);
-            let same = (view.status == TaskStatus::Ok) == ok && view.status != TaskStatus::Running;
-            self.findings
-                .demand(same, Rule::Conservation, 0, || format!("task {number} is shown as {}", view.status.word()));
-        }
     }
 
     fn no_such_job(&mut self, at: u64, job: &Name) {

@@ -46,7 +46,12 @@ pub fn token(secret: &str, run: &RunId, task: u32, attempt: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::token;
+    use rr_schemas::{
+        input::{Cancel, Holder},
+        report::{Claim, Report, What},
+    };
+
+    use super::*;
 
     #[test]
     fn a_token_is_the_keyed_hash_that_others_compute() {
@@ -54,5 +59,36 @@ mod tests {
         let run = "r1".parse().unwrap();
         assert_eq!(token("secret", &run, 7, 2), "db284170770466272ee3cc5e64a97af4");
         assert_eq!(token(&"s".repeat(65), &run, 7, 2), "8afe290616f2934680125ecf14c3b4fa");
+    }
+
+    /// Coordinators, who claim for nobody, need none, nor does who does not speak of an attempt; nor any run without a secret.
+    #[test]
+    fn who_speaks_of_an_attempt_bears_its_token() {
+        let run: RunId = "r1".parse().unwrap();
+        let by = |worker: &str| Holder { worker: worker.parse().unwrap(), instance: "i1".parse().unwrap() };
+        let report = |token: &str| {
+            let (Holder { worker, instance }, token) = (by("w1"), token.to_owned());
+            let report = Report { task: 7, attempt: 2, offer: 1, instance, what: What::Returned {}, token };
+            (Source::Worker(worker), Input::Report(report))
+        };
+        let claim = |worker: &str, token: &str| {
+            let (Holder { worker, instance }, token) = (by(worker), token.to_owned());
+            let claim = Claim { task: 7, attempt: 2, worker: worker.clone(), instance, token };
+            (Source::Claim { task: 7, attempt: 2, worker }, Input::Claim(claim))
+        };
+        let good = token("secret", &run, 7, 2);
+        let cancel = (Source::Api, Input::Cancel(Cancel { by: "t".into(), reason: None }));
+        for (what, (source, input), is_borne_by_it) in [
+            ("a report", report(&good), true),
+            ("a report without one", report(""), false),
+            ("a report with another one", report(&token("secret", &run, 7, 1)), false),
+            ("a claim", claim("w1", &good), true),
+            ("a claim without one", claim("w1", ""), false),
+            ("a claim for nobody", claim(WITHDRAWN_BY, ""), true),
+            ("a cancel", cancel, true),
+        ] {
+            assert_eq!(is_borne("secret", &run, &source, &input), is_borne_by_it, "{what}");
+            assert!(is_borne("", &run, &source, &input), "{what}, where there is no secret");
+        }
     }
 }

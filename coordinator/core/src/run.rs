@@ -219,11 +219,6 @@ impl Run {
         self.started_at
     }
 
-    /// When it ended.
-    pub const fn ended_at(&self) -> Option<Timestamp> {
-        self.ended_at
-    }
-
     /// What the run's one timer must be armed for; nothing where nothing is due by itself.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.deadlines.first().map(|(at, _)| *at)

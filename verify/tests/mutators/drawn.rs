@@ -24,6 +24,8 @@ fn ways() -> impl Iterator<Item = (&'static str, Rule, Mutator)> {
 const SEEDS: u64 = 300;
 /// Histories that each way must have found something to break in.
 const BROKEN_MIN: u32 = 5;
+/// Histories that each way breaks at most, the first ones from a place of its own on: all are broken by some.
+const BROKEN_MAX: u32 = 50;
 
 #[test]
 fn what_a_hostile_world_leaves_behind_is_clean() {
@@ -37,9 +39,12 @@ fn what_a_hostile_world_leaves_behind_is_clean() {
 fn the_right_rule_is_named_first_whatever_is_broken() {
     let stories: Vec<Story> = (0..SEEDS).map(Story::drawn).collect();
     let mut wrong = Vec::new();
-    for (what, rule, break_it) in ways() {
+    for (n, (what, rule, break_it)) in ways().enumerate() {
         let mut n_broken = 0;
-        for (seed, story) in (0..).zip(&stories) {
+        for (seed, story) in (0..).zip(&stories).cycle().skip(n * 7).take(stories.len()) {
+            if n_broken == BROKEN_MAX {
+                break;
+            }
             let mut broken = story.clone();
             if !break_it(&mut broken, &mut Dice(seed)) {
                 continue;

@@ -119,4 +119,6 @@ fn of_a_rule_that_is_broken_for_every_task_a_thousand_are_told() {
         }
     }
     assert!(story.judged().findings.len() <= FOUND_MAX);
+    let log: Vec<_> = story.records().map(|(_, record)| record.clone()).collect();
+    assert_eq!(rr_verify::records::judge(&story.run, &log, &story.policy).len(), 1_000);
 }

@@ -13,13 +13,18 @@
     reason = "tests fail by panicking, and read better short"
 )]
 
+mod answers;
+mod causes;
 mod drawn;
+mod events;
 #[path = "../../../coordinator/core/tests/core/flows.rs"]
 #[expect(dead_code, reason = "others of its flows are the core's")]
 mod flows;
 mod limits;
 mod log;
+mod reading;
 mod story;
+mod told;
 #[path = "../../../coordinator/core/tests/core/world.rs"]
 #[expect(dead_code, reason = "others of its ways are the core's")]
 mod world;

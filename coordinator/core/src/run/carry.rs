@@ -122,7 +122,7 @@ impl Run {
         let mut tasks = Ranges::new();
         let (mut left, mut n_ranges, mut last) = (n, 0, None);
         for task in planned.first + job.next..planned.first + planned.n {
-            if left == 0 || n_ranges > RANGES_MAX {
+            if left == 0 || n_ranges >= RANGES_MAX {
                 break;
             }
             if self.tasks.get(task as usize).is_some_and(|state| matches!(state.phase, Phase::Waiting)) {

@@ -178,10 +178,18 @@ impl Run {
             }
         }
         for ((job, attempt), tasks) in groups {
-            if draft.is_full() {
-                return;
+            let tasks: Ranges = tasks.into_iter().collect();
+            let ranges: Vec<_> = tasks.iter_ranges().collect();
+            for part in ranges.chunks(RANGES_MAX) {
+                if draft.is_full() {
+                    return;
+                }
+                let mut tasks = Ranges::new();
+                for range in part {
+                    tasks.push_range(range.clone());
+                }
+                self.offer_tasks(job, tasks, attempt, 1, draft);
             }
-            self.offer_tasks(job, tasks.into_iter().collect(), attempt, 1, draft);
         }
     }
 

@@ -14,7 +14,7 @@ use rr_schemas::{
 use super::{Due, JobState, Phase, Run, TaskState};
 use crate::Plan;
 
-/// An event that no history of a run explains. The run is left as it was before the event.
+/// An event that no history of a run explains. The run it was folded into may be half changed, and is of no use any more.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum IllegalEvent {
     /// Its flow has no plan, though it was accepted once.

@@ -1,11 +1,9 @@
 //! What becomes of open attempts: claimed, late, lost, looked after, stopped.
 
-use jiff::{Timestamp, ToSpan as _};
 use rr_core::{Effect, Heard, Run, Wait};
 use rr_schemas::{
     decision::{Event, Record, RunStatus},
     input::{Found, Input, Seen, SeenAttempts, Source},
-    ranges::Ranges,
     report::{Outcome, Report, What},
 };
 
@@ -27,6 +25,15 @@ fn on_lost_fail_and_hold() {
     assert!(matches!(hold.run.waits()[..], [Wait::Person { .. }]));
     hold.end(0, 1, Outcome::Ok, Some(0));
     assert_eq!(hold.run.status(), RunStatus::Succeeded, "the lost worker came back and said how it ended");
+
+    let mut restarted = Stage::new(&one_job(1, r#""on_lost":"hold""#));
+    restarted.claim("w1", 0, 1);
+    restarted.look(Found::WorkerGone);
+    assert_eq!(restarted.end(0, 1, Outcome::Lost, None), [], "a worker that has begun a new life knows no more");
+    restarted.cancel();
+    assert_eq!(restarted.end(0, 1, Outcome::Lost, None), [], "nor in a run that is being stopped: a look ends it");
+    restarted.look(Found::WorkerGone);
+    assert_eq!(restarted.run.status(), RunStatus::Cancelled);
 
     let mut person = Stage::new(&one_job(1, r#""on_lost":"hold""#));
     person.claim("w1", 0, 1);
@@ -293,13 +300,30 @@ fn a_start_that_does_not_count_is_ended() {
         };
         run.effects(&records).iter().filter_map(kill).collect()
     };
-    let cases: [(&str, Before, &[&str]); 7] = [
+    let cases: [(&str, Before, &[&str]); 9] = [
         ("offered", |_| (), &[]),
         ("it runs there already", |stage| drop(stage.start("w1", 0, 1)), &[]),
         ("another one runs it", |stage| drop(stage.start("w2", 0, 1)), &["w1 1"]),
         ("it said its end before", |stage| drop(stage.end(0, 1, Outcome::Ok, Some(0))), &[]),
         ("another one ended it", |stage| drop(stage.end_by("w2", 0, 1, Outcome::Ok, Some(0))), &["w1 1"]),
         ("the next attempt is to come", |stage| drop(stage.end_by("w2", 0, 1, Outcome::Failed, Some(1))), &["w1 1"]),
+        (
+            "the next attempt is offered",
+            |stage| {
+                stage.end_by("w2", 0, 1, Outcome::Failed, Some(1));
+                stage.fire();
+            },
+            &["w1 1"],
+        ),
+        (
+            "the next attempt runs there",
+            |stage| {
+                stage.end_by("w2", 0, 1, Outcome::Failed, Some(1));
+                stage.fire();
+                stage.start("w1", 0, 2);
+            },
+            &["w1 1"],
+        ),
         (
             "the run was stopped",
             |stage| {
@@ -367,24 +391,4 @@ fn an_attempt_that_nobody_can_claim_is_lost() {
         assert_eq!(stage.run.status(), expected, "{on_lost}, stopped: {stop}");
         assert_eq!(stage.offered(), 1, "it is not handed out again");
     }
-}
-
-#[test]
-fn deadlines_in_no_order_are_grouped_and_cost_no_more_than_their_sorting() {
-    const N: u32 = 100_000;
-    let mut run = Stage::new(&one_job(N, &format!(r#""parallelism":{N}"#))).run;
-    let start: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
-    for n in 0..N {
-        // Neighbours come far from each other, so that nearly every one is a range of its own for long.
-        let task = (n * 2 + n / (N / 2)) % N;
-        let until = start + i64::from(n * 7_919 % N).milliseconds();
-        let event = Event::Extended { tasks: Ranges::from(task..=task), until };
-        run.apply(&Record { cause: 2, at: start, event }).unwrap();
-    }
-    let looks = run.looks(start + 1.hour());
-    let tasks: Vec<u32> = looks.iter().flat_map(|look| look.tasks.iter()).collect();
-    assert!(tasks.into_iter().eq(0..N));
-    assert!(looks.iter().all(|look| look.tasks.iter_ranges().len() == 1));
-    let first_half = run.looks(start + i64::from(N / 2 - 1).milliseconds());
-    assert_eq!(first_half.iter().map(|look| look.tasks.len()).sum::<u64>(), u64::from(N / 2));
 }

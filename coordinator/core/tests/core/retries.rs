@@ -14,7 +14,7 @@ use rr_schemas::{
 
 use super::{
     flows::{drawn, flow, one_job},
-    stage::{Stage, offers},
+    stage::{Stage, decide_all, offers},
     world::{Fate, World},
 };
 
@@ -26,10 +26,7 @@ pub(crate) fn retried(flow: &Flow, carried: Option<Carried>) -> (Run, Vec<Record
     let mut heard = Heard::new(1, at, Source::Api, Input::Submit(Box::new(submit)));
     heard.around = Some(Box::new(Around { carried: carried.map(Box::new), ..Around::default() }));
     let mut run = Run::new("r2".parse().unwrap(), Policy::default());
-    let mut records = run.decide(&[heard]).records;
-    while run.more() {
-        records.extend(run.decide(&[]).records);
-    }
+    let records = decide_all(&mut run, &[heard]);
     (run, records)
 }
 

@@ -35,10 +35,7 @@ impl Stage {
     pub(crate) fn hear(&mut self, source: Source, input: Input) -> Vec<Record> {
         self.seq += 1;
         let heard = Heard::new(self.seq, self.now, source, input);
-        let mut records = self.run.decide(&[heard]).records;
-        while self.run.more() {
-            records.extend(self.run.decide(&[]).records);
-        }
+        let records = decide_all(&mut self.run, &[heard]);
         self.log.extend(records.clone());
         records
     }
@@ -136,6 +133,20 @@ impl Stage {
         };
         self.log.iter().map(count).sum()
     }
+}
+
+/// Everything that follows from what was heard, however many decisions it takes.
+pub(crate) fn decide_all(run: &mut Run, heard: &[Heard]) -> Vec<Record> {
+    let mut records = run.decide(heard).records;
+    let is_empty = |record: &Record| matches!(&record.event, Event::Offered { tasks, .. } if tasks.is_empty());
+    assert!(!records.iter().any(is_empty), "nothing is handed out by an offer");
+    while run.more() {
+        let more = run.decide(&[]).records;
+        assert!(!more.is_empty(), "there is more to decide, and nothing is decided");
+        records.extend(more);
+        assert!(records.len() < 20_000, "one input is decided on for ever");
+    }
+    records
 }
 
 pub(crate) fn offers(records: &[Record]) -> Vec<(String, u32, u32)> {

@@ -66,6 +66,7 @@ fn waves_grow_and_the_last_size_is_repeated() {
     let mut next = 0;
     while stage.run.status() == RunStatus::Running {
         let size = stage.offered() as u32 - next;
+        assert!(size > 0, "a run that goes on has a wave: {waves:?}");
         waves.push(size);
         for task in next..next + size {
             assert_eq!(stage.offered() as u32, next + size, "the next wave waits for the whole of this one");
@@ -101,6 +102,7 @@ fn hosts_that_nobody_serves_follow_the_flows_word() {
         let begun = stage.now;
         while stage.run.status() == RunStatus::Running {
             stage.look(Found::OfferUnserved);
+            assert!(stage.now < begun + 2.hours(), "{rule}: it is waited for without end");
         }
         assert_eq!(stage.run.status(), status, "{rule} {success} of {n}, {away} away");
         let view = stage.run.view();
@@ -266,6 +268,7 @@ fn ten_thousand_jobs_fit_into_decisions_of_limited_size() {
     while run.more() {
         assert!(decided.records.len() <= rr_schemas::decision::EVENTS_MAX + 1);
         decided = run.decide(&[]);
+        assert!(!decided.records.is_empty() && n < 20_000);
         n += decided.records.len();
     }
     assert_eq!(n, 5_001, "one submit and five thousand offers");

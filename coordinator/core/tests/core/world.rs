@@ -154,7 +154,8 @@ impl World {
             let upto = self.turns.last().map_or(0, |turn| turn.upto);
             let upto = heard.drain(..decided.answered).next_back().map_or(upto, |last| last.seq);
             let effects = self.run.effects(&decided.records);
-            if !decided.records.is_empty() {
+            let is_news = !decided.records.is_empty();
+            if is_news {
                 self.seq += 1;
                 self.turns.push(Turn { seq: self.seq, upto, records: decided.records.clone() });
             }
@@ -165,6 +166,8 @@ impl World {
             if heard.is_empty() && !self.run.more() {
                 return;
             }
+            assert!(decided.answered > 0 || is_news, "there is more to decide, and nothing is decided");
+            assert!(self.log.len() < 100_000, "a run of a few tasks is decided on for ever");
         }
     }
 
