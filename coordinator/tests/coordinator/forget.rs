@@ -91,7 +91,8 @@ async fn a_purge_that_was_done_and_not_answered_is_done_again_and_harms_no_other
     let newest = world.submit("newest", &flow).await;
     relay.is_said().await;
     let entity = EntityId::from(&old);
-    let inputs = async || world.mesh.inputs_after(&entity, 0, 0).await.unwrap().is_empty().then_some(());
+    // While they are purged some may be missing between two of its questions, and it says so.
+    let inputs = async || world.mesh.inputs_after(&entity, 0, 0).await.ok()?.is_empty().then_some(());
     until("its inputs are gone", inputs).await;
     assert!(!world.decisions(&old).await.is_empty(), "they were asked for first");
     relay.cut();
