@@ -17,7 +17,7 @@ use rr_schemas::{
 };
 use tokio::time::Instant;
 
-use self::step::{Queue, step};
+use self::step::{Queue, left_behind, step};
 use crate::{
     debts::Due,
     entity::Entity,
@@ -204,7 +204,8 @@ async fn attempt(
             let woken = acks.keys().next_back().copied().unwrap_or(0);
             let Loaded { entity, inputs, last } = load(shell, id, woken).await?;
             // Before the next decision is stored, those of the last one must be done.
-            let effects = still_wanted(&entity, entity.run.effects(&last), &inputs);
+            let mut effects = still_wanted(&entity, entity.run.effects(&last), &inputs);
+            effects.extend(left_behind(shell, &entity, &last).await);
             if !planted::bites(Bug::EffectsNotRedone) {
                 perform(shell, &entity, effects).await?;
             }

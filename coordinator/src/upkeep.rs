@@ -4,7 +4,7 @@
 //! all of that is harmless when it is done twice. The event log alone is not made again; see [`rr_nats::upkeep`].
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use rr_nats::{
     Error, Finding, HostOffer, Mesh, Shortened, Store, Upkeep,
     subject::{host_durable, queue_durable},
 };
-use rr_schemas::{flow::Priority, name::Name, presence::Hosts};
+use rr_schemas::{flow::Priority, id::RunId, name::Name, presence::Hosts};
 use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval},
@@ -40,8 +40,15 @@ const NAMED_MAX: usize = 10;
 /// Takes away what runs that are over have on offer to hosts: it was acknowledged to a consumer that is gone, and whoever
 /// serves the host next would get it.
 async fn forget_offers(mesh: &Mesh, hosts: &Hosts) -> Result<(), Error> {
+    let mut over: HashMap<RunId, bool> = HashMap::new();
     for HostOffer { target, run, task, attempt } in mesh.offers_to(hosts).await? {
-        if mesh.status(&run).await?.is_some_and(|entry| entry.view.status.is_final()) {
+        let is_over = if let Some(is_over) = over.get(&run) {
+            *is_over
+        } else {
+            let is_over = mesh.status(&run).await?.is_some_and(|entry| entry.view.status.is_final());
+            *over.entry(run.clone()).or_insert(is_over)
+        };
+        if is_over {
             mesh.withdraw(&run, task, attempt, &target).await?;
         }
     }

@@ -10,7 +10,7 @@ use rr_schemas::{
         select::{Found, FoundTargets},
         template::{self, Template},
     },
-    host::HostSet,
+    host::{HOST_CHARS_MAX, HostSet},
     id::RunId,
     name::{EnvName, Name, WorkerName},
     offer::{Command, Offer, Target},
@@ -94,8 +94,9 @@ impl Plan {
         if !problems.is_empty() {
             return Err(problems);
         }
-        // What is resolved fits every command and its environment, with the longest host that there can be: no offer fails later.
-        Self::resolved(flow, params::resolve(flow, given)?, &FoundTargets::new())
+        let plan = Self::resolved(flow, params::resolve(flow, given)?, &FoundTargets::new())?;
+        plan.check_values()?;
+        Ok(plan)
     }
 
     /// Checks and resolves a flow whose labels have been looked for.
@@ -243,6 +244,24 @@ impl Plan {
 
     pub(crate) const fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// Fills every template once, so that no offer can fail later: values are known now, and only `host` varies.
+    fn check_values(&self) -> Result<(), Vec<Problem>> {
+        let bad = |job: &PlannedJob| {
+            Problem::new("/jobs", format!("job \"{}\" becomes too long when its parameters are filled in", job.name))
+        };
+        for job in &self.jobs {
+            // With the longest host that there can be, every other one fits too.
+            let has_host = job.job.hosts.is_some() || job.job.select.is_some();
+            let host = has_host.then(|| "h".repeat(HOST_CHARS_MAX));
+            let values = Values { params: &self.params, host };
+            let env = self.env.values().chain(job.job.env.values()).chain(job.job.cwd.as_ref());
+            if values.command(&job.job).is_none() || env.map(|value| values.fill(value)).any(|value| value.is_none()) {
+                return Err(vec![bad(job)]);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -81,7 +81,9 @@ async fn same(mesh: &Mesh, run: &RunId, submit: &Submit, deadline: Instant) -> R
     let first = first.map_err(|_| in_doubt(run, "no answer in time"))?.map_err(|error| told(&error))?;
     match first.map(|first| first.input) {
         Some(Ok(Input::Submit(stored))) if stored.flow == submit.flow && stored.params == submit.params => Ok(()),
-        Some(_) | None => Err(Refusal::new(Code::Taken, format_args!("there is a run \"{run}\" already"))),
+        Some(_) => Err(Refusal::new(Code::Taken, format_args!("there is a run \"{run}\" already"))),
+        // A refusal says that something is there; who asked for it is not to be seen for the moment.
+        None => Err(not_stored(run, "who has this id cannot be read now")),
     }
 }
 

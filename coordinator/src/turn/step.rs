@@ -1,7 +1,7 @@
 //! One decision of a turn: its inputs are believed or not, answered, stored, and what follows is done.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -13,6 +13,7 @@ use rr_schemas::{
     flow::check::Problem,
     id::Partition,
     input::Input,
+    name::WorkerName,
     offer::Target,
 };
 use tokio::sync::OnceCell;
@@ -165,16 +166,27 @@ pub(super) async fn step(
 
 /// Offers that nobody takes away. Whoever has ended an attempt acknowledges its offer, but in vain where its consumer was
 /// removed meanwhile, and whoever serves the host next would get what is over.
-async fn left_behind(shell: &Shell, entity: &Entity, stored: &[Record]) -> Vec<Effect> {
+pub(super) async fn left_behind(shell: &Shell, entity: &Entity, stored: &[Record]) -> Vec<Effect> {
     let mut effects = Vec::new();
+    let mut there: HashMap<&WorkerName, bool> = HashMap::new();
     for record in stored {
         let (Event::Ended { task, attempt, by: Some(by), .. } | Event::Late { task, attempt, by, .. }) = &record.event
         else {
             continue;
         };
         let is_of_host = matches!(entity.run.plan().and_then(|plan| plan.target(*task)), Some(Target::Host(_)));
-        // Who cannot be asked for is taken to be there, as nearly everybody is.
-        if is_of_host && !shell.lanes.has_lane(&shell.mesh, &by.worker).await.unwrap_or(true) {
+        if !is_of_host {
+            continue;
+        }
+        let is_there = match there.get(&by.worker) {
+            Some(is_there) => *is_there,
+            None => match shell.lanes.has_lane(&shell.mesh, &by.worker).await {
+                Ok(is_there) => *there.entry(&by.worker).or_insert(is_there),
+                // Who cannot be asked for is taken to be there, as nearly everybody is.
+                Err(_) => break,
+            },
+        };
+        if !is_there {
             effects.push(Effect::Withdraw { task: *task, attempt: *attempt });
         }
     }
