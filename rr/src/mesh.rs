@@ -214,9 +214,9 @@ pub(crate) fn publish_told(error: &PublishError) -> CliError {
         PublishError::Unsettled => {
             Some("nothing was stored, though an earlier try may still be; a cluster needs the majority of its servers")
         }
+        PublishError::NotFound { .. } => Some("a cluster answers only with the majority of its servers: are they up?"),
         PublishError::Conflict
         | PublishError::Unknown(_)
-        | PublishError::NotFound { .. }
         | PublishError::Denied { .. }
         | PublishError::TooLarge { .. }
         | PublishError::Refused { .. } => None,

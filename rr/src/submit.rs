@@ -71,7 +71,11 @@ pub(crate) async fn submit(
 pub(crate) async fn send(ctx: &Context, mesh: &Mesh, run: &RunId, submit: Submit, by: Instant) -> Result<(), CliError> {
     // A state without a history is what is left of a run whose history was removed.
     let state = timeout_at(by, mesh.status(run)).await.map_err(|_| mesh::no_answer())?;
-    if state.map_err(|error| mesh::told(&error))?.is_some() {
+    let told = |error: rr_nats::Error| {
+        mesh::told(&error)
+            .with_hint(error.is_retryable().then_some("a cluster needs the majority of its servers: are they up?"))
+    };
+    if state.map_err(told)?.is_some() {
         return Err(taken(run));
     }
     let input = Input::Submit(Box::new(submit));
@@ -123,8 +127,9 @@ fn taken(run: &RunId) -> CliError {
 
 /// Nobody knows whether the run is stored; whoever asked for it must be able to find out.
 fn in_doubt(run: &RunId, error: &CliError) -> CliError {
-    CliError::new(error.exit(), format_args!("run {run} is not known to be stored: {error}"))
-        .hint(format_args!("it may be stored all the same; look with: rr show {run}"))
+    CliError::new(error.exit(), format_args!("run {run} is not known to be stored: {error}")).hint(format_args!(
+        "it may be stored all the same, in a cluster with the majority of its servers; look with: rr show {run}"
+    ))
 }
 
 /// Whether what is stored is what we sent, as it reads after it was sent.
@@ -280,7 +285,9 @@ mod tests {
         assert_eq!(told.exit(), Exit::Unreachable);
         let CliError::Told { text, hint, .. } = told else { unreachable!() };
         assert!(text.starts_with("run r1 is not known to be stored: "), "{text}");
-        assert_eq!(hint.as_deref(), Some("it may be stored all the same; look with: rr show r1"));
+        let hint = hint.unwrap_or_default();
+        assert!(hint.starts_with("it may be stored all the same") && hint.contains("majority"), "{hint}");
+        assert!(hint.ends_with("rr show r1"), "{hint}");
     }
 
     #[test]
