@@ -147,6 +147,7 @@ impl Keeper {
     async fn look_at_lanes(&self, names: Vec<String>) {
         let Shell { mesh, known_lanes, presence, lanes, .. } = &*self.shell;
         let there: HashSet<&String> = names.iter().collect();
+        lanes.forget_unlisted(&there);
         for worker in presence.workers() {
             let name = host_durable(&worker.worker);
             if worker.draining || there.contains(&name) || !known_lanes.knows(&name) {
