@@ -49,7 +49,7 @@ async fn forget_state(world: &World, run: &RunId) {
                 seq = Some(message.seq);
             }
         };
-        world.mesh.each_status(take).await.unwrap();
+        world.mesh.each_status(take).await.ok()?;
         world.mesh.remove_status(run, seq?).await.ok()
     })
     .await;
