@@ -88,8 +88,8 @@ async fn a_run_that_goes_on_or_never_ran_is_not_retried() {
 /// A server that takes messages of so many bytes.
 async fn server(sandbox: &Sandbox, port: u16, max_payload: &str) -> Running {
     let config = format!(
-        "listen: \"127.0.0.1:{port}\"\nmax_payload: {max_payload}\njetstream {{ store_dir: {:?} }}\n",
-        sandbox.dir().join("nats")
+        "listen: \"127.0.0.1:{port}\"\nmax_payload: {max_payload}\njetstream {{ store_dir: \"{}\" }}\n",
+        sandbox.dir().join("nats").display()
     );
     let config = sandbox.write("server.conf", config);
     let binary = program::nats_server().await;
