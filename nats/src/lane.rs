@@ -281,7 +281,8 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn open_lane(&self, durable: &str, config: PullConfig) -> Result<Lane, Error> {
-        Ok(Lane { puller: Puller::open(self.link(), subject::WORK, durable, config).await? })
+        let puller = Puller::open(self.link(), subject::WORK, durable, config).await?;
+        Ok(Lane { durable: durable.to_owned(), puller })
     }
 
     /// Finds the worker whose durable overlaps what is wanted.
@@ -341,10 +342,21 @@ pub(crate) async fn all_consumers(link: &Link, stream: &str) -> Result<AllConsum
 /// Where a worker gets offers.
 #[derive(Debug)]
 pub struct Lane {
+    durable: String,
     puller: Puller,
 }
 
 impl Lane {
+    /// The durable that it pulls from.
+    pub fn durable(&self) -> &str {
+        &self.durable
+    }
+
+    /// Takes what was asked for as forgotten by the server. See [`Puller::forget`].
+    pub fn forget(&mut self) {
+        self.puller.forget();
+    }
+
     /// Asks for `offers` more. See [`Puller::request`].
     ///
     /// # Errors

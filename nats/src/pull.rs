@@ -152,6 +152,12 @@ impl Puller {
         (self.outstanding() > 0).then(|| self.patience())
     }
 
+    /// Takes what was asked for as forgotten by the server. Where it was not, it still comes, beyond what is
+    /// [`Puller::outstanding`].
+    pub fn forget(&mut self) {
+        self.owed.void();
+    }
+
     /// Asks for nothing any more. What the server has sent by the time it learns of this still comes; then
     /// [`Puller::outstanding`] is zero.
     pub async fn close(&mut self) {

@@ -83,6 +83,19 @@ impl Lanes {
         Ok(lanes)
     }
 
+    /// Takes the place of `old`, and goes on with those of its lanes that stay. The server may still fill what was asked for
+    /// there, though nobody can say so: an offer that it sends to a lane which is not there any more comes again only after
+    /// its `ack_wait`.
+    pub(crate) fn in_place_of(mut self, old: Self) -> Self {
+        for mut kept in old.open {
+            if let Some(lane) = self.open.iter_mut().find(|lane| lane.durable() == kept.durable()) {
+                kept.forget();
+                *lane = kept;
+            }
+        }
+        self
+    }
+
     /// Asks for offers, so that there are slots for them; what may come beyond that is one for each lane.
     pub(crate) async fn ask(&mut self, free: usize, capacity: usize, now: Instant) {
         let outstanding: Vec<usize> = self.open.iter().map(Lane::outstanding).collect();

@@ -135,7 +135,7 @@ impl Engine {
                 self.joining.failures = 0;
                 tracing::info!(worker = %self.options.name, "joined again");
                 self.take_more();
-                self.lanes = lanes;
+                self.lanes = lanes.in_place_of(std::mem::take(&mut self.lanes));
             }
             Err(error @ JoinError::Refused { .. }) => {
                 tracing::error!(worker = %self.options.name, error = chain(&error), "may not join again");

@@ -269,6 +269,27 @@ async fn of_many_claims_one_wins_and_its_holder_may_ask_again() {
 }
 
 /// Whoever gives an offer back says so before it acknowledges it: the next offer must not wait for that.
+/// Nobody can say whether a server that could not be heard for a while still knows a request.
+#[tokio::test]
+async fn what_was_asked_for_and_forgotten_still_comes() {
+    let world = world().await;
+    let id = run("r1");
+    let [_, durable, _] = world.mesh.ensure_queue_lanes(&name("q")).await.unwrap();
+    let mut lane = world.mesh.open_lane(&durable, PullConfig::default()).await.unwrap();
+    lane.request(1).await.unwrap();
+    lane.forget();
+    lane.request(1).await.unwrap();
+    assert_eq!(lane.outstanding(), 1);
+    for task in [1, 2] {
+        world.mesh.offer(&offer(&id, task, queue("q"))).await.unwrap();
+    }
+    let mut came = BTreeSet::new();
+    while came.len() < 2 {
+        came.extend(soon(lane.next()).await.unwrap().map(|got| (got.offer.unwrap().task, got.delivered)));
+    }
+    assert_eq!((came, lane.outstanding()), (BTreeSet::from([(1, 1), (2, 1)]), 0));
+}
+
 #[tokio::test]
 async fn a_later_offer_takes_the_place_of_an_earlier_one_and_never_the_other_way_round() {
     let world = world().await;
