@@ -26,11 +26,15 @@ pub enum Bug {
     LedgerIgnored,
     /// An offer that comes a second time is taken for a new one.
     RedeliveryIgnored,
+    /// Inputs that are to come again are acknowledged.
+    GivenBackAcknowledged,
+    /// A publish that waits for one before it counts as refused for good.
+    UnsettledTaken,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::BlindAppend,
         Self::OneTryTooMany,
         Self::ThresholdRoundedDown,
@@ -42,6 +46,8 @@ impl Bug {
         Self::TimerNotRearmed,
         Self::LedgerIgnored,
         Self::RedeliveryIgnored,
+        Self::GivenBackAcknowledged,
+        Self::UnsettledTaken,
     ];
 }
 

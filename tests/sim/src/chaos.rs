@@ -13,6 +13,7 @@ use crate::{
     branches::{self, Met, TAKEN_OVER},
     case::Case,
     forger::Forger,
+    function::{Lives, Start},
     machine::{Machine, Site},
     swarm::{Kind, Swarm},
     user::{self, Asked},
@@ -279,10 +280,10 @@ impl Chaos {
 
     /// Somebody speaks of attempts without their tokens.
     fn forge(&mut self) -> Option<()> {
-        let starts = self.site.seen.all();
+        let (starts, lives) = (self.site.seen.all(), self.site.seen.all_lives());
         for _ in 0..=self.dice.roll(WORDS_MAX) {
-            let mut forger = Forger { dice: &mut self.dice, starts: &starts, partitions: self.partitions };
-            self.site.model.say(forger.word()?);
+            let word = self.forger(&starts, &lives).word()?;
+            self.site.model.say(word);
         }
         Some(())
     }
@@ -292,9 +293,13 @@ impl Chaos {
         let run = self.dice.pick(&self.asked.all())?.clone();
         let worker = self.one_of(|machine| !machine.is_coordinator())?;
         let worker = self.machines.get(worker)?.name.parse().ok()?;
-        let mut forger = Forger { dice: &mut self.dice, starts: &[], partitions: self.partitions };
-        self.site.model.say(forger.garbage(&run, &worker)?);
+        let garbage = self.forger(&[], &Lives::new()).garbage(&run, &worker)?;
+        self.site.model.say(garbage);
         Some(())
+    }
+
+    fn forger<'a>(&'a mut self, starts: &'a [Start], lives: &'a Lives) -> Forger<'a> {
+        Forger { now: self.site.model.now(), dice: &mut self.dice, starts, lives, partitions: self.partitions }
     }
 
     fn kill(&mut self, is_fit: impl Fn(&Machine) -> bool) -> Option<()> {

@@ -234,6 +234,9 @@ impl Life {
             else {
                 return;
             };
+            if let Ok(handle) = &started {
+                self.site.seen.lives(&self.name, handle.instance());
+            }
             if let Ok(mut handle) = started
                 && self.stop.run_until_cancelled(handle.join()).await.is_none()
             {

@@ -268,7 +268,7 @@ fn hand_out_more(story: &mut Story, _: &mut Dice) -> bool {
         let is_sliding = !job.waves && !matches!(job.parallelism, Parallelism::Waves(_));
         let starts = tasks.contains(*first);
         let next = *first + u32::try_from(tasks.len()).ok()?;
-        (is_sliding && starts && next < first + job.targets()).then_some((place, next))
+        (is_sliding && starts && next < first + job.targets() && !story.is_taken_over(next)).then_some((place, next))
     });
     let Some((place, next)) = place else { return false };
     let Event::Offered { tasks, .. } = story.event_mut(place) else { return false };
