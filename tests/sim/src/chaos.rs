@@ -66,6 +66,8 @@ pub(crate) struct Chaos {
     dice: Dice,
     /// Tells of the moment that the next fault is to meet, where it is aimed.
     aim: Option<Arc<Met>>,
+    /// Whether that is the moment in which somebody has asked for a run.
+    aims_at_asked: bool,
     repairs: BTreeMap<(Instant, u64), Repair>,
     n_repairs: u64,
     /// How often each kind came.
@@ -85,6 +87,7 @@ impl Chaos {
             partitions: case.partitions,
             dice: case.dice.clone(),
             aim: None,
+            aims_at_asked: false,
             repairs: BTreeMap::new(),
             n_repairs: 0,
             counts: BTreeMap::new(),
@@ -117,7 +120,7 @@ impl Chaos {
                 } else {
                     BTreeMap::new()
                 };
-                if away.is_empty() {
+                if away.is_empty() && !(rare.is_none() && self.fill_log()) {
                     self.strike_one().await;
                 }
                 let is_any_back = !away.is_empty();
@@ -154,6 +157,18 @@ impl Chaos {
         }
     }
 
+    /// Starts whoever is down.
+    pub(crate) fn start_all(&mut self) {
+        for machine in self.machines.iter_mut().filter(|machine| machine.is_down) {
+            machine.start(&self.site);
+        }
+    }
+
+    /// Does nothing of these kinds from now on.
+    pub(crate) fn spare(&mut self, kinds: &[Kind]) {
+        self.swarm.kinds.retain(|kind| !kinds.contains(kind));
+    }
+
     /// Mends what would keep everything from being read.
     pub(crate) fn mend_server(&mut self) {
         self.site.model.set_chances(None, Chances::default());
@@ -186,7 +201,9 @@ impl Chaos {
 
     /// When the next fault comes at the latest; it may be aimed at a moment before.
     fn next_fault(&mut self) -> Instant {
-        self.aim = match self.dice.pick(&MOMENTS).filter(|_| self.swarm.aims) {
+        let words = self.dice.pick(&MOMENTS).filter(|_| self.swarm.aims);
+        self.aims_at_asked = words.is_some_and(|words| *words == ASKED);
+        self.aim = match words {
             Some(words) if *words == ASKED => Some(branches::aim(words, 1)),
             Some(words) => Some(branches::aim(words, self.dice.roll(5) + 1)),
             None => None,

@@ -196,6 +196,30 @@ impl Stored {
         left.map(|(run, offers)| Complaint { run: Some(run.clone()), text: text(offers) }).collect()
     }
 
+    /// What is left of runs that were to be forgotten: their decisions, their states, and whatever was said to them before the last run
+    /// was asked for, behind which nobody looks.
+    pub(crate) fn of_forgotten(&self, runs: &[RunId]) -> Vec<Complaint> {
+        let begins = |message: &&Message| matches!(&message.content, Content::Input { input, .. } if matches!(**input, Input::Submit(_)));
+        let horizon = self.log.iter().rfind(begins).map_or(u64::MAX, |message| message.seq);
+        let mut complaints = Vec::new();
+        let mut complain = |run: &RunId, what: &str| {
+            complaints.push(Complaint { run: Some(run.clone()), text: format!("is over for long, and {what} left") });
+        };
+        for run in runs {
+            let its = || self.log.iter().filter(|message| message.run == *run);
+            if its().any(|message| matches!(message.content, Content::Decision { .. })) {
+                complain(run, "its decisions are");
+            }
+            if its().any(|message| message.seq < horizon) {
+                complain(run, "what was said to it is");
+            }
+            if self.beside.shown.contains_key(run) {
+                complain(run, "its state is");
+            }
+        }
+        complaints
+    }
+
     /// Every run of the log, in the order in which they began.
     pub(crate) fn kept(&self) -> Vec<Kept<'_>> {
         let mut kept: Vec<Kept<'_>> = Vec::new();

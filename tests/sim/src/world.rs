@@ -28,6 +28,7 @@ use crate::{
     function::{Seen, Start},
     judge::{Complaint, judge_offers, judge_starts},
     machine::{Machine, Site, topology},
+    retention::forget,
     retries::judge_retries,
     stored::{Kept, Stored},
     swarm::{self, Kind},
@@ -183,6 +184,9 @@ async fn live(case: &Case, files: &TempDir) -> Report {
         Err(error) => report.complaints.push(Complaint { run: None, text: format!("nothing can be read: {error}") }),
         Ok((stored, now)) => report.judge(case.mode, &stored, now, &seen.all(), &model.journal(), &chaos),
     }
+    if case.forgets && report.complaints.is_empty() {
+        report.complaints.extend(forget(&mut chaos, &site, &mesh, &seen, &runs).await);
+    }
     report.faults = counts(&chaos, model.counts());
     report.simulated = begun.elapsed();
     report
@@ -245,7 +249,7 @@ async fn user_mesh(case: &Case, model: &Model) -> Result<(Link, Mesh), Error> {
 }
 
 /// Reads everything, as soon as the servers answer, and says what time it is by their clock.
-async fn read(mesh: &Mesh, runs: &[RunId]) -> Result<(Stored, Timestamp), Error> {
+pub(crate) async fn read(mesh: &Mesh, runs: &[RunId]) -> Result<(Stored, Timestamp), Error> {
     let until = Instant::now() + ANSWERS;
     loop {
         let both = async { Ok((Stored::read(mesh, runs).await?, mesh.server_time().await?)) };
@@ -293,7 +297,7 @@ async fn nothing_is_left(mesh: &Mesh, runs: &[RunId], model: &Model) {
 
 /// Waits for every run, and says which has not ended. A person who has waited for long looks at the mesh, and cancels what
 /// waits for a person.
-async fn in_time(mesh: &Mesh, runs: &[RunId]) -> Vec<Complaint> {
+pub(crate) async fn in_time(mesh: &Mesh, runs: &[RunId]) -> Vec<Complaint> {
     let begun = Instant::now();
     let mut complaints = Vec::new();
     let mut has_looked = false;
