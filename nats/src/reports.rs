@@ -59,15 +59,16 @@ impl Mesh {
     pub async fn claim(&self, run: &RunId, claim: &Claim, earlier: Earlier) -> Result<u64, ClaimError> {
         let entity = EntityId::from(run);
         let partition = self.partition_of(&entity);
-        let Claim { task, attempt, worker, instance: _, token: _ } = claim;
-        let subject = subject::claim(partition, &entity, *task, *attempt, worker);
+        let Claim { task, attempt, worker, instance, token: _ } = claim;
+        let by = Holder { worker: worker.clone(), instance: instance.clone() };
+        let subject = subject::claim(partition, &entity, *task, *attempt, &by);
         let mut headers = HeaderMap::new();
         expecting(&mut headers, 0, Some(&subject::claims(partition, &entity, *task, *attempt)));
         let input = Input::Claim(claim.clone());
         match (self.put(subject.clone(), headers, &from_worker(worker), &entity, &input).await, earlier) {
             (Ok(seq), _) => Ok(seq),
             (Err(PublishError::Conflict), Earlier::None) => Err(ClaimError::Lost),
-            // It may be our own claim, stored by a try whose answer was lost.
+            // It may be our own claim, stored by a try whose answer was lost: nobody else publishes on this subject.
             (Err(PublishError::Conflict), Earlier::Perhaps) => match self.link().last_on(subject, None).await {
                 Ok(0) => Err(ClaimError::Lost),
                 Ok(seq) => Ok(seq),
@@ -78,20 +79,14 @@ impl Mesh {
     }
 
     /// Whether somebody holds the claim of an attempt: a worker, or a coordinator for nobody. Needs no right to read, only that of
-    /// `worker` to claim.
+    /// `asker` to claim.
     ///
     /// # Errors
     /// [`PublishError`]; nobody knows then.
-    pub async fn is_claimed(
-        &self,
-        run: &RunId,
-        task: u32,
-        attempt: u32,
-        worker: &WorkerName,
-    ) -> Result<bool, PublishError> {
+    pub async fn is_claimed(&self, run: &RunId, task: u32, attempt: u32, asker: &Holder) -> Result<bool, PublishError> {
         let entity = EntityId::from(run);
         let partition = self.partition_of(&entity);
-        let subject = subject::claim(partition, &entity, task, attempt, worker);
+        let subject = subject::claim(partition, &entity, task, attempt, asker);
         let claims = subject::claims(partition, &entity, task, attempt);
         Ok(self.link().last_on(subject, Some(&claims)).await? > 0)
     }

@@ -135,7 +135,7 @@ fn worker(name: &WorkerName, queues: &BTreeSet<Name>) -> Rights {
         publish.push(format!("$JS.ACK.{WORK}.{durable}.>"));
     }
     publish.push(format!("rr.in.*.*.w.{name}"));
-    publish.push(format!("rr.in.*.*.claim.*.*.{name}"));
+    publish.push(format!("rr.in.*.*.claim.*.*.{name}.*"));
     publish.push(format!("rr.out.{name}.*.*"));
     publish.push(subject::bad(crate::Finder::Worker(name)));
     Rights { publish, subscribe: vec![subject::control(name), all_locks()], ..Rights::default() }
@@ -207,7 +207,7 @@ fn coordinator() -> Rights {
     publish.push(format!("$JS.ACK.{TIMERS}.{}.>", subject::TIMERS_DURABLE));
     publish.push(format!("$JS.ACK.{EVENTS}.>"));
     publish.extend(all(["rr.ev.>", "rr.at.>", "rr.work.>", "rr.ctl.*", "rr.bad.coordinator.*"]));
-    publish.extend(all(["rr.in.*.*.api", "rr.in.*.*.note", "rr.in.*.*.timer", "rr.in.*.*.claim.*.*._rr"]));
+    publish.extend(all(["rr.in.*.*.api", "rr.in.*.*.note", "rr.in.*.*.timer", "rr.in.*.*.claim.*.*._rr.*"]));
     publish.push(subject::bucket_key(subject::BUCKET_RUNS, "*"));
     publish.push(subject::bucket_key(subject::BUCKET_WORKERS, "coordinator.*"));
     let subscribe = all([subject::JOINS, subject::API, "$SRV.>"]);

@@ -10,6 +10,7 @@ mod parse;
 use rr_schemas::{
     flow::Priority,
     id::{EntityId, Partition, RunId},
+    input::Holder,
     name::{InstanceId, Name, WorkerName},
     offer::Target,
 };
@@ -102,14 +103,15 @@ pub(crate) fn report(partition: Partition, run: &EntityId, worker: &WorkerName) 
     format!("rr.in.{partition}.{run}.w.{worker}")
 }
 
-/// A worker's claim of an attempt.
-pub(crate) fn claim(partition: Partition, run: &EntityId, task: u32, attempt: u32, worker: &WorkerName) -> String {
-    format!("rr.in.{partition}.{run}.claim.{task}.{attempt}.{worker}")
+/// A worker's claim of an attempt. It names the process: of what stands there nobody else can be the author.
+pub(crate) fn claim(partition: Partition, run: &EntityId, task: u32, attempt: u32, by: &Holder) -> String {
+    let Holder { worker, instance } = by;
+    format!("rr.in.{partition}.{run}.claim.{task}.{attempt}.{worker}.{instance}")
 }
 
 /// Anybody's claim of an attempt.
 pub(crate) fn claims(partition: Partition, run: &EntityId, task: u32, attempt: u32) -> String {
-    format!("rr.in.{partition}.{run}.claim.{task}.{attempt}.*")
+    format!("rr.in.{partition}.{run}.claim.{task}.{attempt}.*.*")
 }
 
 /// Decisions of an entity.

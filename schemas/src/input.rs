@@ -122,7 +122,7 @@ pub enum Source {
     Api,
     /// A worker's reports.
     Worker(WorkerName),
-    /// A claim: task, attempt, worker.
+    /// A claim: task, attempt, worker and its process.
     Claim {
         /// The task's index in the plan.
         task: u32,
@@ -130,6 +130,8 @@ pub enum Source {
         attempt: u32,
         /// Who claims.
         worker: WorkerName,
+        /// The process that claims: a worker whose ledger is gone does not take the claim of an earlier life for its own.
+        instance: InstanceId,
     },
     /// A coordinator that passes on a timer which has fired.
     Timer,
@@ -145,9 +147,7 @@ impl Source {
             | (Self::Worker(_), Input::Report(_))
             | (Self::Timer, Input::Timer {})
             | (Self::Note, Input::Seen(_)) => true,
-            (Self::Claim { task, attempt, worker }, Input::Claim(claim)) => {
-                claim.task == *task && claim.attempt == *attempt && claim.worker == *worker
-            }
+            (Self::Claim { .. }, Input::Claim(claim)) => *self == Self::from(claim),
             (
                 Self::Api | Self::Worker(_) | Self::Claim { .. } | Self::Timer | Self::Note,
                 Input::Submit(_)
@@ -159,6 +159,14 @@ impl Source {
                 | Input::Seen(_),
             ) => false,
         }
+    }
+}
+
+impl From<&Claim> for Source {
+    /// Where a claim must come from.
+    fn from(claim: &Claim) -> Self {
+        let Claim { task, attempt, worker, instance, token: _ } = claim;
+        Self::Claim { task: *task, attempt: *attempt, worker: worker.clone(), instance: instance.clone() }
     }
 }
 

@@ -128,7 +128,7 @@ pub struct Claim {
     pub attempt: u32,
     /// Who claims; the subject says the same.
     pub worker: WorkerName,
-    /// The worker's process.
+    /// The worker's process; the subject says the same.
     pub instance: InstanceId,
     /// The token of the offer; coordinators, who claim for nobody, need none.
     #[serde(default, skip_serializing_if = "String::is_empty")]

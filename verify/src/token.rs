@@ -73,8 +73,8 @@ mod tests {
         };
         let claim = |worker: &str, token: &str| {
             let (Holder { worker, instance }, token) = (by(worker), token.to_owned());
-            let claim = Claim { task: 7, attempt: 2, worker: worker.clone(), instance, token };
-            (Source::Claim { task: 7, attempt: 2, worker }, Input::Claim(claim))
+            let claim = Claim { task: 7, attempt: 2, worker, instance, token };
+            (Source::from(&claim), Input::Claim(claim))
         };
         let good = token("secret", &run, 7, 2);
         let cancel = (Source::Api, Input::Cancel(Cancel { by: "t".into(), reason: None }));

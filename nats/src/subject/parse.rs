@@ -32,6 +32,7 @@ impl InputSubject {
                 task: number(tokens.next()?)?,
                 attempt: number(tokens.next()?)?,
                 worker: tokens.next()?.parse().ok()?,
+                instance: tokens.next()?.parse().ok()?,
             },
             _ => return None,
         };
@@ -117,6 +118,8 @@ fn number<T: std::str::FromStr + std::fmt::Display>(token: &str) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use rr_schemas::input::Holder;
+
     use super::*;
     use crate::subject::{
         api, claim, decisions, fired, host_durable, join, note, offer, output, report, timer, worker_of_durable,
@@ -139,8 +142,14 @@ mod tests {
             (timer(partition, &entity), Source::Timer),
             (report(partition, &entity, &worker()), Source::Worker(worker())),
             (
-                claim(partition, &entity, 0, 4_294_967_295, &worker()),
-                Source::Claim { task: 0, attempt: u32::MAX, worker: worker() },
+                claim(
+                    partition,
+                    &entity,
+                    0,
+                    4_294_967_295,
+                    &Holder { worker: worker(), instance: "i-1".parse().unwrap() },
+                ),
+                Source::Claim { task: 0, attempt: u32::MAX, worker: worker(), instance: "i-1".parse().unwrap() },
             ),
         ] {
             let read = InputSubject::parse(&subject);
@@ -163,8 +172,9 @@ mod tests {
             "rr.in.0.r1.w",
             "rr.in.0.r1.w.a.b",
             "rr.in.0.r1.claim.1.2",
-            "rr.in.0.r1.claim.1.-2.w",
-            "rr.in.0.r1.claim.1.2.w.x",
+            "rr.in.0.r1.claim.1.2.w",
+            "rr.in.0.r1.claim.1.-2.w.x",
+            "rr.in.0.r1.claim.1.2.w.x.y",
             "rr.in.0.*.api",
             "rr.ev.0.r1",
         ] {

@@ -45,7 +45,7 @@ impl Forger<'_> {
         let instance = self.instance(worker)?;
         let (end, input) = if self.dice.chance(25) {
             let claim = Claim { task, attempt, worker: worker.clone(), instance, token };
-            (format!("claim.{task}.{attempt}.{worker}"), Input::Claim(claim))
+            (format!("claim.{task}.{attempt}.{worker}.{}", claim.instance), Input::Claim(claim))
         } else {
             let what = self.what();
             let report = Report { task, attempt, offer: start.offer, instance, what, token };

@@ -58,7 +58,7 @@ const PUBLISH: [&str; 11] = [
     "$JS.API.CONSUMER.MSG.NEXT.RR_WORK.w-w1",
     "$JS.ACK.RR_WORK.w-w1.>",
     "rr.in.*.*.w.w1",
-    "rr.in.*.*.claim.*.*.w1",
+    "rr.in.*.*.claim.*.*.w1.*",
     "rr.out.w1.>",
 ];
 

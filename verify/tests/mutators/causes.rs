@@ -136,7 +136,8 @@ fn who_is_said_to_run_an_attempt_has_said_so() {
     let mut other_life = told(FAIL).say(claim("w1", 0, 1)).decide(vec![started("w1", 0, 1)]);
     let Input::Claim(claim) = &mut other_life.inputs[1].input else { panic!() };
     claim.instance = "i9".parse().unwrap();
-    assert_eq!(other_life.broken(), [Rule::Cause], "another life of the worker");
+    other_life.inputs[1].source = Source::from(&*claim);
+    assert_eq!(other_life.broken(), [Rule::Cause, Rule::Claim], "another life of the worker");
 }
 
 #[test]

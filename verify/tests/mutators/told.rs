@@ -122,8 +122,8 @@ pub(crate) fn report(worker: &str, task: u32, attempt: u32, what: What) -> (Sour
 
 pub(crate) fn claim(worker: &str, task: u32, attempt: u32) -> (Source, Input) {
     let Holder { worker, instance } = holder(worker);
-    let claim = Claim { task, attempt, worker: worker.clone(), instance, token: String::new() };
-    (Source::Claim { task, attempt, worker }, Input::Claim(claim))
+    let claim = Claim { task, attempt, worker, instance, token: String::new() };
+    (Source::from(&claim), Input::Claim(claim))
 }
 
 pub(crate) fn seen(task: u32, attempt: u32, found: Found) -> (Source, Input) {

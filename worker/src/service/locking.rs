@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use rr_nats::{Lock, LockError, LockWait, Mesh, Taking};
 use rr_schemas::{
+    input::Holder,
     lock::{HeldLock, LockHolder},
     name::{InstanceId, Name},
     offer::Offer,
@@ -250,7 +251,8 @@ impl Engine {
     pub(super) fn ask_whether_wanted(&mut self, n: u64) {
         let waiting = self.attempts.get(&n).filter(|attempt| attempt.phase == Phase::Locking);
         let Some(offer) = waiting.and_then(|attempt| attempt.offer.clone()) else { return };
-        self.chores.push(is_over(self.mesh.clone(), offer, n, Arc::clone(&self.options)).boxed());
+        let asker = Holder { worker: self.options.name.clone(), instance: self.instance.clone() };
+        self.chores.push(is_over(self.mesh.clone(), offer, n, asker).boxed());
     }
 
     /// An attempt that waits for its lock is somebody else's, or nobody's.
@@ -325,8 +327,8 @@ async fn part(name: Name, lock: Lock, parting: Parting) -> News {
     News::Parted(name)
 }
 
-async fn is_over(mesh: Mesh, offer: Arc<Offer>, n: u64, options: Arc<crate::Options>) -> Chore {
-    let claimed = mesh.is_claimed(&offer.run, offer.task, offer.attempt, &options.name).await;
+async fn is_over(mesh: Mesh, offer: Arc<Offer>, n: u64, asker: Holder) -> Chore {
+    let claimed = mesh.is_claimed(&offer.run, offer.task, offer.attempt, &asker).await;
     // Asked again with the next sign of life.
     Chore::Wanted(n, !claimed.unwrap_or(false))
 }

@@ -3,7 +3,6 @@
 use rr_core::Heard;
 use rr_schemas::{
     input::{Input, Source},
-    name::WorkerName,
     report::{Claim, Ended, Outcome, Output, Report, What},
 };
 
@@ -25,10 +24,9 @@ fn report(worker: &str, task: u32, attempt: u32, what: What) -> (Source, Input) 
 }
 
 fn claim(worker: &str, task: u32, attempt: u32) -> (Source, Input) {
-    let worker: WorkerName = worker.parse().unwrap();
-    let instance = format!("i-{worker}").parse().unwrap();
-    let claim = Claim { task, attempt, worker: worker.clone(), instance, token: String::new() };
-    (Source::Claim { task, attempt, worker }, Input::Claim(claim))
+    let (worker, instance) = (worker.parse().unwrap(), format!("i-{worker}").parse().unwrap());
+    let claim = Claim { task, attempt, worker, instance, token: String::new() };
+    (Source::from(&claim), Input::Claim(claim))
 }
 
 /// How many events follow, and how many inputs were not believed.

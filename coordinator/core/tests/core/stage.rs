@@ -88,10 +88,9 @@ impl Stage {
     }
 
     pub(crate) fn claim(&mut self, worker: &str, task: u32, attempt: u32) -> Vec<Record> {
-        let name: rr_schemas::name::WorkerName = worker.parse().unwrap();
-        let instance = format!("i-{worker}").parse().unwrap();
-        let claim = Claim { task, attempt, worker: name.clone(), instance, token: String::new() };
-        self.hear(Source::Claim { task, attempt, worker: name }, Input::Claim(claim))
+        let (worker, instance) = (worker.parse().unwrap(), format!("i-{worker}").parse().unwrap());
+        let claim = Claim { task, attempt, worker, instance, token: String::new() };
+        self.hear(Source::from(&claim), Input::Claim(claim))
     }
 
     pub(crate) fn cancel(&mut self) -> Vec<Record> {

@@ -82,7 +82,7 @@ fn what_comes_before_a_run_exists_is_no_news_and_nobodys_fault() {
         (Source::Api, Input::Cancel(Cancel { by: "t".into(), reason: None })),
         (Source::Api, Input::Signal(Signal { signal: "go".parse().unwrap(), by: "t".into(), reason: None })),
         (Source::Worker(worker), Input::Report(report(What::Returned {}))),
-        (Source::Claim { task: 0, attempt: 1, worker: "w1".parse().unwrap() }, Input::Claim(claim)),
+        (Source::from(&claim), Input::Claim(claim)),
         (Source::Note, Input::Seen(Seen { attempts: vec![] })),
         (Source::Timer, Input::Timer {}),
     ];

@@ -282,9 +282,8 @@ impl World {
         }
         let forger = self.new_holder();
         self.claims.insert((task, attempt), forger.clone());
-        let claim =
-            Claim { task, attempt, worker: forger.worker.clone(), instance: forger.instance, token: String::new() };
-        self.say(Source::Claim { task, attempt, worker: forger.worker }, Input::Claim(claim));
+        let claim = Claim { task, attempt, worker: forger.worker, instance: forger.instance, token: String::new() };
+        self.say(Source::from(&claim), Input::Claim(claim));
         // It is answered before the attempt is offered.
         self.decide();
     }
@@ -303,9 +302,8 @@ impl World {
                 return;
             }
             self.claims.insert((task, attempt), holder.clone());
-            let claim =
-                Claim { task, attempt, worker: holder.worker.clone(), instance: holder.instance, token: String::new() };
-            self.say(Source::Claim { task, attempt, worker: holder.worker }, Input::Claim(claim));
+            let claim = Claim { task, attempt, worker: holder.worker, instance: holder.instance, token: String::new() };
+            self.say(Source::from(&claim), Input::Claim(claim));
         } else if busy {
             // The server may give the offer out a second time.
             if self.dice.chance(self.fate.duplicate) {

@@ -201,7 +201,7 @@ async fn what_has_no_inputs_subject_goes_to_the_quarantine_and_is_acknowledged()
         format!("rr.in.{partition}.r1.api.more"),
         format!("rr.in.{partition}.r1.other"),
         format!("rr.in.{partition}.-r1.api"),
-        format!("rr.in.{partition}.r1.claim.01.1.w1"),
+        format!("rr.in.{partition}.r1.claim.01.1.w1.i1"),
         format!("rr.in.{partition}.{other}.api"),
     ];
     for subject in &bad {

@@ -260,6 +260,9 @@ async fn of_many_claims_one_wins_and_its_holder_may_ask_again() {
         let expected = if n == winner { Ok(fence) } else { Err(ClaimError::Lost) };
         assert_eq!(world.mesh.claim(&id, claim, Earlier::Perhaps).await, expected, "{n}");
     }
+    // Nor is another life of the winner, which knows nothing of the one before.
+    let next_life = Claim { instance: instance("i-next"), ..claims[winner].clone() };
+    assert_eq!(world.mesh.claim(&id, &next_life, Earlier::Perhaps).await, Err(ClaimError::Lost));
     // Another attempt is another claim, with a larger fence.
     assert!(world.mesh.claim(&id, &claim("w0", 2), Earlier::None).await.unwrap() > fence);
     assert_eq!(world.mesh.claim_of(&id, 3, 9).await.unwrap(), None);

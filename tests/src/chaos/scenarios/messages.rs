@@ -100,7 +100,7 @@ async fn poison(mut cue: Cue) -> Report {
     let (mut aside, mut planted) = (Vec::new(), 0);
     while cue.again(1) {
         // Who looks at these puts them into the quarantine.
-        for end in ["api", "w.w1", "w.nobody", "timer", "note", "claim.0.1.w1", "nowhere"] {
+        for end in ["api", "w.w1", "w.nobody", "timer", "note", "claim.0.1.w1.i1", "nowhere"] {
             let subject = format!("rr.in.{p}.{run}.{end}");
             for (block, body) in corpus(run.as_str()) {
                 let seq = by_hand.store(subject.as_bytes(), &block, &body).await.expect("a stored message");

@@ -119,7 +119,7 @@ fn replies(p: u16) -> Vec<String> {
 
 async fn attack(thief: &Raw, p: u16, file: &str) {
     let run: EntityId = "r1".parse().unwrap();
-    let (own, own_claim) = (format!("rr.in.{p}.r1.w.w9"), format!("rr.in.{p}.r1.claim.2.1.w9"));
+    let (own, own_claim) = (format!("rr.in.{p}.r1.w.w9"), format!("rr.in.{p}.r1.claim.2.1.w9.evil"));
     let join = Join {
         worker: "w9".parse().unwrap(),
         instance: "evil".parse().unwrap(),

@@ -4,7 +4,8 @@ use jiff::ToSpan as _;
 use rr_schemas::{
     decision::{Event, Record},
     flow::parallelism::Parallelism,
-    input::{Found, Input, Source},
+    input::{Found, Holder, Input, Source},
+    name::WorkerName,
     report::{Outcome, Report, What},
 };
 use rr_verify::{Rule, history::Said};
@@ -14,7 +15,7 @@ use rr_draw::Dice;
 
 use crate::story::Story;
 
-pub(super) const ALL: [(&str, Rule, Mutator); 24] = [
+pub(super) const ALL: [(&str, Rule, Mutator); 25] = [
     ("an attempt ends a second time", Rule::DecidedOnce, |story, dice| {
         let Some(place) = story.pick(dice, |record| matches!(record.event, Event::Ended { .. })) else { return false };
         let again = story.decision(place.0).events[place.1].clone();
@@ -206,11 +207,9 @@ pub(super) const ALL: [(&str, Rule, Mutator); 24] = [
             return false;
         }
         let mut said = claims[dice.roll(claims.len() as u64) as usize].clone();
-        let (Input::Claim(claim), Source::Claim { worker, .. }) = (&mut said.input, &mut said.source) else {
-            return false;
-        };
+        let Input::Claim(claim) = &mut said.input else { return false };
         claim.worker = "w9".parse().unwrap();
-        *worker = claim.worker.clone();
+        said.source = Source::from(&*claim);
         said.seq += 1;
         let at = story.times[&(said.seq - 1)];
         story.times.insert(said.seq, at);
@@ -219,18 +218,26 @@ pub(super) const ALL: [(&str, Rule, Mutator); 24] = [
         true
     }),
     ("an attempt runs at somebody who has not claimed it", Rule::Claim, |story, dice| {
-        let fits = |record: &Record| matches!(&record.event, Event::Started { task, .. } if story.is_claimed(*task));
-        let Some(place) = story.pick(dice, fits) else { return false };
-        let Event::Started { task, attempt, .. } = story.event_mut(place).clone() else { return false };
-        let at = *story.times.values().max().unwrap();
-        let (what, token) = (What::Started { at }, String::new());
-        let report = Report { task, attempt, offer: 1, instance: "i9".parse().unwrap(), what, token };
-        let seq = story.decisions.last().unwrap().seq + 1;
-        story.inputs.push(Said { seq, source: Source::Worker("w9".parse().unwrap()), input: Input::Report(report) });
-        story.times.insert(seq, at);
-        true
+        runs_a_claimed_one(story, dice, |_| "w9".parse().unwrap())
+    }),
+    ("an attempt runs in a later life of the worker that has claimed it", Rule::Claim, |story, dice| {
+        runs_a_claimed_one(story, dice, |claimed| claimed.worker.clone())
     }),
 ];
+
+/// Some process says that it runs what another one has claimed and started.
+fn runs_a_claimed_one(story: &mut Story, dice: &mut Dice, worker: impl Fn(&Holder) -> WorkerName) -> bool {
+    let fits = |record: &Record| matches!(&record.event, Event::Started { task, .. } if story.is_claimed(*task));
+    let Some(place) = story.pick(dice, fits) else { return false };
+    let Event::Started { task, attempt, by } = story.event_mut(place).clone() else { return false };
+    let at = *story.times.values().max().unwrap();
+    let (what, token) = (What::Started { at }, String::new());
+    let report = Report { task, attempt, offer: 1, instance: "i9".parse().unwrap(), what, token };
+    let seq = story.decisions.last().unwrap().seq + 1;
+    story.inputs.push(Said { seq, source: Source::Worker(worker(&by)), input: Input::Report(report) });
+    story.times.insert(seq, at);
+    true
+}
 
 /// The end of an attempt that a worker has reported.
 fn pick_reported_end(story: &Story, dice: &mut Dice) -> Option<(usize, usize)> {
