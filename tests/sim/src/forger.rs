@@ -104,7 +104,7 @@ impl Forger<'_> {
         let run = EntityId::from(run);
         let subject = match self.dice.roll(8) {
             0 => self.inbox(&run, &format!("w.{worker}")),
-            1 => self.inbox(&run, &format!("claim.{task}.{attempt}.{worker}")),
+            1 => self.inbox(&run, &format!("claim.{task}.{attempt}.{worker}.forger")),
             2 => self.inbox(&run, "timer"),
             3 => self.inbox(&run, "note"),
             4 => self.inbox(&run, "nowhere"),
