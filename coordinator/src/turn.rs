@@ -115,11 +115,7 @@ pub(crate) async fn turn(shell: Arc<Shell>, turn: Turn) -> Turned {
             Next::Later(pause) => {
                 tracing::warn!(run.id = %id, inputs = acks.len(), "inputs are given back, they come again");
                 for ack in acks.values() {
-                    if planted::bites(Bug::GivenBackAcknowledged) {
-                        ack.ack().await;
-                    } else {
-                        ack.nak(Some(pause)).await;
-                    }
+                    ack.nak(Some(pause)).await;
                 }
                 return Turned { id, entity: None, due: None };
             }

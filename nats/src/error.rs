@@ -3,8 +3,6 @@
 //! Invariant: decisions about errors are taken on the server's numeric codes, never on its texts, and a publish whose
 //! answer did not come is [`PublishError::Unknown`], never a failure.
 
-use rr_schemas::planted::{self, Bug};
-
 /// Codes of the server that mean something to us.
 pub(crate) mod code {
     /// No such consumer.
@@ -105,7 +103,6 @@ impl PublishError {
     pub(crate) fn classify(code: u32, text: &str, subject: &str) -> Self {
         match code {
             code::WRONG_LAST_SEQUENCE => Self::Conflict,
-            code::WRONG_LAST_SEQUENCE_RACE if planted::bites(Bug::UnsettledTaken) => Self::Conflict,
             code::WRONG_LAST_SEQUENCE_RACE => Self::Unsettled,
             code::DUPLICATE_IN_FLIGHT => Self::Unknown(text.to_owned()),
             code::STREAM_FULL => Self::Full(format!("{text} (publish to {subject})")),

@@ -26,15 +26,11 @@ pub enum Bug {
     LedgerIgnored,
     /// An offer that comes a second time is taken for a new one.
     RedeliveryIgnored,
-    /// Inputs that are to come again are acknowledged.
-    GivenBackAcknowledged,
-    /// A publish that waits for one before it counts as refused for good.
-    UnsettledTaken,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 11] = [
         Self::BlindAppend,
         Self::OneTryTooMany,
         Self::ThresholdRoundedDown,
@@ -46,8 +42,6 @@ impl Bug {
         Self::TimerNotRearmed,
         Self::LedgerIgnored,
         Self::RedeliveryIgnored,
-        Self::GivenBackAcknowledged,
-        Self::UnsettledTaken,
     ];
 }
 

@@ -50,6 +50,4 @@ found! {
     a_timer_that_is_not_armed_again: TimerNotRearmed,
     a_ledger_that_is_not_consulted: LedgerIgnored,
     a_redelivery_that_is_taken_for_new: RedeliveryIgnored,
-    inputs_that_are_acknowledged_and_not_given_back: GivenBackAcknowledged,
-    a_publish_that_is_not_settled_and_counts_as_refused: UnsettledTaken,
 }

@@ -232,7 +232,7 @@ fn runs_a_claimed_one(story: &mut Story, dice: &mut Dice, worker: impl Fn(&Holde
     let Event::Started { task, attempt, by } = story.event_mut(place).clone() else { return false };
     let at = *story.times.values().max().unwrap();
     let (what, token) = (What::Started { at }, String::new());
-    let report = Report { task, attempt, offer: 1, instance: "i9".parse().unwrap(), what, token };
+    let report = Report { task, attempt, offer: 1, instance: "another".parse().unwrap(), what, token };
     let seq = story.decisions.last().unwrap().seq + 1;
     story.inputs.push(Said { seq, source: Source::Worker(worker(&by)), input: Input::Report(report) });
     story.times.insert(seq, at);
