@@ -5,13 +5,13 @@
 //! server has in its durable consumer, which coordinators make; what a worker says of itself is no evidence.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use rr_core::{Heard, Run, run::WITHDRAWN_BY};
-use rr_nats::{HostFilter, Mesh};
+use rr_nats::{HostFilter, Mesh, subject::host_durable};
 use rr_schemas::{
     host::Host,
     input::{Holder, Input, Source},
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::trouble::TurnError;
 
-/// How long a worker's lane is remembered.
+/// How long a worker's lane is remembered, unless it is seen to be gone.
 const REMEMBERED: Duration = Duration::from_mins(1);
 /// A lane that does not serve a host is asked for again, because it may just have grown; not more often than this.
 const ASKED_AGAIN: Duration = Duration::from_secs(1);
@@ -151,5 +151,32 @@ impl Lanes {
     /// Forgets a worker that has just joined: its lane may have changed.
     pub(crate) fn forget(&self, worker: &WorkerName) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(worker);
+    }
+
+    /// Forgets every lane that is not among those that the server has listed: it may be gone. One that was made since then
+    /// is asked for once more.
+    pub(crate) fn forget_unlisted(&self, listed: &HashSet<&String>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|worker, lane| lane.hosts.is_none() || listed.contains(&host_durable(worker)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_that_is_not_listed_is_not_believed_and_what_is_known_to_be_gone_stays_known() {
+        let lanes = Lanes::default();
+        let [listed, gone, never]: [WorkerName; 3] = ["listed", "gone", "never"].map(|name| name.parse().unwrap());
+        let hosts = Arc::new(HostFilter::All);
+        for (worker, hosts) in [(&listed, Some(&hosts)), (&gone, Some(&hosts)), (&never, None)] {
+            lanes.remember(worker.clone(), Known { asked: Instant::now(), hosts: hosts.cloned() });
+        }
+        let name = host_durable(&listed);
+        lanes.forget_unlisted(&HashSet::from([&name]));
+        assert!(lanes.is_known(&listed) && !lanes.is_gone(&listed));
+        assert!(!lanes.is_known(&gone), "the next question is the server's to answer");
+        assert!(lanes.is_gone(&never));
     }
 }

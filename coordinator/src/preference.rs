@@ -2,32 +2,63 @@
 //!
 //! It only spreads the work. Two coordinators may see different presences for a moment, and both be right.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use rr_schemas::{id::Partition, name::InstanceId};
 
-/// The one of `present` that rather works on one of `partitions`: each pair has a score, and
-/// partitions in their order go to the highest one that has room. Everybody has room for an equal share; what does not
-/// divide is one more for those who are asked first. Hashing alone leaves a few partitions too uneven: of eight, every
-/// seventh newcomer beside another would get two or fewer.
-pub(crate) fn preferred<'a>(
-    partition: Partition,
+/// Who rather works on each partition, among this coordinator and others. Every partition asks once a second, so it is made
+/// for all of them at once, and anew only when others come or go.
+#[derive(Debug)]
+pub(crate) struct Preference {
     partitions: u16,
-    present: impl IntoIterator<Item = &'a InstanceId>,
-) -> Option<&'a InstanceId> {
+    own: InstanceId,
+    others: Arc<[InstanceId]>,
+    spread: Vec<InstanceId>,
+}
+
+impl Preference {
+    /// The preference of `own`, alone.
+    pub(crate) fn new(partitions: u16, own: InstanceId) -> Self {
+        let spread = spread(partitions, [&own]);
+        Self { partitions, own, others: Arc::default(), spread }
+    }
+
+    /// Takes note of who else is present, and says whether that is news. It does not matter whether `own` is among them.
+    pub(crate) fn among(&mut self, others: Arc<[InstanceId]>) -> bool {
+        if self.others == others {
+            return false;
+        }
+        self.spread = spread(self.partitions, others.iter().chain([&self.own]));
+        self.others = others;
+        true
+    }
+
+    /// Whether a partition is rather another's.
+    pub(crate) fn is_anothers(&self, partition: Partition) -> bool {
+        self.spread.get(usize::from(partition.0)).is_some_and(|instance| *instance != self.own)
+    }
+}
+
+/// Who of `present` rather works on each of `partitions`: each pair has a score, and partitions in their order go to the
+/// highest one that has room. Everybody has room for an equal share; what does not divide is one more for those who are
+/// asked first. Hashing alone leaves a few partitions too uneven: of eight, every seventh newcomer beside another would get
+/// two or fewer.
+fn spread<'a>(partitions: u16, present: impl IntoIterator<Item = &'a InstanceId>) -> Vec<InstanceId> {
     let mut shares: HashMap<&InstanceId, usize> = present.into_iter().map(|instance| (instance, 0)).collect();
-    let everybodys = usize::from(partitions).checked_div(shares.len())?;
+    let Some(everybodys) = usize::from(partitions).checked_div(shares.len()) else { return Vec::new() };
     let mut left_over = usize::from(partitions) % shares.len();
-    let mut last = None;
-    for of in (0..=partition.0).map(Partition) {
+    let mut spread = Vec::with_capacity(usize::from(partitions));
+    for of in (0..partitions).map(Partition) {
         let has_room = |share: usize| share < everybodys || share == everybodys && left_over > 0;
         let candidates = shares.iter_mut().filter(|(_, share)| has_room(**share));
-        let (instance, share) = candidates.max_by_key(|(instance, _)| (score(of, instance), **instance))?;
+        let Some((instance, share)) = candidates.max_by_key(|(instance, _)| (score(of, instance), **instance)) else {
+            break;
+        };
         left_over -= usize::from(*share == everybodys);
         *share += 1;
-        last = Some(*instance);
+        spread.push((*instance).clone());
     }
-    last
+    spread
 }
 
 /// FNV-1a over the instance, mixed with the partition: the same in every build, unlike the standard library's hash.
@@ -51,10 +82,6 @@ mod tests {
         (0..n).map(|_| InstanceId::random(&mut rng)).collect()
     }
 
-    fn spread(partitions: u16, present: &[InstanceId]) -> Vec<Option<&InstanceId>> {
-        (0..partitions).map(|partition| preferred(Partition(partition), partitions, present)).collect()
-    }
-
     #[test]
     fn everybody_gets_an_equal_share() {
         for (partitions, n) in [(8, 1), (8, 2), (8, 3), (8, 5), (10, 4), (64, 7), (1, 3), (3, 8)] {
@@ -62,7 +89,7 @@ mod tests {
                 let spread = spread(partitions, present);
                 let equal = usize::from(partitions) / n;
                 for instance in present {
-                    let share = spread.iter().filter(|of| **of == Some(instance)).count();
+                    let share = spread.iter().filter(|of| *of == instance).count();
                     assert!((equal..=equal + 1).contains(&share), "{share} of {partitions} among {n}");
                 }
             }
@@ -72,9 +99,9 @@ mod tests {
     #[test]
     fn the_order_in_which_others_are_seen_does_not_matter() {
         let mut present = instances(4);
-        let before: Vec<_> = spread(10, &present).into_iter().map(Option::<&InstanceId>::cloned).collect();
+        let before = spread(10, &present);
         present.reverse();
-        assert_eq!(spread(10, &present).into_iter().map(Option::<&InstanceId>::cloned).collect::<Vec<_>>(), before);
+        assert_eq!(spread(10, &present), before);
     }
 
     /// Hashing alone would move the partitions of the one that goes; equal shares move some of the others' as well.
@@ -85,7 +112,7 @@ mod tests {
         for present in all.chunks(5) {
             let (gone, rest) = present.split_last().unwrap();
             let (before, after) = (spread(64, present), spread(64, rest));
-            for (before, after) in before.into_iter().zip(after).filter(|(before, _)| *before != Some(gone)) {
+            for (before, after) in before.into_iter().zip(after).filter(|(before, _)| before != gone) {
                 had_others += 1;
                 stay += usize::from(before == after);
             }
@@ -95,6 +122,29 @@ mod tests {
 
     #[test]
     fn nobody_is_preferred_where_nobody_is() {
-        assert_eq!(preferred(Partition(0), 8, &[]), None);
+        assert!(spread(8, []).is_empty());
+    }
+
+    #[test]
+    fn what_is_kept_is_what_would_be_made_now_and_is_made_anew_only_when_somebody_comes_or_goes() {
+        let all = instances(4);
+        let (own, others) = all.split_first().unwrap();
+        let mut preference = Preference::new(10, own.clone());
+        for (present, is_news) in [
+            (&others[..0], false),
+            (&others[..2], true),
+            (&others[..2], false),
+            (others, true),
+            (others, false),
+            (&others[1..], true),
+            (&all[..], true),
+            (&others[..0], true),
+        ] {
+            assert_eq!(preference.among(present.into()), is_news, "{present:?}");
+            let now = spread(10, present.iter().chain([own]));
+            for (partition, instance) in (0..10).map(Partition).zip(&now) {
+                assert_eq!(preference.is_anothers(partition), instance != own, "{partition:?} among {present:?}");
+            }
+        }
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{preference::preferred, shell::Shell};
+use crate::{preference::Preference, shell::Shell};
 
 /// Keys live whole seconds, and are renewed at a third of that.
 const TTL_MIN: Duration = Duration::from_secs(3);
@@ -32,7 +32,6 @@ const WITHDRAW_DEADLINE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Presence {
     seen: PresenceWatch,
-    instance: InstanceId,
     connected: Connected,
     /// When the connection came back last, or when this coordinator started.
     back_since: watch::Receiver<Option<Instant>>,
@@ -40,8 +39,8 @@ pub(crate) struct Presence {
     /// every connection stood. Held for single look-ups only.
     gap: Mutex<Option<Instant>>,
     ttl: Duration,
-    /// Partitions of the mesh.
-    partitions: u16,
+    /// Held for single look-ups only.
+    preference: Mutex<Preference>,
 }
 
 impl Presence {
@@ -56,12 +55,11 @@ impl Presence {
         let connected = mesh.connected();
         Self {
             seen,
-            instance,
             connected,
             back_since,
             gap: Mutex::default(),
             ttl: ttl.max(TTL_MIN),
-            partitions: mesh.partitions(),
+            preference: Mutex::new(Preference::new(mesh.partitions(), instance)),
         }
     }
 
@@ -107,9 +105,10 @@ impl Presence {
 
     /// Whether another coordinator is present that should rather work on a partition.
     pub(crate) fn is_rather_anothers(&self, partition: Partition) -> bool {
-        let others = self.seen.coordinator_instances();
-        let present = others.iter().chain([&self.instance]);
-        preferred(partition, self.partitions, present).is_some_and(|instance| *instance != self.instance)
+        // What a panic leaves behind is a spread all the same: it only says who rather works.
+        let mut preference = self.preference.lock().unwrap_or_else(PoisonError::into_inner);
+        preference.among(self.seen.coordinator_instances());
+        preference.is_anothers(partition)
     }
 }
 

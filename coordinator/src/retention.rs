@@ -15,11 +15,8 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use rr_nats::{Answered, Error, Mesh, OldRequest, OldRequests, StoredDecision};
-use rr_schemas::{
-    id::{EntityId, Partition, RunId},
-    view::StatusEntry,
-};
+use rr_nats::{Answered, Error, Mesh, OldRequest, OldRequests, OldStatus, StoredDecision};
+use rr_schemas::id::{EntityId, Partition, RunId};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -82,8 +79,9 @@ async fn sweep_once(mesh: &Mesh, since: Timestamp, keep: SignedDuration, begun: 
     let swept = walk(mesh, since, &mut requests, begun).await;
     requests.close().await;
     let before = since.checked_sub(keep.saturating_mul(TOMBSTONES_KEPT)).unwrap_or(Timestamp::MIN);
-    for run in forgotten(&mesh.old_statuses(before, REMOVED_AT_ONCE).await?, before) {
-        if let Err(error) = mesh.remove_status(run).await {
+    for (run, judged) in forgotten(&mesh.old_statuses(before, REMOVED_AT_ONCE).await?, before) {
+        // A state that was written meanwhile is not the one that was judged, and stays.
+        if let Err(error) = mesh.remove_status(run, judged).await {
             tracing::debug!(run.id = %run, %error, "an old status is not removed yet");
         }
     }
@@ -212,8 +210,9 @@ fn ended(history: &[StoredDecision]) -> Ended {
     ends.map(|record| record.at).max().map_or(Ended::NotYet, Ended::At)
 }
 
-/// Runs whose states need not be kept either: long after their histories their ids may be chosen again.
-fn forgotten(states: &[StatusEntry], before: Timestamp) -> impl Iterator<Item = &RunId> {
-    let is_old = move |entry: &&StatusEntry| entry.view.ended_at.is_some_and(|ended| ended < before);
-    states.iter().filter(is_old).map(|entry| &entry.view.run)
+/// Runs whose states need not be kept either, and the sequences of those states: long after their histories their ids may
+/// be chosen again.
+fn forgotten(states: &[OldStatus], before: Timestamp) -> impl Iterator<Item = (&RunId, u64)> {
+    let is_old = move |state: &&OldStatus| state.entry.view.ended_at.is_some_and(|ended| ended < before);
+    states.iter().filter(is_old).map(|state| (&state.entry.view.run, state.seq))
 }

@@ -3,24 +3,30 @@
 //! Every coordinator looks, and each that sees something made anew does what follows, for whoever made it may be gone:
 //! all of that is harmless when it is done twice. The event log alone is not made again; see [`rr_nats::upkeep`].
 
+mod over;
+
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use jiff::Timestamp;
 use rr_nats::{
-    Error, Finding, HostOffer, Mesh, Shortened, Store, Upkeep,
+    Error, Finding, Shortened, Store, Upkeep,
     subject::{host_durable, queue_durable},
 };
-use rr_schemas::{flow::Priority, id::RunId, name::Name, presence::Hosts};
+use rr_schemas::{
+    flow::Priority,
+    name::{Name, WorkerName},
+};
 use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
+use self::over::{InVain, forget_offers};
 use crate::{
     recover::{offer_again, wake},
     shell::Shell,
@@ -37,24 +43,6 @@ const SURELY_KEPT: Duration = Duration::from_hours(1);
 /// Runs that are named when the log has lost its end; more are counted.
 const NAMED_MAX: usize = 10;
 
-/// Takes away what runs that are over have on offer to hosts: it was acknowledged to a consumer that is gone, and whoever
-/// serves the host next would get it.
-async fn forget_offers(mesh: &Mesh, hosts: &Hosts) -> Result<(), Error> {
-    let mut over: HashMap<RunId, bool> = HashMap::new();
-    for HostOffer { target, run, task, attempt } in mesh.offers_to(hosts).await? {
-        let is_over = if let Some(is_over) = over.get(&run) {
-            *is_over
-        } else {
-            let is_over = mesh.status(&run).await?.is_some_and(|entry| entry.view.status.is_final());
-            *over.entry(run.clone()).or_insert(is_over)
-        };
-        if is_over {
-            mesh.withdraw(&run, task, attempt, &target).await?;
-        }
-    }
-    Ok(())
-}
-
 /// What is to be done after something was made anew.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Recovery {
@@ -70,6 +58,7 @@ pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
         upkeep: Upkeep::new(&shell.mesh),
         owed: BTreeSet::new(),
         recoveries: JoinSet::new(),
+        in_vain: InVain::default(),
         has_looked: false,
         is_denied: false,
         complained: None,
@@ -108,6 +97,7 @@ struct Keeper {
     owed: BTreeSet<Recovery>,
     /// One at most.
     recoveries: JoinSet<Option<Recovery>>,
+    in_vain: InVain,
     has_looked: bool,
     /// Whether it was told that the rights do not suffice.
     is_denied: bool,
@@ -144,9 +134,11 @@ impl Keeper {
 
     /// Makes the lanes again that workers have lost who are present. Such a worker notices by itself when it asks for
     /// offers, but it may be busy, and nobody else serves what is offered to it meanwhile.
-    async fn look_at_lanes(&self, names: Vec<String>) {
+    async fn look_at_lanes(&mut self, names: Vec<String>) {
         let Shell { mesh, known_lanes, presence, lanes, .. } = &*self.shell;
         let there: HashSet<&String> = names.iter().collect();
+        lanes.forget_unlisted(&there);
+        let mut in_vain: BTreeSet<WorkerName> = BTreeSet::new();
         for worker in presence.workers() {
             let name = host_durable(&worker.worker);
             if worker.draining || there.contains(&name) || !known_lanes.knows(&name) {
@@ -155,14 +147,18 @@ impl Keeper {
             match mesh.ensure_lane(&worker.worker, &worker.serves.hosts, &worker.labels).await {
                 Ok(_) => tracing::warn!(consumer = name, "the consumer of a worker was removed; it is made again"),
                 Err(error) => {
-                    tracing::warn!(consumer = name, %error, "the consumer of a worker was removed");
-                    if let Err(error) = forget_offers(mesh, &worker.serves.hosts).await {
-                        tracing::debug!(%error, "what is over may still be on offer");
+                    in_vain.insert(worker.worker.clone());
+                    if self.in_vain.is_due(&worker.worker, Instant::now()) {
+                        tracing::warn!(consumer = name, %error, "the consumer of a worker was removed");
+                        if let Err(error) = forget_offers(mesh, &worker.serves.hosts).await {
+                            tracing::debug!(%error, "what is over may still be on offer");
+                        }
                     }
                 }
             }
             lanes.forget(&worker.worker);
         }
+        self.in_vain.keep_only(&in_vain);
         for queue in presence.workers().into_iter().flat_map(|worker| worker.serves.queues).collect::<BTreeSet<Name>>()
         {
             let lost = Priority::ALL.map(|priority| queue_durable(&queue, priority));

@@ -74,7 +74,7 @@ pub use pull::{Pinned, PullConfig, PullError, Pulled, Puller};
 pub use quarantine::{Quarantined, RestoreError};
 pub use raw::RawMessage;
 pub use reports::{ClaimError, Earlier, StoredClaim};
-pub use retention::{Answered, OldRequest, OldRequests};
+pub use retention::{Answered, OldRequest, OldRequests, OldStatus};
 pub use roster::PresenceWatch;
 pub use service::{ApiRequest, ApiServer, Endpoint, Monitor};
 pub use shortened::Shortened;

@@ -4,7 +4,7 @@ mod old;
 
 use rr_schemas::id::{EntityId, RunId};
 
-pub use self::old::{Answered, OldRequest, OldRequests};
+pub use self::old::{Answered, OldRequest, OldRequests, OldStatus};
 use crate::{
     error::Error,
     mesh::Mesh,

@@ -71,6 +71,14 @@ pub enum SnapshotError {
     /// There is a stream of this name, or one is just being restored.
     #[error("stream {0} is there by now, or is just being restored")]
     Taken(String),
+    /// The server has less room than the stream needs; [`Packed::room`] says how much that is.
+    #[error("the server has no room for stream {stream}: {text}")]
+    NoRoom {
+        /// Its name.
+        stream: String,
+        /// What the server says.
+        text: String,
+    },
 }
 
 /// A running hash of a pack.
@@ -281,6 +289,13 @@ impl Packed {
         number(&self.config, "num_replicas")
     }
 
+    /// Bytes that a server must have free for each copy of it: as many as it may ever hold, which the server sets aside at
+    /// once, or where it has no such limit what it holds.
+    pub fn room(&self) -> u64 {
+        let limit = self.config.get("max_bytes").and_then(Value::as_u64).unwrap_or_default();
+        limit.max(number(&self.state, "bytes"))
+    }
+
     /// Bytes that it has unpacked, or packed where that is more.
     fn size(&self) -> u64 {
         number(&self.state, "bytes").max(self.bytes)
@@ -304,6 +319,7 @@ fn refused(packed: &Packed, replicas: usize, error: Error) -> SnapshotError {
         cause @ (code::NO_PEERS | code::NOT_CLUSTERED) if !is_short_of_room(cause, &text) => {
             Error::Replicas { wanted: replicas, stream: packed.name.clone(), text }.into()
         }
+        cause if is_short_of_room(cause, &text) => SnapshotError::NoRoom { stream: packed.name.clone(), text },
         _ => Error::Refused { code, text }.into(),
     }
 }
@@ -369,8 +385,22 @@ mod tests {
         assert!(matches!(wrapped, SnapshotError::Taken(_)), "{wrapped}");
         let other = told(10062, "restore failed: unexpected EOF");
         assert!(matches!(other, SnapshotError::Mesh(Error::Refused { code: 10062, .. })), "{other}");
-        let room = told(10005, "insufficient storage");
-        assert!(matches!(room, SnapshotError::Mesh(Error::Refused { code: 10005, .. })), "{room}");
+        for (code, text) in [
+            (10005, "insufficient storage"),
+            (10047, "insufficient storage resources available"),
+            (10062, "restore failed: insufficient storage resources available (10047)"),
+        ] {
+            let room = told(code, text);
+            assert!(matches!(&room, SnapshotError::NoRoom { stream, .. } if stream == "RR_EVENTS"), "{room}");
+        }
+    }
+
+    #[test]
+    fn a_stream_needs_what_the_server_sets_aside_for_it() {
+        for (max_bytes, held, room) in [(4_096, 10, 4_096), (-1, 10, 10), (0, 10, 10)] {
+            let config = json!({ "max_bytes": max_bytes });
+            assert_eq!(Packed { state: json!({ "bytes": held }), ..pack(config) }.room(), room);
+        }
     }
 
     #[test]

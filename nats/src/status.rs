@@ -352,15 +352,11 @@ impl Mesh {
         Ok(runs.into_iter().collect())
     }
 
-    /// Removes the state of a run; its id may be chosen again then.
+    /// Removes the state of a run if it is the one that stands at `seq`; its id may be chosen again then.
     ///
     /// # Errors
-    /// [`PublishError`].
-    pub async fn remove_status(&self, run: &RunId) -> Result<(), PublishError> {
-        let found = RUNS.get(self.link(), run.as_str()).await;
-        match found.map_err(|error| PublishError::Unknown(error.to_string()))? {
-            Some(Entry { seq, value: Some(_) }) => RUNS.remove(self.link(), run.as_str(), seq, None).await,
-            Some(Entry { value: None, .. }) | None => Ok(()),
-        }
+    /// [`PublishError::Conflict`] where another state is there by now, or none; else [`PublishError`].
+    pub async fn remove_status(&self, run: &RunId, seq: u64) -> Result<(), PublishError> {
+        RUNS.remove(self.link(), run.as_str(), seq, None).await
     }
 }

@@ -11,7 +11,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::local::{self, Address};
 
-/// Pause between two looks whether a server is there.
+/// Pause between two looks whether a server is there, and between two questions that a mesh may soon answer otherwise.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The mesh that is meant when nobody names another.
@@ -72,23 +72,17 @@ impl Place {
     /// Nobody there (69), not allowed (77), or no mesh of ours (78).
     pub(crate) async fn connect(&self, role: &str) -> Result<Mesh, CliError> {
         let link = self.link(role).await?;
-        link.mesh().await.map_err(|error| {
-            if matches!(error, rr_nats::Error::NotFound { .. }) {
-                return CliError::new(Exit::Config, "the server is there, but nobody has made a mesh on it yet")
-                    .hint("a coordinator makes it: rr coordinator");
-            }
-            // The server answers; what it is asked for needs the others.
-            let is_alone = link.is_clustered() && error.is_retryable();
-            told(&error).with_hint(is_alone.then_some("a cluster needs the majority of its servers: are they up?"))
-        })
+        link.mesh().await.map_err(|error| not_found(&link, &error))
     }
 
-    /// The same, by a moment at the latest.
+    /// The same, by a moment at the latest. A server that answers is asked again until then whether there is a mesh, where
+    /// that may only not be known for the moment.
     ///
     /// # Errors
     /// As [`Place::connect`].
     pub(crate) async fn connect_by(&self, role: &str, by: Instant) -> Result<Mesh, CliError> {
-        timeout_at(by, self.connect(role)).await.unwrap_or_else(|_| Err(no_answer()))
+        let link = timeout_at(by, self.link(role)).await.unwrap_or_else(|_| Err(no_answer()))?;
+        ask_by(by, |error| not_found(&link, error), async || link.mesh().await).await
     }
 
     /// Connects to the server.
@@ -147,6 +141,38 @@ impl Place {
             Self::Up(address) | Self::Private(address) => address.url.clone(),
         }
     }
+}
+
+/// Asks a mesh, and again as long as it may soon answer otherwise, as while another server becomes the leader; until `by`.
+///
+/// # Errors
+/// The last answer in the words of `tell`, or that there was none (69).
+pub(crate) async fn ask_by<T>(
+    by: Instant,
+    tell: impl Fn(&rr_nats::Error) -> CliError,
+    ask: impl AsyncFn() -> Result<T, rr_nats::Error>,
+) -> Result<T, CliError> {
+    let mut last = None;
+    loop {
+        match timeout_at(by, ask()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) if error.is_retryable() && Instant::now() + LOOK_EVERY < by => last = Some(error),
+            Ok(Err(error)) => return Err(tell(&error)),
+            Err(_) => return Err(last.map_or_else(no_answer, |error| tell(&error))),
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// A mesh that was not found on a server that is there.
+fn not_found(link: &Link, error: &rr_nats::Error) -> CliError {
+    if matches!(error, rr_nats::Error::NotFound { .. }) {
+        return CliError::new(Exit::Config, "the server is there, but nobody has made a mesh on it yet")
+            .hint("a coordinator makes it: rr coordinator");
+    }
+    // The server answers; what it is asked for needs the others.
+    let is_alone = link.is_clustered() && error.is_retryable();
+    told(error).with_hint(is_alone.then_some("a cluster needs the majority of its servers: are they up?"))
 }
 
 /// A connection that could not be made.
@@ -226,7 +252,43 @@ pub(crate) fn publish_told(error: &PublishError) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_may_be_answered_otherwise_soon_is_asked_again_while_there_is_time() {
+        let away = || rr_nats::Error::Unreachable("no leader".to_owned());
+        let denied = || rr_nats::Error::Denied { subject: "s".to_owned() };
+        let short = LOOK_EVERY + Duration::from_millis(100);
+        for (within, answers, expected) in [
+            (Duration::from_mins(1), vec![Err(away()), Err(away()), Ok(1)], Ok((1, 3))),
+            (Duration::from_mins(1), vec![Ok(1), Ok(2)], Ok((1, 1))),
+            (Duration::from_mins(1), vec![Err(denied()), Ok(1)], Err((Exit::Denied, 1, "s"))),
+            (short, vec![Err(away()), Err(away()), Ok(1)], Err((Exit::Unreachable, 2, "no leader"))),
+            // Whoever does not answer any more has answered before.
+            (short, vec![Err(away())], Err((Exit::Unreachable, 2, "no leader"))),
+            (short, vec![], Err((Exit::Unreachable, 1, "the mesh does not answer"))),
+        ] {
+            let asked = RefCell::new(0);
+            let ask = async || {
+                let n = asked.replace_with(|n| *n + 1);
+                match answers.get(n) {
+                    Some(answer) => answer.clone(),
+                    None => std::future::pending().await,
+                }
+            };
+            let answer = ask_by(Instant::now() + within, told, ask).await;
+            match (answer, expected) {
+                (Ok(answer), Ok(expected)) => assert_eq!((answer, asked.into_inner()), expected),
+                (Err(error), Err((exit, n, text))) => {
+                    assert_eq!((error.exit(), asked.into_inner()), (exit, n));
+                    assert!(error.to_string().contains(text), "{error}");
+                }
+                (answer, expected) => panic!("{answer:?}, not {expected:?}"),
+            }
+        }
+    }
 
     #[test]
     fn every_cause_of_a_failed_connection_has_its_exit_code_and_advice() {

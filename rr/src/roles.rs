@@ -1,11 +1,14 @@
 //! What workers are told when they start: flags first, then the configuration, then what suits the verb.
 
+mod guard;
+mod told;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use rr_core::{Plan, plan::Targets};
-use rr_nats::{LANE_HOSTS_MAX, PresenceError};
+use rr_nats::LANE_HOSTS_MAX;
 use rr_schemas::{
     codec::Format,
     flow::select::Labels,
@@ -13,21 +16,16 @@ use rr_schemas::{
     name::{Name, WorkerName},
 };
 use rr_worker::{
-    JoinError, Options, StartError,
+    Options,
     config::{Execution, Hosts, Serves, SshOptions, Via},
-    process::{Guard, GuardCommand},
 };
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::guard::GuardKeeper;
+pub(crate) use self::told::{coordinator_ended, worker_ended, worker_told};
 use crate::cli::{ServeArgs, ViaKind, WireFormat, WorkerArgs};
 use crate::context::{Context, machine};
-use crate::error::{CliError, chain};
+use crate::error::CliError;
 use crate::exit::Exit;
-use crate::mesh;
-
-/// What to do where a connection has ended for good.
-const CLOSED_HINT: &str = "start it again; what it had in hand is taken up where it was";
 
 /// Attempts at once where one machine stands for many hosts: they mostly wait.
 const SIMULATED_CAPACITY_MIN: u32 = 64;
@@ -229,99 +227,6 @@ fn cpus() -> NonZeroU32 {
 fn simulated_capacity() -> NonZeroU32 {
     let n = cpus().get().saturating_mul(SIMULATED_PER_CPU).max(SIMULATED_CAPACITY_MIN);
     NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
-}
-
-/// A worker that cannot start.
-pub(crate) fn worker_told(error: &StartError) -> CliError {
-    match error {
-        StartError::Taken { .. } | StartError::Join(JoinError::Refused { .. }) => {
-            CliError::new(Exit::Taken, chain(error))
-        }
-        StartError::Mesh(error)
-        | StartError::Join(JoinError::Mesh(error))
-        | StartError::Presence(PresenceError::Read(error)) => mesh::told(error),
-        StartError::Presence(PresenceError::Publish(error)) => mesh::publish_told(error),
-        StartError::Ledger(_)
-        | StartError::Workdir(..)
-        | StartError::Ssh(_)
-        | StartError::Presence(PresenceError::Taken { .. }) => CliError::new(Exit::Config, chain(error)),
-        StartError::Bug(_) => CliError::bug(chain(error)),
-    }
-}
-
-/// A worker that has ended though nobody had asked it to.
-pub(crate) fn worker_ended(error: &rr_worker::RunError) -> CliError {
-    match error {
-        rr_worker::RunError::Closed => CliError::new(Exit::Unreachable, chain(error)).hint(CLOSED_HINT),
-        rr_worker::RunError::Ledger(_) | rr_worker::RunError::Join(_) | rr_worker::RunError::Bug(_) => {
-            CliError::bug(chain(error))
-        }
-    }
-}
-
-/// A coordinator that has ended though nobody had asked it to.
-pub(crate) fn coordinator_ended(ended: Result<(), rr_coordinator::RunError>) -> CliError {
-    match ended {
-        Err(error @ rr_coordinator::RunError::Closed) => {
-            CliError::new(Exit::Unreachable, chain(&error)).hint(CLOSED_HINT)
-        }
-        Err(error @ (rr_coordinator::RunError::Start(_) | rr_coordinator::RunError::Bug(_))) => {
-            CliError::bug(chain(&error))
-        }
-        Ok(()) => CliError::bug("the coordinator ended by itself"),
-    }
-}
-
-/// The process that ends what this one was running, if this one is killed.
-#[derive(Debug)]
-pub(crate) struct GuardKeeper {
-    guard: Guard,
-    stop: CancellationToken,
-    tasks: JoinSet<()>,
-}
-
-impl GuardKeeper {
-    /// Starts it.
-    ///
-    /// # Errors
-    /// It cannot be started (70).
-    pub(crate) fn start() -> Result<Self, CliError> {
-        let command = GuardCommand { exe: own_program()?, args: vec!["__guard".into()] };
-        let (guard, keeper) = Guard::start(command).map_err(|error| CliError::bug(chain(&error)))?;
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        let stopped = stop.clone();
-        tasks.spawn(async move {
-            if let Err(error) = keeper.run(stopped).await {
-                tracing::error!(error = chain(&error), "attempts are not guarded any more");
-            }
-        });
-        Ok(Self { guard, stop, tasks })
-    }
-
-    /// A handle for a worker.
-    pub(crate) fn guard(&self) -> Guard {
-        self.guard.clone()
-    }
-
-    /// Lets the guard end what is still registered and go.
-    pub(crate) async fn stop(mut self) {
-        self.stop.cancel();
-        while let Some(ended) = self.tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "the keeper of the guard failed");
-            }
-        }
-    }
-}
-
-/// This program; on Linux also when its file was replaced meanwhile.
-fn own_program() -> Result<PathBuf, CliError> {
-    let own = PathBuf::from("/proc/self/exe");
-    if own.exists() {
-        return Ok(own);
-    }
-    std::env::current_exe().map_err(|error| CliError::bug(format_args!("find the program rr: {error}")))
 }
 
 #[cfg(test)]

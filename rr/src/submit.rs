@@ -69,13 +69,12 @@ pub(crate) async fn submit(
 /// # Errors
 /// Those of [`submit`].
 pub(crate) async fn send(ctx: &Context, mesh: &Mesh, run: &RunId, submit: Submit, by: Instant) -> Result<(), CliError> {
-    // A state without a history is what is left of a run whose history was removed.
-    let state = timeout_at(by, mesh.status(run)).await.map_err(|_| mesh::no_answer())?;
-    let told = |error: rr_nats::Error| {
-        mesh::told(&error)
+    let told = |error: &rr_nats::Error| {
+        mesh::told(error)
             .with_hint(error.is_retryable().then_some("a cluster needs the majority of its servers: are they up?"))
     };
-    if state.map_err(told)?.is_some() {
+    // A state without a history is what is left of a run whose history was removed. The submit needs time of its own.
+    if mesh::ask_by(by - TRY_MIN, told, async || mesh.status(run).await).await?.is_some() {
         return Err(taken(run));
     }
     let input = Input::Submit(Box::new(submit));

@@ -143,6 +143,25 @@ pub(crate) fn first_few(mut things: Vec<String>) -> String {
     format!("{}{more}", things.join(", "))
 }
 
+/// Bytes in the unit that fits: `1.5 MiB`.
+pub(crate) fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if n < 1_024 {
+        return format!("{n} B");
+    }
+    let mut tenths = n.saturating_mul(10) / 1_024;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().copied().unwrap_or_default();
+    for larger in units {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths /= 1_024;
+        unit = larger;
+    }
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
 /// A length of time in two units at most: `350ms`, `12.3s`, `4m05s`, `2h10m`, `3d4h`.
 pub(crate) fn duration_words(duration: Duration) -> String {
     let secs = duration.as_secs();
@@ -198,6 +217,15 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<(Style, String)>]) -> Vec<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_have_a_unit_that_fits() {
+        for (n, text) in
+            [(0, "0 B"), (1_023, "1023 B"), (1_536, "1.5 KiB"), (1 << 30, "1.0 GiB"), (u64::MAX, "1638.3 PiB")]
+        {
+            assert_eq!(bytes(n), text);
+        }
+    }
 
     #[test]
     fn bytes_of_unknown_origin_are_harmless() {

@@ -161,3 +161,29 @@ async fn the_offer_of_an_attempt_that_ended_without_its_consumer_is_taken_away()
     world.ends(&run, RunStatus::Succeeded).await;
     until("nothing is on offer", async || world.mesh.offers(&run).await.unwrap().is_empty().then_some(())).await;
 }
+
+/// The same where the coordinator had seen the consumer moments ago: what it looks at does not show it any more.
+#[tokio::test]
+async fn a_consumer_that_is_gone_is_not_believed_to_be_there_because_it_was_seen_before() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h2").await;
+    let flow = one_job(r#", "hosts": "h2""#);
+    let seen = world.submit("seen", &flow).await;
+    let offer = worker.offer().await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&seen, RunStatus::Succeeded).await;
+    let run = world.submit("r1", &flow).await;
+    let offer = worker.held_offer().await;
+    let witness: WorkerName = "witness".parse().unwrap();
+    let (_present, is_in) = come(&world.mesh, &witness).await;
+    assert!(is_in);
+    // Nobody makes the consumer again of one who is not present; that of the witness, which goes later, says that it was looked.
+    worker.vanish().await;
+    world.mesh.forget_worker(&worker.name).await.unwrap();
+    world.mesh.forget_worker(&witness).await.unwrap();
+    until("it was looked", async || world.mesh.lane_hosts(&witness).await.unwrap().map(drop)).await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    until("nothing is on offer", async || world.mesh.offers(&run).await.unwrap().is_empty().then_some(())).await;
+}

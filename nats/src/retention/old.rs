@@ -29,6 +29,15 @@ pub struct OldRequest {
     pub at: Timestamp,
 }
 
+/// A state that was last written long ago.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OldStatus {
+    /// What it says.
+    pub entry: StatusEntry,
+    /// Its sequence in the bucket: what [`Mesh::remove_status`] must expect, so that no other state is removed.
+    pub seq: u64,
+}
+
 /// Requests of the whole log in their order.
 #[derive(Debug)]
 pub struct OldRequests {
@@ -140,7 +149,7 @@ impl Mesh {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn old_statuses(&self, before: Timestamp, n: usize) -> Result<Vec<StatusEntry>, Error> {
+    pub async fn old_statuses(&self, before: Timestamp, n: usize) -> Result<Vec<OldStatus>, Error> {
         let filters = vec![subject::bucket_key(RUNS.name, ">")];
         let plan = Plan { stream: RUNS.stream, filters, from: From::Oldest, content: Content::Whole };
         let mut ordered = Ordered::new(self.link(), plan);
@@ -155,7 +164,8 @@ impl Mesh {
                     }
                     pending = pulled.pending;
                     if !pulled.raw.is_removed() {
-                        found.extend(value::<StatusEntry>(&pulled.raw).ok());
+                        let seq = pulled.raw.seq;
+                        found.extend(value(&pulled.raw).ok().map(|entry| OldStatus { entry, seq }));
                     }
                 }
             }

@@ -116,11 +116,12 @@ fn create(path: &Path) -> Result<File, CliError> {
     file.map_err(|error| failed(path, &error))
 }
 
-/// A stream that was not packed or unpacked.
+/// A stream that was not packed or unpacked. What its server would need is the restore's to say.
 pub(super) fn told(error: &SnapshotError, path: &Path) -> CliError {
     match error {
         SnapshotError::Mesh(error) => mesh::told(error),
         SnapshotError::File(error) => failed(path, error),
+        SnapshotError::NoRoom { .. } => CliError::new(Exit::Config, error),
         SnapshotError::Taken(_) => CliError::new(Exit::Taken, error).hint(
             "a coordinator that was started meanwhile, rr init, or a restore before this one that the server has still to \
              finish: see that none of them is at work, and restore again, which says what is in the way",

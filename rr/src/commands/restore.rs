@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 
-use rr_nats::snapshot::{CHUNK_BYTES, KEPT, PackHash, Packed, RESTORED};
+use rr_nats::checkup::Account;
+use rr_nats::snapshot::{CHUNK_BYTES, KEPT, PackHash, Packed, RESTORED, SnapshotError};
 use rr_nats::topology::{Topology, fitting_copies};
 use rr_nats::{Link, subject};
 
@@ -17,6 +18,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::mesh::{self, Place};
+use crate::text::bytes;
 
 /// Restores and verifies.
 pub(crate) async fn restore(ctx: &Context, args: &RestoreArgs) -> Result<Exit, CliError> {
@@ -43,8 +45,14 @@ pub(crate) async fn restore(ctx: &Context, args: &RestoreArgs) -> Result<Exit, C
         let mut file = File::open(&path).map_err(|error| failed(&path, &error))?;
         let source = || next_piece(&mut file);
         ctx.printer.note(format_args!("{}: {} bytes to send, which the server unpacks", packed.name, packed.bytes));
-        let unpacked = link.unpack_stream(packed, copies, source).await;
-        unpacked.map_err(|error| told(&error, &path).with_hint(again(&error)))?;
+        if let Err(error) = link.unpack_stream(packed, copies, source).await {
+            return Err(match &error {
+                SnapshotError::NoRoom { text, .. } => no_room(&link, &manifest, packed, text).await,
+                SnapshotError::Mesh(_) | SnapshotError::File(_) | SnapshotError::Taken(_) => {
+                    told(&error, &path).with_hint(again(&error))
+                }
+            });
+        }
         ctx.printer.note(format_args!("restored {}", packed.name));
     }
     let topology = Topology { replicas: Some(copies), ..topology };
@@ -56,9 +64,32 @@ pub(crate) async fn restore(ctx: &Context, args: &RestoreArgs) -> Result<Exit, C
     verify::all_of(ctx, &mesh, manifest.at).await
 }
 
+/// A stream for which the server has no room: what it needs, what is allowed as far as anybody says, and what to do.
+async fn no_room(link: &Link, manifest: &Manifest, packed: &Packed, text: &str) -> CliError {
+    let (name, needed, held) = (&packed.name, bytes(packed.room()), bytes(packed.bytes));
+    let all: u64 = manifest.streams.iter().map(Packed::room).fold(0, u64::saturating_add);
+    let allowed = match link.account().await {
+        Ok(Account { bytes: held, max_bytes: Some(max) }) => {
+            format!("its account may store {}, and has stored {}", bytes(max), bytes(held))
+        }
+        Ok(Account { max_bytes: None, .. }) | Err(_) => "how much the server has it does not tell".to_owned(),
+    };
+    CliError::new(
+        Exit::Config,
+        format_args!(
+            "the server has no room for stream {name}: it needs {needed} in files, which are set aside at once ({held} are in the \
+             backup), and {allowed} ({text})"
+        ),
+    )
+    .hint(format_args!(
+        "give the mesh {} and what its log is to grow (max_file_store of the server, or max_file of the account), or another \
+         server, and restore again: what is there of this backup already is left",
+        bytes(all)
+    ))
+}
+
 /// What may be done about an answer that did not come.
-fn again(error: &rr_nats::snapshot::SnapshotError) -> Option<&'static str> {
-    use rr_nats::snapshot::SnapshotError;
+fn again(error: &SnapshotError) -> Option<&'static str> {
     matches!(error, SnapshotError::Mesh(error) if error.is_retryable())
         .then_some("restore again: what is there of this backup already is left, and the rest follows")
 }

@@ -1,11 +1,13 @@
 //! `rr retry`: a new run that takes over what an earlier one has reached.
 
+mod fits;
+
 use anstyle::Style;
 use rr_core::{NotRetryable, Plan};
 use rr_nats::Mesh;
 use rr_schemas::{
     decision::JobStatus,
-    flow::{Flow, params::ParamValues},
+    flow::{Flow, params::ParamValues, select::FoundTargets},
     id::RunId,
     input::Submit,
     report::Outcome,
@@ -68,18 +70,19 @@ pub(crate) async fn retry(ctx: &Context, args: &RetryArgs) -> Result<Exit, CliEr
     let again = if args.failed { Again::Failed } else { Again::NotStarted };
     let story = follow::story(&mesh, &old).await?;
     let carried = carried(&mesh, &story, again).await?;
-    let (flow, params) = pinned(&mesh, &old).await?;
+    let (flow, params, found) = pinned(&mesh, &old).await?;
     let Some(plan) = story.plan() else { return Err(unknown_history(&old)) };
     let preview = Preview { retry_of: &old, flow: flow.name.as_str(), jobs: jobs(&story, plan, &carried) };
+    let run = submit::id_or_drawn(args.id.as_ref())?;
+    let retry_of = Some(RetryOf { run: old.clone(), again });
+    let asked = Submit { flow: flow.clone(), params, by: ctx.who(), retry_of };
+    fits::refuse_too_large(&mesh, &run, &asked, &found, &carried)?;
     if args.dry_run {
         return print(ctx, &preview);
     }
     tell(ctx, &preview);
-    let run = submit::id_or_drawn(args.id.as_ref())?;
     // From here on Ctrl-C must not leave it open whether the run was stored.
     let signals = Signals::new()?;
-    let retry_of = Some(RetryOf { run: old.clone(), again });
-    let asked = Submit { flow: flow.clone(), params, by: ctx.who(), retry_of };
     submit::send(ctx, &mesh, &run, asked, submit::answer_by()).await?;
     let is_carried = |task| carried.tasks.values().any(|tasks| tasks.contains(task));
     if args.wait || args.follow {
@@ -125,10 +128,11 @@ fn unknown_history(run: &RunId) -> CliError {
 }
 
 /// What the earlier run was asked to do.
-async fn pinned(mesh: &Mesh, run: &RunId) -> Result<(Flow, ParamValues), CliError> {
+async fn pinned(mesh: &Mesh, run: &RunId) -> Result<(Flow, ParamValues, FoundTargets), CliError> {
     let history = mesh.history(&run.into(), 0).await.map_err(|error| mesh::told(&error))?;
     let submitted = history.iter().find_map(|stored| stored.decision.as_ref().ok()?.submitted());
-    submitted.map(|pinned| (pinned.flow.clone(), pinned.params.clone())).ok_or_else(|| unknown_history(run))
+    let pinned = submitted.ok_or_else(|| unknown_history(run))?;
+    Ok((pinned.flow.clone(), pinned.params.clone(), pinned.found.clone()))
 }
 
 fn jobs(story: &Story, plan: &Plan, carried: &Carried) -> Vec<JobPreview> {

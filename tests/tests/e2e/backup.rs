@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Config;
+use rr_nats::server::{Config as ServerConfig, Embedded};
 use rr_schemas::decision::RunStatus;
 use rr_schemas::id::RunId;
-use rr_tests::{TestMesh, Timing, eventually, verdict::Verdict};
+use rr_tests::{TestMesh, Timing, eventually, program, verdict::Verdict};
 use serde_json::{Value, json};
 
 use crate::removed::operator;
@@ -180,4 +181,32 @@ async fn a_mesh_of_three_servers_is_restored_on_one() {
     let _said = three.says(&["3 copies of stream KV_rr-runs need 3 servers"]);
     let one = mesh.rr(["restore", "kept"]).run().await.exits(0);
     let _said = one.says(&["copies of RR_EVENTS: 1, where there were 3"]);
+}
+
+/// Another server of the same machine, with so much room.
+async fn small_server(mesh: &TestMesh, file_store_max: u64) -> (Embedded, String) {
+    let (store, run) = (mesh.path("small"), mesh.path("small-run"));
+    let config = ServerConfig { file_store_max, ..ServerConfig::new(store, run) };
+    let server = Embedded::start(&program::nats_server().await, config).await.unwrap();
+    let url = format!("nats://{}:{}@127.0.0.1:{}", server.user(), server.password(), server.port());
+    (server, url)
+}
+
+#[tokio::test]
+async fn a_server_that_is_too_small_is_told_with_what_the_mesh_needs_and_a_larger_one_carries_on() {
+    let mesh = TestMesh::bare(Timing::Short).await;
+    let _coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let _written = mesh.rr(["backup", "kept"]).run().await.exits(0);
+    let (mut server, url) = small_server(&mesh, 2 << 30).await;
+    let refused = mesh.rr(["restore", "kept", "--server", &url]).run().await.exits(78);
+    // The states and what was quarantined may take a GiB and a quarter, output four.
+    let says =
+        ["restored RR_QUARANTINE", "no room for stream RR_OUTPUT", "needs 4.0 GiB", "does not tell", "max_file_store"];
+    let _refused = refused.says(&says).says(&["restore again"]);
+    server.kill().await.unwrap();
+    drop(server);
+    let (_server, url) = small_server(&mesh, 16 << 30).await;
+    let carried_on = mesh.rr(["restore", "kept", "--server", &url]).run().await.exits(0);
+    let _said = carried_on.says(&["RR_QUARANTINE: there already", "restored RR_OUTPUT", "violations: 0"]);
 }

@@ -2,8 +2,17 @@
 
 use std::time::Duration;
 
-use rr_schemas::view::RunView;
-use rr_tests::{Output, Sandbox};
+use rr_nats::{ConnectOptions, connect, encode_decision, ensure, topology::Topology};
+use rr_schemas::{
+    decision::{Decision, Event, JobStatus, Record, RunStatus},
+    flow::{Flow, params::ParamValues, select::FoundTargets},
+    id::{EntityId, RunId},
+    ranges::Ranges,
+    report::Outcome,
+    retry::Carried,
+    view::RunView,
+};
+use rr_tests::{Output, Running, Sandbox, eventually, ports, program};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -44,7 +53,7 @@ async fn what_failed_runs_again_and_what_succeeded_is_carried_over() {
     let done = view(&done);
     let carried: Vec<bool> = done.jobs[0].tasks.iter().map(|task| task.carried).collect();
     assert_eq!(carried, [true, true, true, false]);
-    assert_eq!((done.jobs[0].ok, done.retry_of.as_ref().map(rr_schemas::id::RunId::as_str)), (4, Some("second")));
+    assert_eq!((done.jobs[0].ok, done.retry_of.as_ref().map(RunId::as_str)), (4, Some("second")));
     let _shown = sandbox.rr(["show", "third"]).run().await.exits(0).says(&["retry of second", "succeeded"]);
     let _story = sandbox.rr(["watch", "third"]).run().await.exits(0).says(&["a retry of second: 3 of 5 tasks"]);
     for (run, exit, says) in [("third", 65, "nothing of run third"), ("fourth", 66, "no run")] {
@@ -74,6 +83,74 @@ async fn a_run_that_goes_on_or_never_ran_is_not_retried() {
     sandbox.write("kept.yaml", kept);
     let _ran = sandbox.rr(["run", "kept.yaml", "--id", "private"]).run().await.exits(1);
     let _private = sandbox.rr(["retry", "private", "--failed"]).run().await.exits(65).says(&["was private"]);
+}
+
+/// A server that takes messages of so many bytes.
+async fn server(sandbox: &Sandbox, port: u16, max_payload: &str) -> Running {
+    let config = format!(
+        "listen: \"127.0.0.1:{port}\"\nmax_payload: {max_payload}\njetstream {{ store_dir: \"{}\" }}\n",
+        sandbox.dir().join("nats").display()
+    );
+    let config = sandbox.write("server.conf", config);
+    let binary = program::nats_server().await;
+    sandbox.call(&binary.path, ["--config".into(), config.into_os_string()]).start()
+}
+
+/// A run that is over: of its 2,000 tasks every second one has succeeded, the others have failed.
+fn scattered() -> Decision {
+    let flow: Flow =
+        serde_json::from_str(r#"{"name":"f","jobs":[{"name":"j","run":["x"],"hosts":"h[1-2000]"}]}"#).unwrap();
+    let every_second = |from: u32| -> Ranges { (0..1_000).map(|n| 2 * n + from).collect() };
+    let tasks = [(Outcome::Ok, every_second(0)), (Outcome::Failed, every_second(1))].into();
+    let carried = Carried { run: "before".parse().unwrap(), tasks, signals: [].into() };
+    let submitted = Event::Submitted {
+        flow: Box::new(flow),
+        params: ParamValues::default(),
+        by: "test".to_owned(),
+        found: FoundTargets::new(),
+        retry_of: Some(Box::new(carried)),
+    };
+    let ended = Event::JobEnded { job: "j".parse().unwrap(), status: JobStatus::Failed };
+    let at = jiff::Timestamp::now();
+    let events = [submitted, ended, Event::RunEnded { status: RunStatus::Failed }];
+    Decision {
+        n: 1,
+        by: "test".parse().unwrap(),
+        upto: 1,
+        prev: String::new(),
+        secret: String::new(),
+        events: events.map(|event| Record { cause: 1, at, event }).into(),
+    }
+}
+
+/// Whoever retries is told at once, and not by a run that is rejected.
+#[tokio::test]
+async fn what_is_too_scattered_for_one_message_is_refused_before_anything_is_sent() {
+    let sandbox = Sandbox::new().await;
+    let port = ports::free();
+    let url = format!("nats://127.0.0.1:{port}");
+    let mut first = server(&sandbox, port, "1MB").await;
+    let options = ConnectOptions { server: url.clone(), ..ConnectOptions::default() };
+    let link = eventually("server", SOON, async || connect(&options).await.map_err(|error| error.to_string())).await;
+    let mesh = ensure(&link, &Topology::default()).await.unwrap();
+    let run: RunId = "scattered".parse().unwrap();
+    let entity = EntityId::from(&run);
+    let encoded = encode_decision(&entity, &scattered()).unwrap();
+    mesh.append(&entity, &encoded, 0).await.unwrap();
+    let retry = |more: &'static [&'static str]| {
+        let args = ["retry", "scattered", "--failed", "--id", "again", "--server", &url];
+        sandbox.rr(args.iter().chain(more).copied().collect::<Vec<_>>())
+    };
+    let _fits = retry(&["--dry-run"]).run().await.exits(0).says(&["1000 ok"]);
+    first.kill().await;
+    let _second = server(&sandbox, port, "4KB").await;
+    eventually("mesh", SOON, async || mesh.has_run(&run).await.map_err(|error| error.to_string())).await;
+    for more in [&["--dry-run"][..], &[]] {
+        let refused = retry(more).run().await.exits(65);
+        let _refused =
+            refused.says(&["run scattered is too large", "1000 ranges", "4096", "max_payload", "nothing was started"]);
+    }
+    assert!(!mesh.has_run(&"again".parse().unwrap()).await.unwrap());
 }
 
 fn sorted(text: &str) -> Vec<&str> {

@@ -1,71 +1,29 @@
 //! A world for one run: a stream with a clock, offers, workers that die, and a transport that repeats and reorders.
 
+// Other tests take this file by its path, and would look for these beside it.
+#[path = "world/fate.rs"]
+mod fate;
+#[path = "world/workers.rs"]
+mod workers;
+
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, ToSpan as _};
-use rr_core::{Effect, Heard, History, Look, Policy, Run, run::WITHDRAWN_BY, run::decide::Around};
+use rr_core::{Effect, Heard, History, Look, Policy, Run, run::decide::Around};
 use rr_draw::{Dice, SIGNALS};
 use rr_schemas::{
     decision::{Decision, Record},
     flow::Flow,
     flow::params::ParamValues,
     input::{Cancel, Found, Holder, Input, Seen, SeenAttempts, Signal, Source, Submit},
-    report::{Claim, Ended, Outcome, Output, Report, What},
+    report::Outcome,
     retry::{Again, RetryOf},
 };
 
 use rr_verify::history::{Said, Stored};
 
-/// What fate may do to a run.
-#[derive(Clone, Copy)]
-pub(crate) struct Fate {
-    pub(crate) fail: u64,
-    pub(crate) lose: u64,
-    pub(crate) duplicate: u64,
-    pub(crate) unserved: u64,
-    pub(crate) vanish: u64,
-    pub(crate) give_back: u64,
-    pub(crate) cancel: u64,
-    pub(crate) reload: u64,
-    pub(crate) forge: u64,
-    /// Percent of steps with a signal, whether or not a gate waits for it. None: all of them are given at the start.
-    pub(crate) signal: Option<u64>,
-}
-
-impl Fate {
-    pub(crate) const KIND: Self = Self {
-        fail: 0,
-        lose: 0,
-        duplicate: 0,
-        unserved: 0,
-        vanish: 0,
-        give_back: 0,
-        cancel: 0,
-        reload: 0,
-        forge: 0,
-        signal: None,
-    };
-    pub(crate) const HOSTILE: Self = Self {
-        fail: 30,
-        lose: 12,
-        duplicate: 20,
-        unserved: 5,
-        vanish: 5,
-        give_back: 15,
-        cancel: 1,
-        reload: 10,
-        forge: 3,
-        signal: Some(2),
-    };
-}
-
-struct Execution {
-    holder: Holder,
-    task: u32,
-    attempt: u32,
-    offer: u32,
-    alive: bool,
-}
+pub(crate) use self::fate::Fate;
+use self::workers::Execution;
 
 /// A decision as a stream would have it.
 #[derive(Clone)]
@@ -192,40 +150,6 @@ impl World {
         }
     }
 
-    fn report(&mut self, execution: &Execution, outcome: Outcome) {
-        let end = Ended {
-            outcome,
-            exit_code: (outcome == Outcome::Failed).then_some(7),
-            signal: None,
-            reason: None,
-            started_at: None,
-            ended_at: None,
-            output: Output::default(),
-        };
-        let input = Input::Report(Report {
-            task: execution.task,
-            attempt: execution.attempt,
-            offer: execution.offer,
-            instance: execution.holder.instance.clone(),
-            what: What::Ended(end),
-            token: String::new(),
-        });
-        let source = Source::Worker(execution.holder.worker.clone());
-        self.say(source.clone(), input.clone());
-        while self.dice.chance(self.fate.duplicate) {
-            self.say(source.clone(), input.clone());
-        }
-        self.offers.remove(&(execution.task, execution.attempt));
-    }
-
-    fn new_holder(&mut self) -> Holder {
-        self.n_workers += 1;
-        Holder {
-            worker: format!("w{}", self.n_workers % 4).parse().unwrap(),
-            instance: format!("i{}", self.n_workers).parse().unwrap(),
-        }
-    }
-
     fn give(&mut self, signal: &str) {
         let signal = Signal { signal: signal.parse().unwrap(), by: "test".into(), reason: None };
         self.say(Source::Api, Input::Signal(signal));
@@ -267,93 +191,6 @@ impl World {
         if self.dice.chance(50) {
             self.decide();
         }
-    }
-
-    /// Somebody claims an attempt that is still to come, and so takes the claim away from whoever will be offered it.
-    fn forge(&mut self) {
-        let n_tasks = self.run.plan().map_or(0, rr_core::Plan::n_tasks);
-        if n_tasks == 0 {
-            return;
-        }
-        let task = self.dice.roll(u64::from(n_tasks)) as u32;
-        let attempt = self.run.task(task).unwrap().1 + 1;
-        if self.claims.contains_key(&(task, attempt)) {
-            return;
-        }
-        let forger = self.new_holder();
-        self.claims.insert((task, attempt), forger.clone());
-        let claim = Claim { task, attempt, worker: forger.worker, instance: forger.instance, token: String::new() };
-        self.say(Source::from(&claim), Input::Claim(claim));
-        // It is answered before the attempt is offered.
-        self.decide();
-    }
-
-    fn take(&mut self, task: u32, attempt: u32, offer: u32) {
-        let holder = self.new_holder();
-        if self.dice.chance(self.fate.give_back) {
-            return self.give_back(holder, task, attempt, offer);
-        }
-        let claimed = self.run.plan().unwrap().offer(self.run.id(), task, attempt, offer).unwrap().claimed;
-        let busy = self.executions.iter().any(|e| e.task == task && e.attempt == attempt);
-        let execution = Execution { holder: holder.clone(), task, attempt, offer, alive: true };
-        if claimed {
-            if self.claims.contains_key(&(task, attempt)) {
-                self.offers.remove(&(task, attempt));
-                return;
-            }
-            self.claims.insert((task, attempt), holder.clone());
-            let claim = Claim { task, attempt, worker: holder.worker, instance: holder.instance, token: String::new() };
-            self.say(Source::from(&claim), Input::Claim(claim));
-        } else if busy {
-            // The server may give the offer out a second time.
-            if self.dice.chance(self.fate.duplicate) {
-                self.report(&execution, Outcome::Lost);
-            }
-            return;
-        } else if self.dice.chance(50) {
-            let report = Report {
-                task,
-                attempt,
-                offer,
-                instance: holder.instance,
-                what: What::Started { at: self.now },
-                token: String::new(),
-            };
-            self.say(Source::Worker(holder.worker), Input::Report(report));
-        }
-        self.executions.push(execution);
-    }
-
-    /// A worker has no room for what it got. It says so, perhaps twice, and then acknowledges the offer.
-    fn give_back(&mut self, holder: Holder, task: u32, attempt: u32, offer: u32) {
-        let input = Input::Report(Report {
-            task,
-            attempt,
-            offer,
-            instance: holder.instance,
-            token: String::new(),
-            what: What::Returned {},
-        });
-        let source = Source::Worker(holder.worker);
-        self.say(source.clone(), input.clone());
-        while self.dice.chance(self.fate.duplicate) {
-            self.say(source.clone(), input.clone());
-        }
-        self.offers.remove(&(task, attempt));
-    }
-
-    fn finish(&mut self, index: usize) {
-        if self.dice.chance(self.fate.lose) {
-            self.executions[index].alive = false;
-            return;
-        }
-        let execution = self.executions.remove(index);
-        let outcome = match self.dice.roll(100) {
-            roll if roll < self.fate.fail => Outcome::Failed,
-            roll if roll < self.fate.fail + self.fate.fail / 10 => Outcome::Timeout,
-            _ => Outcome::Ok,
-        };
-        self.report(&execution, outcome);
     }
 
     fn pass_time(&mut self) {
@@ -419,13 +256,6 @@ impl World {
             said.map(|said| Said { seq: 10 * said.seq, source: said.source.clone(), input: said.input.clone() });
         let times = self.said.iter().map(|said| (10 * said.seq, said.at)).collect();
         (decisions.collect(), inputs.collect(), times)
-    }
-
-    /// Claims an attempt for nobody. Where that fails its claim was answered, since all that was said is.
-    fn withdraw(&mut self, task: u32, attempt: u32) -> bool {
-        let nobody = Holder { worker: WITHDRAWN_BY.parse().unwrap(), instance: "c1".parse().unwrap() };
-        let winner = self.claims.entry((task, attempt)).or_insert_with(|| nobody.clone());
-        *winner == nobody
     }
 
     /// Forgets everything and folds the log: a lived state and a folded one must not differ.

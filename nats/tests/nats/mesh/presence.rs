@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use rr_nats::{Error, PresenceError, PresenceWatch, Put, StatusWriter};
+use rr_nats::{Error, Mesh, PresenceError, PresenceWatch, PublishError, Put, StatusWriter};
 use rr_schemas::{
     decision::RunStatus,
     flow::select::Labels,
+    id::RunId,
     input::{Cancel, Input},
     presence::{Control, CoordinatorPresence, Hosts, Join, JoinAnswer, Serves, WorkerPresence},
     view::{RunView, StatusEntry},
@@ -225,11 +226,32 @@ async fn runs_are_listed_found_and_forgotten() {
     assert_eq!(ids(world.mesh.statuses().await.unwrap()), [run("xyz"), run("abd2"), run("abc1")]);
     assert_eq!(world.mesh.find_runs("ab").await.unwrap(), [run("abc1"), run("abd2")]);
     assert!(world.mesh.find_runs("q").await.unwrap().is_empty());
-    world.mesh.remove_status(&run("abc1")).await.unwrap();
-    world.mesh.remove_status(&run("abc1")).await.unwrap();
+    let seq = seq_of_state(&world.mesh, &run("abc1")).await;
+    world.mesh.remove_status(&run("abc1"), seq).await.unwrap();
+    assert_eq!(world.mesh.remove_status(&run("abc1"), seq).await, Err(PublishError::Conflict));
     assert_eq!(ids(world.mesh.statuses().await.unwrap()), [run("xyz"), run("abd2")]);
     assert_eq!(world.mesh.status(&run("abc1")).await.unwrap(), None);
     assert_eq!(writer.put(&status("abc1", 1, RunStatus::Running)).await, Ok(Put::Written));
+}
+
+async fn seq_of_state(mesh: &Mesh, of: &RunId) -> u64 {
+    let old = mesh.old_statuses(Timestamp::MAX, usize::MAX).await.unwrap();
+    old.into_iter().find(|state| state.entry.view.run == *of).unwrap().seq
+}
+
+/// Between the judging and the removing the id may have become another run's.
+#[tokio::test]
+async fn a_state_that_was_written_after_another_one_was_judged_is_not_removed() {
+    let world = world().await;
+    let writer = StatusWriter::new(&world.mesh);
+    writer.put(&status("abc1", 1, RunStatus::Failed)).await.unwrap();
+    let judged = seq_of_state(&world.mesh, &run("abc1")).await;
+    writer.put(&status("abc1", 2, RunStatus::Running)).await.unwrap();
+    assert_eq!(world.mesh.remove_status(&run("abc1"), judged).await, Err(PublishError::Conflict));
+    assert_eq!(world.mesh.status(&run("abc1")).await.unwrap().unwrap().n, 2);
+    let seen = seq_of_state(&world.mesh, &run("abc1")).await;
+    world.mesh.remove_status(&run("abc1"), seen).await.unwrap();
+    assert_eq!(world.mesh.status(&run("abc1")).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use rr_nats::connect::{OLDEST_SERVER, is_too_old};
 
 use super::finding::{Finding, or_well};
 use super::patient::Patient;
-use crate::text::{escape, first_few};
+use crate::text::{bytes, escape, first_few};
 
 const VERSION: &str = "server";
 const ACK: &str = "ack";
@@ -180,37 +180,9 @@ fn limit(state: &rr_nats::checkup::StreamState) -> String {
     state.max_bytes.map_or_else(|| "any number".to_owned(), bytes)
 }
 
-/// `1.5 MiB`.
-fn bytes(n: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if n < 1_024 {
-        return format!("{n} B");
-    }
-    let mut tenths = n.saturating_mul(10) / 1_024;
-    let mut units = UNITS.iter();
-    let mut unit = units.next().copied().unwrap_or_default();
-    for larger in units {
-        if tenths < 10_240 {
-            break;
-        }
-        tenths /= 1_024;
-        unit = larger;
-    }
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_have_a_unit_that_fits() {
-        for (n, text) in
-            [(0, "0 B"), (1_023, "1023 B"), (1_536, "1.5 KiB"), (1 << 30, "1.0 GiB"), (u64::MAX, "1638.3 PiB")]
-        {
-            assert_eq!(bytes(n), text);
-        }
-    }
 
     #[test]
     fn a_share_of_nothing_is_no_division_by_zero() {
