@@ -102,7 +102,12 @@ impl Shell {
     /// Keeps a message that cannot be believed, for people.
     pub(crate) async fn quarantine(&self, message: &RawMessage, reason: &str) -> Result<(), PublishError> {
         tracing::warn!(message.subject = %message.subject, stream.seq = message.seq, reason, "message quarantined");
-        self.mesh.quarantine(Finder::Coordinator(&self.instance), message, reason).await?;
+        self.mesh.quarantine(Finder::Coordinator(&self.instance), message, reason).await.map(drop)
+    }
+
+    /// The same of an input, which is remembered. Of what is in another stream the sequence says nothing of any input.
+    pub(crate) async fn quarantine_input(&self, message: &RawMessage, reason: &str) -> Result<(), PublishError> {
+        self.quarantine(message, reason).await?;
         let mut quarantined = self.quarantined();
         if quarantined.len() >= QUARANTINED_MAX {
             quarantined.pop_first();

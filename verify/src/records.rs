@@ -6,6 +6,7 @@ mod next;
 mod shares;
 mod shown;
 mod stop;
+mod taken;
 mod tally;
 mod task;
 
@@ -28,6 +29,7 @@ use gate::Signals;
 use next::Next;
 use shares::{size, wave};
 pub(crate) use stop::limit_of;
+pub(crate) use taken::taken_over_in_vain;
 use tally::Tally;
 use task::{Task, TaskEnd};
 
@@ -81,6 +83,11 @@ fn rejected(log: &[Record]) -> Vec<Violation> {
 /// can name four billion.
 pub(crate) fn within(plan: &Plan, tasks: &Ranges) -> bool {
     tasks.iter_ranges().last().is_none_or(|last| *last.end() < plan.n_tasks())
+}
+
+/// Whether those of a job that nobody serves do not count.
+fn skips(plan: &Plan, index: usize) -> bool {
+    plan.jobs().get(index).is_some_and(|planned| planned.job.on_unreachable == Some(OnUnreachable::Skip))
 }
 
 struct Judge<'p> {
@@ -348,8 +355,7 @@ impl<'p> Judge<'p> {
         change(&mut after);
         self.tasks.insert(number, after);
         let Some(index) = self.plan.job_of(number) else { return };
-        let skips =
-            self.plan.jobs().get(index).is_some_and(|planned| planned.job.on_unreachable == Some(OnUnreachable::Skip));
+        let skips = skips(self.plan, index);
         if let Some(tally) = self.tallies.get_mut(index) {
             tally.change(before, after, skips);
         }

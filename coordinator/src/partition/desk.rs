@@ -295,7 +295,7 @@ impl Desk {
 /// Keeps a message that cannot be believed for people. Where that fails it comes again.
 async fn put_away(shell: Arc<Shell>, input: InputMsg) -> Option<Turned> {
     let reason = input.input.as_ref().err()?;
-    let kept = shell.quarantine(&input.raw, reason).await;
+    let kept = shell.quarantine_input(&input.raw, reason).await;
     match (kept, input.delivery) {
         (Ok(()), Some(delivery)) => delivery.ack.ack().await,
         (Ok(()), None) => {}

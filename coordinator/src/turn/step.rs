@@ -93,7 +93,7 @@ impl<'a> Queue<'a> {
         if !is_held && (shell.has_quarantined(seq) || self.answered(shell).await?.covers(seq)) {
             return Ok(());
         }
-        Ok(shell.quarantine(message, reason).await?)
+        Ok(shell.quarantine_input(message, reason).await?)
     }
 
     /// What was answered when this turn asked first.

@@ -151,12 +151,13 @@ impl Model {
         self.shared.act(|world| world.jet.disagreeing().map(str::to_owned).collect())
     }
 
-    /// Keeps a journal of a stream from now on, in place of the one that was kept before.
-    pub fn keep_journal(&self, stream: &str) {
-        self.shared.act(|world| world.journal = Journal { stream: Some(stream.to_owned()), ..Journal::default() });
+    /// Keeps a journal of these streams from now on, in place of the one that was kept before.
+    pub fn keep_journal(&self, streams: &[&str]) {
+        let streams = streams.iter().map(|stream| (*stream).to_owned()).collect();
+        self.shared.act(|world| world.journal = Journal { streams, ..Journal::default() });
     }
 
-    /// Everything that was stored in the stream of which a journal is kept, in order.
+    /// Everything that was stored in the streams of which a journal is kept, in order.
     pub fn journal(&self) -> Vec<Noted> {
         self.shared.act(|world| world.journal.noted.clone())
     }

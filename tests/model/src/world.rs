@@ -143,7 +143,7 @@ impl World {
     /// Gives `JetStream` a turn, and does what follows from it.
     pub(crate) fn jet<T>(&mut self, act: impl FnOnce(&mut Jet, &mut Turn<'_>) -> T) -> T {
         let mut turn = Turn::new(self.time, &self.config, &mut self.rng, &self.router, &mut self.counts);
-        turn.watched = self.journal.stream.as_deref();
+        turn.watched = &self.journal.streams;
         let done = act(&mut self.jet, &mut turn);
         let Turn { said, wakes, noted, .. } = turn;
         self.journal.noted.extend(noted);

@@ -26,7 +26,7 @@ pub type Said = BTreeMap<String, u64>;
 pub(crate) const WITH_ERROR: [&str; 3] = ["turn interrupted", "turn starts over", "message quarantined"];
 
 /// Rare branches by their names, each with the words that are logged when it is taken.
-pub(crate) const NAMED: [(&str, &str); 38] = [
+pub(crate) const NAMED: [(&str, &str); 40] = [
     ("append conflict", "turn interrupted: another coordinator has decided"),
     ("append unanswered, read back", "append without an answer"),
     ("server away in a turn", "turn starts over: the server is not available"),
@@ -65,6 +65,8 @@ pub(crate) const NAMED: [(&str, &str); 38] = [
     ("forged word put aside", "message quarantined: does not bear the token of its offer"),
     ("garbage put aside", "message quarantined: addressed to"),
     ("nobody's message put aside", "quarantined"),
+    ("histories forgotten", "old histories forgotten"),
+    ("forged timer put aside", "message quarantined: not fired by the server"),
 ];
 
 /// The named branches, and how often each was taken.

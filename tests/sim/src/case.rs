@@ -99,10 +99,14 @@ pub struct Case {
     pub swarm: Swarm,
     /// How long faults come.
     pub trouble: Duration,
+    /// Whether coordinators forget what has ended, once everything is over and was judged.
+    pub forgets: bool,
     /// What the rest is drawn from, as it happens.
     pub dice: Dice,
 }
 
+/// Of a hundred seeds that ask for liveness, how many forget in the end.
+const FORGETS: u64 = 10;
 const WORK: &str = r#""handler":"work""#;
 const QUEUES: [&str; 3] = ["default", "q1", "q2"];
 
@@ -143,6 +147,8 @@ impl Case {
             },
             swarm,
             trouble: Duration::from_millis(trouble),
+            // Drawn by itself: it changes nothing before.
+            forgets: mode == Mode::Liveness && Dice(!seed).chance(FORGETS),
             dice: dice.fork(),
         }
     }

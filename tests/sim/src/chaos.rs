@@ -13,6 +13,7 @@ use crate::{
     branches::{self, Met, TAKEN_OVER},
     case::Case,
     forger::Forger,
+    function::{Lives, Start},
     machine::{Machine, Site},
     swarm::{Kind, Swarm},
     user::{self, Asked},
@@ -65,6 +66,8 @@ pub(crate) struct Chaos {
     dice: Dice,
     /// Tells of the moment that the next fault is to meet, where it is aimed.
     aim: Option<Arc<Met>>,
+    /// Whether that is the moment in which somebody has asked for a run.
+    aims_at_asked: bool,
     repairs: BTreeMap<(Instant, u64), Repair>,
     n_repairs: u64,
     /// How often each kind came.
@@ -84,6 +87,7 @@ impl Chaos {
             partitions: case.partitions,
             dice: case.dice.clone(),
             aim: None,
+            aims_at_asked: false,
             repairs: BTreeMap::new(),
             n_repairs: 0,
             counts: BTreeMap::new(),
@@ -116,7 +120,7 @@ impl Chaos {
                 } else {
                     BTreeMap::new()
                 };
-                if away.is_empty() {
+                if away.is_empty() && !(rare.is_none() && self.fill_log()) {
                     self.strike_one().await;
                 }
                 let is_any_back = !away.is_empty();
@@ -153,6 +157,18 @@ impl Chaos {
         }
     }
 
+    /// Starts whoever is down.
+    pub(crate) fn start_all(&mut self) {
+        for machine in self.machines.iter_mut().filter(|machine| machine.is_down) {
+            machine.start(&self.site);
+        }
+    }
+
+    /// Does nothing of these kinds from now on.
+    pub(crate) fn spare(&mut self, kinds: &[Kind]) {
+        self.swarm.kinds.retain(|kind| !kinds.contains(kind));
+    }
+
     /// Mends what would keep everything from being read.
     pub(crate) fn mend_server(&mut self) {
         self.site.model.set_chances(None, Chances::default());
@@ -185,7 +201,9 @@ impl Chaos {
 
     /// When the next fault comes at the latest; it may be aimed at a moment before.
     fn next_fault(&mut self) -> Instant {
-        self.aim = match self.dice.pick(&MOMENTS).filter(|_| self.swarm.aims) {
+        let words = self.dice.pick(&MOMENTS).filter(|_| self.swarm.aims);
+        self.aims_at_asked = words.is_some_and(|words| *words == ASKED);
+        self.aim = match words {
             Some(words) if *words == ASKED => Some(branches::aim(words, 1)),
             Some(words) => Some(branches::aim(words, self.dice.roll(5) + 1)),
             None => None,
@@ -279,10 +297,10 @@ impl Chaos {
 
     /// Somebody speaks of attempts without their tokens.
     fn forge(&mut self) -> Option<()> {
-        let starts = self.site.seen.all();
+        let (starts, lives) = (self.site.seen.all(), self.site.seen.all_lives());
         for _ in 0..=self.dice.roll(WORDS_MAX) {
-            let mut forger = Forger { dice: &mut self.dice, starts: &starts, partitions: self.partitions };
-            self.site.model.say(forger.word()?);
+            let word = self.forger(&starts, &lives).word()?;
+            self.site.model.say(word);
         }
         Some(())
     }
@@ -292,9 +310,13 @@ impl Chaos {
         let run = self.dice.pick(&self.asked.all())?.clone();
         let worker = self.one_of(|machine| !machine.is_coordinator())?;
         let worker = self.machines.get(worker)?.name.parse().ok()?;
-        let mut forger = Forger { dice: &mut self.dice, starts: &[], partitions: self.partitions };
-        self.site.model.say(forger.garbage(&run, &worker)?);
+        let garbage = self.forger(&[], &Lives::new()).garbage(&run, &worker)?;
+        self.site.model.say(garbage);
         Some(())
+    }
+
+    fn forger<'a>(&'a mut self, starts: &'a [Start], lives: &'a Lives) -> Forger<'a> {
+        Forger { now: self.site.model.now(), dice: &mut self.dice, starts, lives, partitions: self.partitions }
     }
 
     fn kill(&mut self, is_fit: impl Fn(&Machine) -> bool) -> Option<()> {

@@ -1,17 +1,18 @@
 //! Whoever says what is not so, on subjects that workers and programs may use: nothing of it may be believed, and all of it has to
 //! be put aside.
 
+use jiff::Timestamp;
 use rr_draw::Dice;
 use rr_nats::{subject::partition_of, transport::Outgoing};
 use rr_schemas::{
     codec::{Envelope, Format, encode},
     id::{EntityId, RunId},
     input::{Cancel, Input},
-    name::WorkerName,
+    name::{InstanceId, WorkerName},
     report::{Claim, Ended, Outcome, Output, Report, What},
 };
 
-use crate::function::Start;
+use crate::function::{Lives, Start};
 
 /// What happens to be at hand for a lie.
 #[derive(Debug)]
@@ -20,6 +21,10 @@ pub(crate) struct Forger<'a> {
     pub(crate) dice: &'a mut Dice,
     /// Everything that was started so far.
     pub(crate) starts: &'a [Start],
+    /// Every life of a worker so far.
+    pub(crate) lives: &'a Lives,
+    /// What time it is.
+    pub(crate) now: Timestamp,
     /// Partitions of the mesh.
     pub(crate) partitions: u16,
 }
@@ -37,7 +42,7 @@ impl Forger<'_> {
         let attempt = start.attempt + u32::from(self.dice.chance(20));
         let (run, task) = (EntityId::from(&start.run), start.task);
         let token = self.wrong_token(start);
-        let instance = "forger".parse().ok()?;
+        let instance = self.instance(worker)?;
         let (end, input) = if self.dice.chance(25) {
             let claim = Claim { task, attempt, worker: worker.clone(), instance, token };
             (format!("claim.{task}.{attempt}.{worker}.{}", claim.instance), Input::Claim(claim))
@@ -48,6 +53,16 @@ impl Forger<'_> {
         };
         let payload = signed(&format!("worker:{worker}"), &run, input)?;
         Some(Outgoing::plain(self.inbox(&run, &end), payload))
+    }
+
+    /// An id of a life of the worker, the last one more often, or one that nobody has.
+    fn instance(&mut self, worker: &WorkerName) -> Option<InstanceId> {
+        let lives = self.lives.get(worker.as_str()).map(Vec::as_slice).unwrap_or_default();
+        match self.dice.roll(5) {
+            0 => "forger".parse().ok(),
+            1 => self.dice.pick(lives).or_else(|| lives.last()).cloned(),
+            _ => lives.last().cloned(),
+        }
     }
 
     /// A token that is not that of an attempt: none, any, or that of another one.
@@ -65,10 +80,11 @@ impl Forger<'_> {
     }
 
     fn what(&mut self) -> What {
-        let outcome = match self.dice.roll(5) {
+        let outcome = match self.dice.roll(7) {
             0 => return What::Returned {},
-            1 => Outcome::Failed,
-            2 => Outcome::Lost,
+            1 | 2 => return What::Started { at: self.now },
+            3 => Outcome::Failed,
+            4 => Outcome::Lost,
             _ => Outcome::Ok,
         };
         What::Ended(Ended {
@@ -88,7 +104,7 @@ impl Forger<'_> {
         let run = EntityId::from(run);
         let subject = match self.dice.roll(8) {
             0 => self.inbox(&run, &format!("w.{worker}")),
-            1 => self.inbox(&run, &format!("claim.{task}.{attempt}.{worker}")),
+            1 => self.inbox(&run, &format!("claim.{task}.{attempt}.{worker}.forger")),
             2 => self.inbox(&run, "timer"),
             3 => self.inbox(&run, "note"),
             4 => self.inbox(&run, "nowhere"),

@@ -1,6 +1,7 @@
 //! What attempts do, and what they have seen.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -8,7 +9,7 @@ use std::{
 use rr_draw::{Dice, PARAM};
 use rr_schemas::{
     id::RunId,
-    name::{Name, WorkerName},
+    name::{InstanceId, Name, WorkerName},
     offer::Offer,
 };
 use rr_worker::{Context, Handlers};
@@ -50,13 +51,30 @@ pub(crate) struct Start {
     pub(crate) ended: Option<(Instant, Close)>,
 }
 
-/// Every function that was started, in the order in which they were.
+/// The ids of the lives of workers, by the workers' names, in the order in which they began.
+pub(crate) type Lives = BTreeMap<String, Vec<InstanceId>>;
+
+/// Every function that was started, in the order in which they were, and by which lives of workers.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen(Arc<Mutex<Vec<Start>>>);
+pub(crate) struct Seen {
+    starts: Arc<Mutex<Vec<Start>>>,
+    lives: Arc<Mutex<Lives>>,
+}
 
 impl Seen {
     fn starts(&self) -> MutexGuard<'_, Vec<Start>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A worker has begun a life.
+    pub(crate) fn lives(&self, worker: &str, instance: &InstanceId) {
+        let mut lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.entry(worker.to_owned()).or_default().push(instance.clone());
+    }
+
+    /// Every life so far.
+    pub(crate) fn all_lives(&self) -> Lives {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn all(&self) -> Vec<Start> {

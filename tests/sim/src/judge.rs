@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use rr_model::Noted;
+use rr_nats::subject;
 use rr_schemas::{
     decision::{Decision, Event},
     id::RunId,
@@ -169,10 +170,10 @@ fn decided_as_seen(starts: &[Start], kept: &Kept<'_>, complain: &mut impl FnMut(
 }
 
 /// What a decision offers is in the work queue before the next decision of its run is stored, whoever makes that: unless by then
-/// somebody has spoken of the attempt, or the run is about to be stopped. `made` is everything that was stored in the queue.
-pub(crate) fn judge_offers(made: &[Noted], kept: &[Kept<'_>]) -> Vec<Complaint> {
+/// somebody has spoken of the attempt, or the run is about to be stopped. `journal` has everything that was stored in the queue.
+pub(crate) fn judge_offers(journal: &[Noted], kept: &[Kept<'_>]) -> Vec<Complaint> {
     let mut times = BTreeMap::new();
-    for Noted { id, at, .. } in made {
+    for Noted { id, at, .. } in journal.iter().filter(|noted| noted.stream == subject::WORK) {
         times.entry(id.as_deref().unwrap_or_default()).or_insert(*at);
     }
     let mut complaints = Vec::new();

@@ -173,6 +173,14 @@ impl Machine {
         }
     }
 
+    /// Lets a coordinator forget runs that have ended for so long, from its next start on.
+    pub(crate) fn forgets(&mut self, keep: Span, sweep_every: Span) {
+        match &mut self.role {
+            Role::Coordinator(options) => (options.keep, options.sweep_every) = (keep, sweep_every),
+            Role::Worker(_) => {}
+        }
+    }
+
     /// Ends it at once.
     pub(crate) fn kill(&mut self, site: &Site) {
         site.model.inject(&Fault::Kill { client: self.name.clone() });
@@ -234,6 +242,9 @@ impl Life {
             else {
                 return;
             };
+            if let Ok(handle) = &started {
+                self.site.seen.lives(&self.name, handle.instance());
+            }
             if let Ok(mut handle) = started
                 && self.stop.run_until_cancelled(handle.join()).await.is_none()
             {

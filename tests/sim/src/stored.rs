@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use rr_model::Noted;
 use rr_nats::{Error, Follow, LogMessage, Mesh, OutputFilter, RawMessage, copies};
 use rr_schemas::{
     decision::{Decision, Event},
@@ -26,6 +27,8 @@ use crate::{
 
 /// How subjects of inputs begin.
 const INPUTS: &str = "rr.in.";
+/// How subjects of timers begin that have fired.
+const FIRED: &str = "rr.fired.";
 
 /// Everything that is stored and judged.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub(crate) struct Stored {
     /// Sequences of inputs that are nobody's, and of all that are in the quarantine.
     nobodys: BTreeSet<u64>,
     quarantined: BTreeSet<u64>,
+    /// Timers in the quarantine, by their sequences among timers.
+    timers: BTreeSet<u64>,
     /// Messages of the log that no verifier hears, and why.
     odd: Vec<String>,
     outputs: BTreeMap<RunId, Outputs>,
@@ -58,12 +63,13 @@ impl Stored {
     /// # Errors
     /// The servers do not answer; trying again may help.
     pub(crate) async fn read(mesh: &Mesh, runs: &[RunId]) -> Result<Self, Error> {
-        let (beside, quarantined) = beside(mesh).await?;
+        let (beside, quarantined, timers) = beside(mesh).await?;
         let mut stored = Self {
             beside,
             log: Vec::new(),
             nobodys: BTreeSet::new(),
             quarantined,
+            timers,
             odd: Vec::new(),
             outputs: BTreeMap::new(),
             digest: Digest::new(),
@@ -158,6 +164,17 @@ impl Stored {
         unbelievable.into_iter().map(|(seq, run)| Complaint { run: run.cloned(), text: text(seq) }).collect()
     }
 
+    /// Timers that nobody has armed, and nobody has put aside for people, unless another one has taken their place. `journal` has all
+    /// that were stored.
+    pub(crate) fn timers_not_put_aside(&self, journal: &[Noted]) -> Vec<Complaint> {
+        let fired = journal.iter().filter(|noted| noted.subject.starts_with(FIRED));
+        // A subject keeps one message.
+        let last: BTreeMap<&str, &Noted> = fired.map(|noted| (noted.subject.as_str(), noted)).collect();
+        let unread = last.into_values().filter(|noted| noted.scheduler.is_none() && !self.timers.contains(&noted.seq));
+        let text = |seq| format!("timer {seq} was fired by nobody, and is not in the quarantine");
+        unread.map(|noted| Complaint { run: None, text: text(noted.seq) }).collect()
+    }
+
     fn of_outputs(&self) -> Vec<Complaint> {
         let mut complaints = Vec::new();
         for kept in self.kept() {
@@ -177,6 +194,30 @@ impl Stored {
         let text =
             |offers: &BTreeSet<(u32, u32)>| format!("is over, and its offers {offers:?} (task, attempt) still wait");
         left.map(|(run, offers)| Complaint { run: Some(run.clone()), text: text(offers) }).collect()
+    }
+
+    /// What is left of runs that were to be forgotten: their decisions, their states, and whatever was said to them before the last run
+    /// was asked for, behind which nobody looks.
+    pub(crate) fn of_forgotten(&self, runs: &[RunId]) -> Vec<Complaint> {
+        let begins = |message: &&Message| matches!(&message.content, Content::Input { input, .. } if matches!(**input, Input::Submit(_)));
+        let horizon = self.log.iter().rfind(begins).map_or(u64::MAX, |message| message.seq);
+        let mut complaints = Vec::new();
+        let mut complain = |run: &RunId, what: &str| {
+            complaints.push(Complaint { run: Some(run.clone()), text: format!("is over for long, and {what} left") });
+        };
+        for run in runs {
+            let its = || self.log.iter().filter(|message| message.run == *run);
+            if its().any(|message| matches!(message.content, Content::Decision { .. })) {
+                complain(run, "its decisions are");
+            }
+            if its().any(|message| message.seq < horizon) {
+                complain(run, "what was said to it is");
+            }
+            if self.beside.shown.contains_key(run) {
+                complain(run, "its state is");
+            }
+        }
+        complaints
     }
 
     /// Every run of the log, in the order in which they began.
@@ -225,8 +266,8 @@ impl Kept<'_> {
     }
 }
 
-/// What stands beside the log, and the sequences of all inputs in the quarantine, of runs or not.
-async fn beside(mesh: &Mesh) -> Result<(Beside, BTreeSet<u64>), Error> {
+/// What stands beside the log, and the sequences of all inputs in the quarantine, of runs or not, and of all timers.
+async fn beside(mesh: &Mesh) -> Result<(Beside, BTreeSet<u64>, BTreeSet<u64>), Error> {
     let mut beside = Beside::default();
     let shown = &mut beside.shown;
     let take = |entry: StatusEntry, _| {
@@ -235,9 +276,10 @@ async fn beside(mesh: &Mesh) -> Result<(Beside, BTreeSet<u64>), Error> {
     mesh.each_status(take).await?;
     let bad = mesh.all_quarantined().await?;
     beside.aside.extend(bad.iter().filter(|bad| copies::run_of(&bad.subject).is_some()).map(|bad| bad.was));
-    let quarantined = bad.iter().filter(|bad| bad.subject.starts_with(INPUTS)).map(|bad| bad.was).collect();
+    let on = |start| bad.iter().filter(move |bad| bad.subject.starts_with(start)).map(|bad| bad.was).collect();
+    let (quarantined, timers) = (on(INPUTS), on(FIRED));
     beside.offers = mesh.offered_now().await?;
-    Ok((beside, quarantined))
+    Ok((beside, quarantined, timers))
 }
 
 fn complaint(finding: Finding) -> Complaint {

@@ -72,7 +72,7 @@ async fn give(mesh: &Mesh, run: &RunId, plan: &RunPlan, dice: &mut Dice, (gives_
 }
 
 /// Asks for a run until it is asked for.
-async fn submit(mesh: &Mesh, run: &RunId, plan: &RunPlan, retry_of: Option<RetryOf>) {
+pub(crate) async fn submit(mesh: &Mesh, run: &RunId, plan: &RunPlan, retry_of: Option<RetryOf>) {
     let (flow, params) = (plan.flow.clone(), plan.params.clone());
     let submit = Input::Submit(Box::new(Submit { flow, params, by: "user".to_owned(), retry_of }));
     loop {
@@ -111,7 +111,7 @@ pub(crate) async fn cancel(mesh: &Mesh, run: &RunId) {
 }
 
 /// Gives a run a signal.
-async fn signal(mesh: &Mesh, run: &RunId, signal: &str) {
+pub(crate) async fn signal(mesh: &Mesh, run: &RunId, signal: &str) {
     if let Ok(signal) = signal.parse() {
         ask(mesh, run, &Input::Signal(Signal { signal, by: "user".to_owned(), reason: None })).await;
     }

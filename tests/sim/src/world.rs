@@ -28,6 +28,7 @@ use crate::{
     function::{Seen, Start},
     judge::{Complaint, judge_offers, judge_starts},
     machine::{Machine, Site, topology},
+    retention::forget,
     retries::judge_retries,
     stored::{Kept, Stored},
     swarm::{self, Kind},
@@ -129,7 +130,7 @@ async fn live(case: &Case, files: &TempDir) -> Report {
         Ok(made) => made,
         Err(error) => return failed(&format!("the mesh cannot be made: {error}")),
     };
-    model.keep_journal(subject::WORK);
+    model.keep_journal(&[subject::WORK, subject::TIMERS]);
     let seen = Seen::default();
     let site = Arc::new(Site {
         model: model.clone(),
@@ -170,7 +171,7 @@ async fn live(case: &Case, files: &TempDir) -> Report {
                 report.complaints = in_time(&mesh, &retries).await;
             }
             sleep(QUIET).await;
-            nothing_is_left(&mesh, &runs).await;
+            nothing_is_left(&mesh, &runs, &model).await;
             for machine in &mut chaos.machines {
                 machine.look();
             }
@@ -182,6 +183,9 @@ async fn live(case: &Case, files: &TempDir) -> Report {
     match read(&mesh, &runs).await {
         Err(error) => report.complaints.push(Complaint { run: None, text: format!("nothing can be read: {error}") }),
         Ok((stored, now)) => report.judge(case.mode, &stored, now, &seen.all(), &model.journal(), &chaos),
+    }
+    if case.forgets && report.complaints.is_empty() {
+        report.complaints.extend(forget(&mut chaos, &site, &mesh, &seen, &runs).await);
     }
     report.faults = counts(&chaos, model.counts());
     report.simulated = begun.elapsed();
@@ -207,7 +211,7 @@ impl Report {
         stored: &Stored,
         now: Timestamp,
         starts: &[Start],
-        offers: &[Noted],
+        journal: &[Noted],
         chaos: &Chaos,
     ) {
         let kept = stored.kept();
@@ -221,13 +225,16 @@ impl Report {
                 let now = now.checked_add(GRACE.as_duration()).unwrap_or(now);
                 self.complaints.extend(stored.complaints(Some(now)));
                 self.complaints.extend(stored.left_over());
+                if !chaos.counts.contains_key(&Kind::StreamRemoved) {
+                    self.complaints.extend(stored.timers_not_put_aside(journal));
+                }
             }
         }
         // A server that begins again has forgotten what it delivered last, and ids of offers that are done with.
         let forgetful = [Kind::ConsumerRemoved, Kind::StreamRemoved, Kind::ServerRestarted];
         let counts_hold = forgetful.iter().all(|kind| !chaos.counts.contains_key(kind));
         self.complaints.extend(judge_starts(starts, &kept, counts_hold));
-        self.complaints.extend(judge_offers(offers, &kept));
+        self.complaints.extend(judge_offers(journal, &kept));
         self.complaints.extend(judge_retries(starts, &kept));
         self.starts = starts.len();
         self.digest = stored.digest.0;
@@ -242,7 +249,7 @@ async fn user_mesh(case: &Case, model: &Model) -> Result<(Link, Mesh), Error> {
 }
 
 /// Reads everything, as soon as the servers answer, and says what time it is by their clock.
-async fn read(mesh: &Mesh, runs: &[RunId]) -> Result<(Stored, Timestamp), Error> {
+pub(crate) async fn read(mesh: &Mesh, runs: &[RunId]) -> Result<(Stored, Timestamp), Error> {
     let until = Instant::now() + ANSWERS;
     loop {
         let both = async { Ok((Stored::read(mesh, runs).await?, mesh.server_time().await?)) };
@@ -275,12 +282,13 @@ async fn all_over(mesh: &Mesh, runs: &[RunId], trouble: impl Future<Output = ()>
 
 /// Waits until nothing is on offer of runs that are over, and all that may not be believed is in the quarantine; but not for ever: the
 /// judge finds what is left.
-async fn nothing_is_left(mesh: &Mesh, runs: &[RunId]) {
+async fn nothing_is_left(mesh: &Mesh, runs: &[RunId], model: &Model) {
     const PAUSE: Duration = Duration::from_secs(1);
     let until = Instant::now() + LEFT;
     while Instant::now() < until {
         let Ok((stored, _)) = read(mesh, runs).await else { return };
-        if stored.left_over().is_empty() && stored.not_put_aside().is_empty() {
+        let unread = stored.not_put_aside().into_iter().chain(stored.timers_not_put_aside(&model.journal()));
+        if stored.left_over().is_empty() && unread.count() == 0 {
             return;
         }
         sleep(PAUSE).await;
@@ -289,7 +297,7 @@ async fn nothing_is_left(mesh: &Mesh, runs: &[RunId]) {
 
 /// Waits for every run, and says which has not ended. A person who has waited for long looks at the mesh, and cancels what
 /// waits for a person.
-async fn in_time(mesh: &Mesh, runs: &[RunId]) -> Vec<Complaint> {
+pub(crate) async fn in_time(mesh: &Mesh, runs: &[RunId]) -> Vec<Complaint> {
     let begun = Instant::now();
     let mut complaints = Vec::new();
     let mut has_looked = false;

@@ -2,6 +2,7 @@
 //! and with names for what each server makes up.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -31,6 +32,9 @@ const SETTLING: Duration = Duration::from_millis(1_500);
 const SPREADING: Duration = Duration::from_millis(120);
 /// The same for the parts of one server.
 const TELLING: Duration = Duration::from_millis(30);
+/// What a publish is refused with because of another one that the copies have not agreed on yet.
+const UNDER_WAY: u64 = 10164;
+
 /// Plays scripts over one connection.
 pub(crate) struct Player {
     pub(crate) transport: Arc<dyn Transport>,
@@ -196,7 +200,16 @@ impl Play<'_> {
                 Some(answer) => self.teller.told(&answer),
             },
             Act::Publish(subject, body, lines) => self.publish(subject, body, lines).await,
-            Act::Race(n, subject, lines) => self.race(*n, subject, lines).await,
+            Act::Race(n, subject, lines) => {
+                let (stored, _) = self.race(*n, subject, lines).await;
+                format!("{stored} stored, {} not", n - stored)
+            }
+            Act::Clash(n, subject, lines) => {
+                let (stored, codes) = self.race(*n, subject, lines).await;
+                let words =
+                    if codes.contains(&UNDER_WAY) { "some because of what is" } else { "none because of what is" };
+                format!("{stored} stored, {} not, {words} under way", n - stored)
+            }
             Act::Pull(stream, consumer, body) => {
                 self.pull(stream, consumer, body).await;
                 String::new()
@@ -291,9 +304,9 @@ impl Play<'_> {
         }
     }
 
-    /// How many of those that are published at once are stored. Why the others are not is another matter: of two that are under
-    /// way a cluster says so, one server does not know them.
-    async fn race(&mut self, n: usize, subject: &str, lines: &[(String, String)]) -> String {
+    /// How many of those that are published at once are stored, and with which codes the others are refused. How many with which is
+    /// a matter of time: of two that are under way a cluster says so, one server does not know them.
+    async fn race(&mut self, n: usize, subject: &str, lines: &[(String, String)]) -> (usize, BTreeSet<u64>) {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.insert(name.as_str(), self.in_time(value));
@@ -303,14 +316,15 @@ impl Play<'_> {
         for reply in &replies {
             self.send(&subject, String::new(), Some(headers.clone()), reply).await;
         }
-        let mut stored = 0;
+        let (mut stored, mut codes) = (0, BTreeSet::new());
         for _ in &replies {
             let answer = timeout(PATIENCE, self.inbox.next()).await.unwrap().unwrap();
             let ack: Value = serde_json::from_slice(&answer.payload).unwrap();
             stored += usize::from(ack.get("error").is_none() && ack.get("duplicate").is_none());
+            codes.extend(ack.get("error").and_then(|error| error["err_code"].as_u64()));
         }
         self.spread().await;
-        format!("{stored} stored, {} not", n - stored)
+        (stored, codes)
     }
 
     /// `AT now+300` is a schedule for a time in so many milliseconds.

@@ -37,6 +37,8 @@ pub(crate) enum Act {
     Publish(String, String, Vec<(String, String)>),
     /// `race n SUBJECT | Header: value`: publishes so many at once, all alike.
     Race(usize, String, Vec<(String, String)>),
+    /// `clash n SUBJECT | Header: value`: the same, and tells whether any of them was refused because of another one that was under way.
+    Clash(usize, String, Vec<(String, String)>),
     /// `pull S a {...}`: asks a consumer for messages.
     Pull(String, String, String),
     /// `fetch S a n`: asks for up to `n` messages that are there, and takes them.
@@ -123,10 +125,11 @@ pub(crate) fn step(line: &str) -> Option<Step> {
             let (subject, body) = two(parts.next()?);
             Act::Publish(subject, body, headers(parts)?)
         }
-        "race" => {
+        "race" | "clash" => {
             let mut parts = rest.split(" | ");
             let (n, subject) = two(parts.next()?);
-            Act::Race(n.parse().ok()?, subject, headers(parts)?)
+            let (n, headers) = (n.parse().ok()?, headers(parts)?);
+            if verb == "race" { Act::Race(n, subject, headers) } else { Act::Clash(n, subject, headers) }
         }
         "pull" => {
             let (stream, consumer, body) = three(rest);

@@ -2,15 +2,17 @@
 
 use rr_schemas::{
     decision::{Event, Record},
+    id::RunId,
     input::{Found, Holder, Input, Seen, Source},
     report::{Ended, Outcome, What},
+    retry::{Carried, RetryOf},
 };
 
 use super::{
     Said,
     heard::{Heard, any_report_of, leaves_behind},
 };
-use crate::{Findings, Rule};
+use crate::{Findings, Rule, records::taken_over_in_vain};
 
 impl Heard<'_> {
     /// Each event cites an input that is there and says so; the end of an attempt cites the report of who is said to have
@@ -58,10 +60,13 @@ impl Heard<'_> {
         let at = record.cause;
         let report = any_report_of(cause);
         match &record.event {
-            Event::Submitted { flow, params, by, .. } => {
-                let same = matches!(&cause.input, Input::Submit(submit)
-                    if submit.flow == **flow && submit.params == *params && submit.by == *by);
+            Event::Submitted { flow, params, by, retry_of, .. } => {
+                let Input::Submit(asked) = &cause.input else {
+                    return findings.demand(false, Rule::Cause, at, || "nobody asked for the run".into());
+                };
+                let same = asked.flow == **flow && asked.params == *params && asked.by == *by;
                 findings.demand(same, Rule::Cause, at, || "the run is not what was asked for".into());
+                self.check_taken_over(at, asked.retry_of.as_ref(), retry_of.as_deref(), findings);
             }
             Event::CancelRequested { by, .. } => {
                 let same = matches!(&cause.input, Input::Cancel(cancel) if cancel.by == *by);
@@ -119,6 +124,21 @@ impl Heard<'_> {
             | Event::RunEnded { .. }
             | Event::PutAside { .. } => {}
         }
+    }
+
+    /// A run takes over from the run that was asked for, and nothing where that was not asked for.
+    fn check_taken_over(&self, at: u64, asked: Option<&RetryOf>, taken: Option<&Carried>, findings: &mut Findings) {
+        let run = |run: Option<&RunId>| run.map_or_else(|| "none".to_owned(), |run| format!("run {run}"));
+        let (earlier, from) = (asked.map(|asked| &asked.run), taken.map(|taken| &taken.run));
+        findings.demand(earlier == from, Rule::Cause, at, || {
+            format!("the run was to retry {}, and takes over from {}", run(earlier), run(from))
+        });
+        let Some(((asked, taken), plan)) = asked.zip(taken).zip(self.plan.as_ref()) else { return };
+        let in_vain = taken_over_in_vain(plan, taken, asked.again);
+        findings.demand(in_vain.is_none(), Rule::Cause, at, || {
+            let job = in_vain.unwrap_or_default();
+            format!("what failed in job {job} was to run again, and is taken over")
+        });
     }
 
     fn check_reported(

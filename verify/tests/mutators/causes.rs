@@ -67,6 +67,9 @@ fn a_run_is_what_was_asked_for() {
         change(&mut told.decisions[0].decision.events[0].event);
         assert_eq!(told.broken(), broken, "{what}");
     }
+    let mut never_asked_for = told(FREE);
+    never_asked_for.inputs[0].input = asked("t").1;
+    assert_eq!(never_asked_for.broken(), [Rule::Cause]);
     assert_eq!(told(FREE).say(asked("me")).decide(vec![cancel("me")]).broken(), []);
     assert_eq!(told(FREE).say(asked("me")).decide(vec![cancel("you")]).broken(), [Rule::Cause]);
     assert_eq!(told(FREE).say(report("me", 0, 1, start())).decide(vec![cancel("me")]).broken(), [Rule::Cause]);

@@ -24,6 +24,7 @@ mod limits;
 mod log;
 mod reading;
 mod story;
+mod taken;
 mod told;
 #[path = "../../../coordinator/core/tests/core/world.rs"]
 #[expect(dead_code, reason = "others of its ways are the core's")]

@@ -11,6 +11,7 @@ use rr_schemas::{
     id::RunId,
     input::{Input, Source},
     report::{Report, What},
+    retry::{Again, Carried},
 };
 use rr_verify::{
     Rule,
@@ -22,6 +23,9 @@ use crate::{
     flows::drawn,
     world::{Fate, World},
 };
+
+/// One run of so many is a retry.
+const RETRIES: u64 = 5;
 
 /// What is stored of one run.
 #[derive(Clone)]
@@ -43,6 +47,13 @@ impl Story {
         let flow = drawn(&mut dice);
         let mut world = World::new(&flow, Fate::HOSTILE, dice);
         world.play();
+        // Some are retries of such a run, where anything of it is to run again.
+        let again = if seed.is_multiple_of(2) { Again::Failed } else { Again::NotStarted };
+        if seed.is_multiple_of(RETRIES) && world.run.carry_over(again).is_ok() {
+            let dice = world.dice.fork();
+            world = World::retry(&flow, &world.run, again, Fate::HOSTILE, dice);
+            world.play();
+        }
         let (decisions, inputs, times) = world.stored();
         let run = format!("run{seed}").parse().unwrap();
         let (bad, beside, policy) = (BTreeMap::new(), Beside::default(), Policy::default());
@@ -121,6 +132,25 @@ impl Story {
                 change(flow);
             }
         }
+    }
+
+    /// What the run has taken over. None where it was rejected.
+    pub(crate) fn taken_over(&mut self) -> Option<&mut Option<Box<Carried>>> {
+        let mut records = self.decisions.iter_mut().flat_map(|stored| &mut stored.decision.events);
+        records.find_map(|record| match &mut record.event {
+            Event::Submitted { retry_of, .. } => Some(retry_of),
+            _ => None,
+        })
+    }
+
+    /// Whether a task was over before the run began.
+    pub(crate) fn is_taken_over(&self, task: u32) -> bool {
+        self.records().any(|(_, record)| match &record.event {
+            Event::Submitted { retry_of: Some(carried), .. } => {
+                carried.tasks.values().any(|tasks| tasks.contains(task))
+            }
+            _ => false,
+        })
     }
 
     /// Somebody says something between two others.

@@ -94,8 +94,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) early: u32,
     pub(crate) said: Vec<Said>,
     pub(crate) wakes: Vec<(Duration, Due)>,
-    /// The stream of which a journal is kept, and what was stored there.
-    pub(crate) watched: Option<&'a str>,
+    /// The streams of which a journal is kept, and what was stored there.
+    pub(crate) watched: &'a [String],
     pub(crate) noted: Vec<Noted>,
 }
 
@@ -110,7 +110,8 @@ impl<'a> Turn<'a> {
         let start = u64::try_from(config.start.as_nanosecond()).unwrap_or_default();
         let (said, wakes, noted) = (Vec::new(), Vec::new(), Vec::new());
         let now = start.saturating_add(nanos(time));
-        let (late, behind, early, watched) = (Duration::ZERO, Duration::ZERO, 0, None);
+        let (late, behind, early) = (Duration::ZERO, Duration::ZERO, 0);
+        let watched = &[];
         Self { now, time, config, rng, router, counts, late, behind, early, said, wakes, watched, noted }
     }
 
@@ -141,10 +142,11 @@ impl<'a> Turn<'a> {
 
     /// Notes that a message was stored, where somebody wants to know.
     pub(crate) fn note(&mut self, stream: &str, message: &Stored) {
-        if self.watched == Some(stream) {
+        if self.watched.iter().any(|watched| watched == stream) {
             let at = Timestamp::from_nanosecond(i128::from(message.at)).unwrap_or_default();
-            let id = message.header("Nats-Msg-Id").map(str::to_owned);
-            self.noted.push(Noted { subject: message.subject.clone(), id, at });
+            let [id, scheduler] = ["Nats-Msg-Id", "Nats-Scheduler"].map(|name| message.header(name).map(str::to_owned));
+            let (stream, subject) = (stream.to_owned(), message.subject.clone());
+            self.noted.push(Noted { stream, seq: message.seq, subject, id, scheduler, at });
         }
     }
 

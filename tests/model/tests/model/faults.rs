@@ -185,7 +185,7 @@ async fn what_somebody_removes_is_gone() {
 async fn a_journal_outlives_what_was_stored() {
     let (model, _link, mesh) = made(Servers::One).await;
     let publisher = model.client("publisher", Observer::default());
-    model.keep_journal("RR_EVENTS");
+    model.keep_journal(&["RR_EVENTS"]);
     for id in ["1", "2", "2"] {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", id);

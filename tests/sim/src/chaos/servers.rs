@@ -18,10 +18,36 @@ const FILLABLE: [&str; 7] =
     [subject::EVENTS, subject::WORK, "KV_rr-runs", "KV_rr-workers", "KV_rr-locks", "KV_rr-locks", "KV_rr-locks"];
 /// Streams that have a leader.
 const LED: [&str; 6] = [subject::EVENTS, subject::WORK, subject::TIMERS, "KV_rr-runs", "KV_rr-workers", "KV_rr-locks"];
+/// How long the log is full where coordinators are to give inputs back: they try for 3.5 s.
+const GIVES_BACK_MS: (u64, u64) = (4_000, 9_000);
+/// How long a leader is alone where publishes are to be tried again meanwhile: their answers are waited for 5 s.
+const ASKS_AGAIN_MS: (u64, u64) = (5_300, 8_000);
 /// How long whoever moves a leader waits for a stream whose copies have something to agree on.
 const DISAGREE_WITHIN: Duration = Duration::from_millis(100);
 
 impl Chaos {
+    /// Lets the log be full for so long that coordinators give back what they were to answer, where somebody has just asked for a run: of
+    /// that nothing else may be heard.
+    pub(super) fn fill_log(&mut self) -> bool {
+        let fills = self.aims_at_asked && self.swarm.kinds.contains(&Kind::StreamFull) && self.dice.chance(60);
+        if fills {
+            let until = Instant::now() + Duration::from_millis(self.dice.between(GIVES_BACK_MS.0, GIVES_BACK_MS.1));
+            self.mend_at(until, Repair::Empty(subject::EVENTS));
+            self.site.model.inject(&Fault::Fill { stream: subject::EVENTS.to_owned() });
+            *self.counts.entry(Kind::StreamFull).or_default() += 1;
+        }
+        fills
+    }
+
+    /// How long a leader does not know that it has lost the others. Sometimes for so long that who publishes asks again meanwhile, and
+    /// meets what was never agreed on.
+    fn unaware(&mut self) -> Duration {
+        if self.dice.chance(25) {
+            return Duration::from_millis(self.dice.between(ASKS_AGAIN_MS.0, ASKS_AGAIN_MS.1));
+        }
+        self.outage()
+    }
+
     /// A fault of a link, or of the servers.
     pub(super) fn fault(&mut self, kind: Kind) -> Option<Fault> {
         match kind {
@@ -35,7 +61,7 @@ impl Chaos {
             Kind::MajorityLost if self.servers == Servers::Three => {
                 let stream = (*self.dice.pick(&LED)?).to_owned();
                 let leaderless = self.outage().min(Duration::from_secs(1));
-                Some(Fault::LoseMajority { stream, unaware: self.outage(), leaderless })
+                Some(Fault::LoseMajority { stream, unaware: self.unaware(), leaderless })
             }
             Kind::ConsumerMoved if self.servers == Servers::Three => {
                 let (stream, consumer) = self.consumer();

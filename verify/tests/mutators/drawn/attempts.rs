@@ -232,7 +232,7 @@ fn runs_a_claimed_one(story: &mut Story, dice: &mut Dice, worker: impl Fn(&Holde
     let Event::Started { task, attempt, by } = story.event_mut(place).clone() else { return false };
     let at = *story.times.values().max().unwrap();
     let (what, token) = (What::Started { at }, String::new());
-    let report = Report { task, attempt, offer: 1, instance: "i9".parse().unwrap(), what, token };
+    let report = Report { task, attempt, offer: 1, instance: "another".parse().unwrap(), what, token };
     let seq = story.decisions.last().unwrap().seq + 1;
     story.inputs.push(Said { seq, source: Source::Worker(worker(&by)), input: Input::Report(report) });
     story.times.insert(seq, at);
@@ -275,7 +275,7 @@ fn hand_out_more(story: &mut Story, _: &mut Dice) -> bool {
         let is_sliding = !job.waves && !matches!(job.parallelism, Parallelism::Waves(_));
         let starts = tasks.contains(*first);
         let next = *first + u32::try_from(tasks.len()).ok()?;
-        (is_sliding && starts && next < first + job.targets()).then_some((place, next))
+        (is_sliding && starts && next < first + job.targets() && !story.is_taken_over(next)).then_some((place, next))
     });
     let Some((place, next)) = place else { return false };
     let Event::Offered { tasks, .. } = story.event_mut(place) else { return false };

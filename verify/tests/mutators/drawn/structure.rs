@@ -7,6 +7,7 @@ use rr_schemas::{
     decision::{Event, JobStatus, Record, RunStatus},
     input::{Cancel, Input, Source},
     report::Outcome,
+    retry::{Again, Carried},
 };
 use rr_verify::{Rule, history::Said};
 
@@ -15,7 +16,7 @@ use rr_draw::Dice;
 
 use crate::story::Story;
 
-pub(super) const ALL: [(&str, Rule, Mutator); 23] = [
+pub(super) const ALL: [(&str, Rule, Mutator); 27] = [
     ("a decision is dropped", Rule::Chain, |story, dice| {
         let n = story.decisions.len();
         let drops = n > 2;
@@ -70,6 +71,31 @@ pub(super) const ALL: [(&str, Rule, Mutator); 23] = [
         // In the name of the input that did it first, as somebody would who answers it twice.
         story.events_mut(place).insert(place.1, again);
         place.0 == first.0
+    }),
+    ("a retry takes over nothing", Rule::Cause, |story, _| {
+        // Of what was taken over and runs again nothing else is said.
+        story.taken_over().is_some_and(|taken| taken.take().is_some())
+    }),
+    ("a retry takes over from another run", Rule::Cause, |story, _| {
+        let Some(Some(carried)) = story.taken_over() else { return false };
+        carried.run = "another".parse().unwrap();
+        true
+    }),
+    ("a run takes over what nobody asked for", Rule::Cause, |story, _| {
+        let Some(none @ None) = story.taken_over() else { return false };
+        *none = Some(Box::new(Carried { run: "r0".parse().unwrap(), tasks: [].into(), signals: [].into() }));
+        true
+    }),
+    ("what failed was to run again", Rule::Cause, |story, _| {
+        let Some(Some(carried)) = story.taken_over() else { return false };
+        let has_failed = carried.tasks.keys().any(|outcome| *outcome != Outcome::Ok);
+        let of_bad_jobs = has_failed && !story.records().any(|(_, record)| is_good_end(&record.event));
+        for said in &mut story.inputs {
+            if let Input::Submit(submit) = &mut said.input {
+                submit.retry_of.as_mut().unwrap().again = Again::Failed;
+            }
+        }
+        of_bad_jobs
     }),
     ("a decision follows from what it has not answered", Rule::Time, |story, dice| {
         let n = dice.roll(story.decisions.len() as u64) as usize;
@@ -203,6 +229,10 @@ pub(super) const ALL: [(&str, Rule, Mutator); 23] = [
         true
     }),
 ];
+
+const fn is_good_end(event: &Event) -> bool {
+    matches!(event, Event::JobEnded { status: JobStatus::Succeeded, .. })
+}
 
 pub(super) const fn is_stop(event: &Event) -> bool {
     matches!(event, Event::CancelRequested { .. } | Event::DeadlinePassed {})

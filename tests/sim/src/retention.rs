@@ -1,0 +1,94 @@
+//! What is old is forgotten, and nothing else: what some meshes go on with once everything else was judged.
+//!
+//! A run that waits for a person holds everything back that was asked for after it, so the one that stays open here is asked for last:
+//! behind it nothing of the others may be left.
+
+use std::time::Duration;
+
+use rr_nats::Mesh;
+use rr_schemas::{flow::params::ParamValues, id::RunId, span::Span};
+use rr_verify::history::GRACE;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    case::RunPlan,
+    chaos::Chaos,
+    function::{Seen, Start},
+    judge::{Complaint, judge_starts},
+    machine::Site,
+    stored::Stored,
+    swarm::Kind,
+    user,
+    world::{in_time, read},
+};
+
+/// How long the history of a run is kept that has ended.
+const KEEP_MS: u64 = 5_000;
+/// How often what is older is looked for.
+const SWEEP_EVERY_MS: u64 = 1_000;
+/// How long things go wrong meanwhile.
+const TROUBLE: Duration = Duration::from_secs(6);
+/// How long everything may take to be forgotten when nothing goes wrong any more: states are kept for three times as long again, and
+/// coordinators need some seconds to agree on who looks.
+const FORGOTTEN_WITHIN: Duration = Duration::from_mins(1);
+/// The run that stays open while the others are forgotten: it waits for a person, whatever becomes of its first job.
+const OPEN: &str = r#"{"name":"open","jobs":[
+    {"name":"before","handler":"work","queue":"default"},
+    {"name":"gate","signal":"go"},
+    {"name":"after","handler":"work","queue":"default","needs":["gate"]}]}"#;
+
+/// Lets coordinators forget what has ended, among faults; says what is wrong then. `runs` are over.
+pub(crate) async fn forget(chaos: &mut Chaos, site: &Site, mesh: &Mesh, seen: &Seen, runs: &[RunId]) -> Vec<Complaint> {
+    let (Ok(open), Ok(flow)) = ("open".parse::<RunId>(), serde_json::from_str(OPEN)) else {
+        return vec![Complaint { run: None, text: "the run that stays open is none".to_owned() }];
+    };
+    for machine in chaos.machines.iter_mut().filter(|machine| machine.is_coordinator()) {
+        machine.kill(site);
+        machine.forgets(Span::saturating_from_millis(KEEP_MS), Span::saturating_from_millis(SWEEP_EVERY_MS));
+    }
+    chaos.start_all();
+    let plan = RunPlan { after: Duration::ZERO, flow, params: ParamValues::default(), again: None };
+    user::submit(mesh, &open, &plan, None).await;
+    chaos.spare(&[Kind::RunCancelled, Kind::Forged, Kind::Garbage, Kind::StreamRemoved]);
+    chaos.rage(Instant::now() + TROUBLE).await;
+    chaos.mend_all();
+    let until = Instant::now() + FORGOTTEN_WITHIN;
+    let mut complaints = loop {
+        let complaints = left(mesh, runs).await;
+        if complaints.is_empty() || Instant::now() > until {
+            break complaints;
+        }
+        sleep(Duration::from_secs(1)).await;
+    };
+    complaints.extend(whole(mesh, &open, &seen.all()).await);
+    user::signal(mesh, &open, "go").await;
+    complaints.extend(in_time(mesh, std::slice::from_ref(&open)).await);
+    complaints.extend(whole(mesh, &open, &seen.all()).await);
+    complaints
+}
+
+/// What is left of runs that are over for long. Their output goes by its own age.
+async fn left(mesh: &Mesh, runs: &[RunId]) -> Vec<Complaint> {
+    match read(mesh, &[]).await {
+        Ok((stored, _)) => stored.of_forgotten(runs),
+        Err(error) => vec![Complaint { run: None, text: format!("nothing can be read: {error}") }],
+    }
+}
+
+/// What is wrong with the run that is not to be forgotten.
+async fn whole(mesh: &Mesh, open: &RunId, starts: &[Start]) -> Vec<Complaint> {
+    let (stored, now): (Stored, _) = match read(mesh, std::slice::from_ref(open)).await {
+        Ok(read) => read,
+        Err(error) => return vec![Complaint { run: None, text: format!("nothing can be read: {error}") }],
+    };
+    let now = now.checked_add(GRACE.as_duration()).unwrap_or(now);
+    let mut complaints = stored.complaints(Some(now));
+    let kept: Vec<_> = stored.kept().into_iter().filter(|kept| kept.run == open).collect();
+    if kept.iter().all(|kept| kept.decisions.is_empty()) {
+        complaints.push(Complaint { run: Some(open.clone()), text: "is open, and its history is gone".to_owned() });
+    }
+    let starts: Vec<Start> = starts.iter().filter(|start| start.run == *open).cloned().collect();
+    // Servers may have begun again.
+    complaints.extend(judge_starts(&starts, &kept, false));
+    complaints
+}
