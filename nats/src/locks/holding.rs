@@ -159,8 +159,11 @@ impl Lock {
     /// # Errors
     /// It runs out by itself then.
     pub async fn release(self) -> Result<(), LockError> {
-        let over = self.sent + self.ttl;
-        timeout_at(over, self.given_back()).await.unwrap_or(Ok(()))
+        let (name, over) = (self.value.lock.clone(), self.sent + self.ttl);
+        timeout_at(over, self.given_back()).await.unwrap_or_else(|_| {
+            tracing::debug!(lock = %name, "a lock ran out before it was given back");
+            Ok(())
+        })
     }
 
     async fn given_back(mut self) -> Result<(), LockError> {

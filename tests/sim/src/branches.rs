@@ -58,7 +58,7 @@ pub(crate) const NAMED: [(&str, &str); 40] = [
     ("time to drain over", "time to drain is over"),
     ("lock lost", "a lock was lost, what runs under it is ended"),
     ("lock not renewed at once", "lock not renewed yet"),
-    ("lock not given back", "a lock is not given back, it runs out by itself"),
+    ("lock not given back", "a lock ran out before it was given back"),
     ("consumer made again", "a consumer was removed; it is made again"),
     ("stream made again", "a stream was removed, with what was in it; it is made again"),
     ("output waits", "output waits"),

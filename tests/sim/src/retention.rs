@@ -31,6 +31,9 @@ const TROUBLE: Duration = Duration::from_secs(6);
 /// How long everything may take to be forgotten when nothing goes wrong any more: states are kept for three times as long again, and
 /// coordinators need some seconds to agree on who looks.
 const FORGOTTEN_WITHIN: Duration = Duration::from_mins(1);
+/// How long after its deadline a run may be looked after: the timer fires late by a quarter of a second, and whoever is asked may be
+/// slow. It has one every few seconds here, and one of them may just have come.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// The run that stays open while the others are forgotten: it waits for a person, whatever becomes of its first job.
 const OPEN: &str = r#"{"name":"open","jobs":[
     {"name":"before","handler":"work","queue":"default"},
@@ -81,7 +84,7 @@ async fn whole(mesh: &Mesh, open: &RunId, starts: &[Start]) -> Vec<Complaint> {
         Ok(read) => read,
         Err(error) => return vec![Complaint { run: None, text: format!("nothing can be read: {error}") }],
     };
-    let now = now.checked_add(GRACE.as_duration()).unwrap_or(now);
+    let now = now.checked_add(GRACE.as_duration().saturating_sub(ANSWERED_WITHIN)).unwrap_or(now);
     let mut complaints = stored.complaints(Some(now));
     let kept: Vec<_> = stored.kept().into_iter().filter(|kept| kept.run == open).collect();
     if kept.iter().all(|kept| kept.decisions.is_empty()) {

@@ -13,9 +13,17 @@ use crate::swarm::Kind;
 /// Streams that coordinators make again when somebody removes them. The bucket of locks is not among them: whoever removes it
 /// takes the locks away.
 const REMOVABLE: [&str; 5] = [subject::WORK, subject::TIMERS, subject::OUTPUT, "KV_rr-runs", "KV_rr-workers"];
-/// Streams that may be full for a while. That of the locks matters to few flows, and is full more often.
-const FILLABLE: [&str; 7] =
-    [subject::EVENTS, subject::WORK, "KV_rr-runs", "KV_rr-workers", "KV_rr-locks", "KV_rr-locks", "KV_rr-locks"];
+/// Streams that may be full for a while. That of the locks matters to few flows, and is full more often; so is the log, of which everything waits.
+const FILLABLE: [&str; 8] = [
+    subject::EVENTS,
+    subject::EVENTS,
+    subject::WORK,
+    "KV_rr-runs",
+    "KV_rr-workers",
+    "KV_rr-locks",
+    "KV_rr-locks",
+    "KV_rr-locks",
+];
 /// Streams that have a leader.
 const LED: [&str; 6] = [subject::EVENTS, subject::WORK, subject::TIMERS, "KV_rr-runs", "KV_rr-workers", "KV_rr-locks"];
 /// How long the log is full where coordinators are to give inputs back: they try for 3.5 s.
@@ -31,12 +39,17 @@ impl Chaos {
     pub(super) fn fill_log(&mut self) -> bool {
         let fills = self.aims_at_asked && self.swarm.kinds.contains(&Kind::StreamFull) && self.dice.chance(60);
         if fills {
-            let until = Instant::now() + Duration::from_millis(self.dice.between(GIVES_BACK_MS.0, GIVES_BACK_MS.1));
+            let until = Instant::now() + self.for_long();
             self.mend_at(until, Repair::Empty(subject::EVENTS));
             self.site.model.inject(&Fault::Fill { stream: subject::EVENTS.to_owned() });
             *self.counts.entry(Kind::StreamFull).or_default() += 1;
         }
         fills
+    }
+
+    /// For how long coordinators do not go on trying.
+    fn for_long(&mut self) -> Duration {
+        Duration::from_millis(self.dice.between(GIVES_BACK_MS.0, GIVES_BACK_MS.1))
     }
 
     /// How long a leader does not know that it has lost the others. Sometimes for so long that who publishes asks again meanwhile, and
@@ -85,7 +98,9 @@ impl Chaos {
             }
             Kind::StreamFull => {
                 let stream = *self.dice.pick(&FILLABLE)?;
-                self.later(Repair::Empty(stream));
+                let span =
+                    if stream == subject::EVENTS && self.dice.chance(50) { self.for_long() } else { self.outage() };
+                self.mend_at(Instant::now() + span, Repair::Empty(stream));
                 Some(Fault::Fill { stream: stream.to_owned() })
             }
             // A single server has no leaders, and the others are no faults of servers.
