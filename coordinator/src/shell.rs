@@ -102,7 +102,7 @@ impl Shell {
     /// Keeps a message that cannot be believed, for people.
     pub(crate) async fn quarantine(&self, message: &RawMessage, reason: &str) -> Result<(), PublishError> {
         tracing::warn!(message.subject = %message.subject, stream.seq = message.seq, reason, "message quarantined");
-        self.mesh.quarantine(Finder::Coordinator(&self.instance), message, reason).await.map(drop)
+        self.mesh.quarantine(Finder::Coordinator(&self.instance), message, reason).await
     }
 
     /// The same of an input, which is remembered. Of what is in another stream the sequence says nothing of any input.

@@ -3,6 +3,7 @@
 //! A host is served by one durable at most; JetStream itself refuses a second one. The durable's filters, not what a
 //! worker says of itself, tell which hosts a worker serves.
 
+mod open;
 mod queues;
 
 use std::{
@@ -13,17 +14,14 @@ use std::{
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
 use rr_schemas::{flow::select::Labels, host::Host, name::WorkerName, presence::Hosts};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
-pub use self::queues::LostLane;
+pub use self::{open::Lane, queues::LostLane};
 use crate::{
     consumer::{ConsumerConfig, ConsumerInfo, consumer_info, consumer_names, create_consumer, delete_consumer},
     error::{Error, code},
     link::{DEADLINE, Link},
     mesh::Mesh,
-    pull::{PullConfig, PullError, Puller},
     subject,
-    work::OfferMsg,
 };
 
 /// Filters of one durable at most: consuming gets slow with hundreds.
@@ -276,15 +274,6 @@ impl Mesh {
         delete_consumer(self.link(), subject::WORK, &subject::host_durable(worker)).await
     }
 
-    /// Opens a lane to pull from.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn open_lane(&self, durable: &str, config: PullConfig) -> Result<Lane, Error> {
-        let puller = Puller::open(self.link(), subject::WORK, durable, config).await?;
-        Ok(Lane { durable: durable.to_owned(), puller })
-    }
-
     /// Finds the worker whose durable overlaps what is wanted.
     async fn who_serves(&self, own: &str, wanted: &HostFilter) -> Result<LaneError, Error> {
         for info in all_consumers(self.link(), subject::WORK).await?.found {
@@ -336,71 +325,5 @@ pub(crate) async fn all_consumers(link: &Link, stream: &str) -> Result<AllConsum
         if n_new == 0 || offset >= page.total {
             return Ok(all);
         }
-    }
-}
-
-/// Where a worker gets offers.
-#[derive(Debug)]
-pub struct Lane {
-    durable: String,
-    puller: Puller,
-}
-
-impl Lane {
-    /// The durable that it pulls from.
-    pub fn durable(&self) -> &str {
-        &self.durable
-    }
-
-    /// Takes what was asked for as forgotten by the server. See [`Puller::forget`].
-    pub fn forget(&mut self) {
-        self.puller.forget();
-    }
-
-    /// Asks for `offers` more. See [`Puller::request`].
-    ///
-    /// # Errors
-    /// [`PullError`].
-    pub async fn request(&mut self, offers: usize) -> Result<(), PullError> {
-        self.puller.request(offers).await
-    }
-
-    /// Asks for `offers` more, and waits for them no longer than this. See [`Puller::request_for`].
-    ///
-    /// # Errors
-    /// [`PullError`].
-    pub async fn request_for(&mut self, offers: usize, expires: Duration) -> Result<(), PullError> {
-        self.puller.request_for(offers, expires).await
-    }
-
-    /// Asks for up to `offers` more of those that wait now. See [`Puller::request_now`].
-    ///
-    /// # Errors
-    /// [`PullError`].
-    pub async fn request_now(&mut self, offers: usize) -> Result<(), PullError> {
-        self.puller.request_now(offers).await
-    }
-
-    /// Offers that were asked for, neither delivered nor given back yet.
-    pub const fn outstanding(&self) -> usize {
-        self.puller.outstanding()
-    }
-
-    /// When [`Lane::next`] has something to say though nothing comes. See [`Puller::due`].
-    pub fn due(&self) -> Option<Instant> {
-        self.puller.due()
-    }
-
-    /// Asks for nothing any more; what was sent already still comes. See [`Puller::close`].
-    pub async fn close(&mut self) {
-        self.puller.close().await;
-    }
-
-    /// The next offer. See [`Puller::next`].
-    ///
-    /// # Errors
-    /// [`PullError`].
-    pub async fn next(&mut self) -> Result<Option<OfferMsg>, PullError> {
-        Ok(self.puller.next().await?.map(OfferMsg::read))
     }
 }

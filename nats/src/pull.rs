@@ -3,8 +3,8 @@
 //! Written by hand because the client hides what matters here: how many messages are still owed, that a pin was lost,
 //! that a reconnect made the server forget.
 //! Invariants: [`Puller::outstanding`] is never less than what the server may still send for a request that it knows,
-//! but for requests that were under way while the connection broke; a silent consumer is noticed after three missed
-//! heartbeats.
+//! but for requests that were under way while the connection broke or that were forgotten ([`Puller::forget`]); a silent
+//! consumer is noticed after three missed heartbeats. Whatever comes for a request is delivered, forgotten or not.
 
 mod owed;
 mod request;
@@ -113,6 +113,8 @@ pub struct Puller {
     /// The connection that the requests were made on.
     generation: u64,
     owed: Owed,
+    /// Whether a request that was forgotten may still be filled.
+    has_forgotten: bool,
     pin: Option<String>,
     heard: Instant,
     /// Whether nothing is asked for any more.
@@ -136,15 +138,20 @@ impl Puller {
             generation: link.generation(),
             link: link.clone(),
             owed: Owed::default(),
+            has_forgotten: false,
             pin: None,
             heard: Instant::now(),
             is_closing: false,
         })
     }
 
-    /// Messages that were asked for, neither delivered nor given back yet.
+    /// Messages that were asked for, neither delivered nor given back yet. Of one that closes it is one at least as long as
+    /// forgotten requests may have been filled.
     pub const fn outstanding(&self) -> usize {
-        self.owed.messages()
+        match self.owed.messages() {
+            0 if self.is_closing && self.has_forgotten => 1,
+            messages => messages,
+        }
     }
 
     /// When [`Puller::next`] has something to say though nothing comes. Whoever loses its future before must call it then.
@@ -155,6 +162,7 @@ impl Puller {
     /// Takes what was asked for as forgotten by the server. Where it was not, it still comes, beyond what is
     /// [`Puller::outstanding`].
     pub fn forget(&mut self) {
+        self.has_forgotten |= self.outstanding() > 0;
         self.owed.void();
     }
 
@@ -164,8 +172,9 @@ impl Puller {
         if std::mem::replace(&mut self.is_closing, true) {
             return;
         }
+        self.heard = Instant::now();
         if self.inbox.drain().await.is_err() {
-            self.owed.void();
+            self.nothing_is_owed();
         }
     }
 
@@ -247,7 +256,7 @@ impl Puller {
             };
             let Some(message) = message else {
                 if self.is_closing {
-                    self.owed.void();
+                    self.nothing_is_owed();
                     return Ok(None);
                 }
                 return Err(PullError::Closed);
@@ -268,7 +277,7 @@ impl Puller {
 
     /// The server has said nothing for too long: it does not know our requests.
     fn silence(&mut self) -> Result<Option<Pulled>, PullError> {
-        self.owed.void();
+        self.nothing_is_owed();
         for subject in [self.next.as_str(), &format!("{}*", self.prefix)] {
             if self.link.is_denied(subject) {
                 return Err(PullError::Denied { subject: subject.to_owned() });
@@ -277,13 +286,18 @@ impl Puller {
         Ok(None)
     }
 
-    /// A server that was left has forgotten our requests. Says whether it was left.
+    fn nothing_is_owed(&mut self) {
+        self.has_forgotten = false;
+        self.owed.void();
+    }
+
+    /// A server that was left has forgotten our requests, unless another one keeps the consumer. Says whether it was left.
     fn forget_if_reconnected(&mut self) -> bool {
         let generation = self.link.generation();
         let is_new = generation != self.generation;
         if is_new {
             self.generation = generation;
-            self.owed.void();
+            self.forget();
         }
         is_new
     }

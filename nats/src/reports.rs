@@ -59,9 +59,8 @@ impl Mesh {
     pub async fn claim(&self, run: &RunId, claim: &Claim, earlier: Earlier) -> Result<u64, ClaimError> {
         let entity = EntityId::from(run);
         let partition = self.partition_of(&entity);
-        let Claim { task, attempt, worker, instance, token: _ } = claim;
-        let by = Holder { worker: worker.clone(), instance: instance.clone() };
-        let subject = subject::claim(partition, &entity, *task, *attempt, &by);
+        let Claim { task, attempt, worker, .. } = claim;
+        let subject = subject::claim(partition, &entity, *task, *attempt, &claim.holder());
         let mut headers = HeaderMap::new();
         expecting(&mut headers, 0, Some(&subject::claims(partition, &entity, *task, *attempt)));
         let input = Input::Claim(claim.clone());
@@ -117,9 +116,7 @@ fn claimant(message: &RawMessage) -> Option<Holder> {
     let source = InputSubject::parse(&message.subject)?.source;
     let envelope = message.envelope::<Input>().ok()?;
     match envelope.body {
-        Input::Claim(claim) if source.allows(&Input::Claim(claim.clone())) => {
-            Some(Holder { worker: claim.worker, instance: claim.instance })
-        }
+        Input::Claim(claim) if source.allows(&Input::Claim(claim.clone())) => Some(claim.holder()),
         Input::Claim(_)
         | Input::Submit(_)
         | Input::Cancel(_)

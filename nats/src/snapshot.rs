@@ -4,15 +4,17 @@
 //! keeping ([`KEPT`]): the log, what people see of runs, the quarantine, output. Offers, timers, presence and locks follow from
 //! the log or from whoever is there, and coordinators make them anew when they find streams that are younger than the log.
 
-use std::{fmt, io, time::Duration};
+mod hash;
+
+use std::{io, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
+pub use self::hash::PackHash;
 use crate::{
     bucket::RUNS,
     checkup::Streams,
@@ -79,33 +81,6 @@ pub enum SnapshotError {
         /// What the server says.
         text: String,
     },
-}
-
-/// A running hash of a pack.
-#[derive(Clone, Default)]
-pub struct PackHash(Sha256);
-
-impl fmt::Debug for PackHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PackHash")
-    }
-}
-
-impl PackHash {
-    /// Takes bytes in.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// The hash in hex.
-    pub fn finish(self) -> String {
-        self.0.finalize().iter().fold(String::new(), |mut text, byte| {
-            for nibble in [byte >> 4, byte & 0xf] {
-                text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-            }
-            text
-        })
-    }
 }
 
 impl Link {

@@ -109,9 +109,9 @@ pub(crate) fn claim(partition: Partition, run: &EntityId, task: u32, attempt: u3
     format!("rr.in.{partition}.{run}.claim.{task}.{attempt}.{worker}.{instance}")
 }
 
-/// Anybody's claim of an attempt.
+/// Anybody's claim of an attempt, whichever version made it.
 pub(crate) fn claims(partition: Partition, run: &EntityId, task: u32, attempt: u32) -> String {
-    format!("rr.in.{partition}.{run}.claim.{task}.{attempt}.*.*")
+    format!("rr.in.{partition}.{run}.claim.{task}.{attempt}.>")
 }
 
 /// Decisions of an entity.

@@ -28,6 +28,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(9);
 const PAUSE: Duration = Duration::from_millis(500);
 /// What a try must have left: one that is cut off leaves in doubt what was clear before.
 const TRY_MIN: Duration = Duration::from_secs(1);
+/// What the question whether the id is taken has at least, where the mesh was found late.
+const LOOK_MIN: Duration = Duration::from_millis(300);
 /// How long who is there is waited for: the run is stored already.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// Hosts without a worker that are looked at; more would not be read.
@@ -74,7 +76,8 @@ pub(crate) async fn send(ctx: &Context, mesh: &Mesh, run: &RunId, submit: Submit
             .with_hint(error.is_retryable().then_some("a cluster needs the majority of its servers: are they up?"))
     };
     // A state without a history is what is left of a run whose history was removed. The submit needs time of its own.
-    if mesh::ask_by(by - TRY_MIN, told, async || mesh.status(run).await).await?.is_some() {
+    let look_by = (by - TRY_MIN).max(Instant::now() + LOOK_MIN).min(by);
+    if mesh::ask_by(look_by, told, async || mesh.status(run).await).await?.is_some() {
         return Err(taken(run));
     }
     let input = Input::Submit(Box::new(submit));

@@ -131,7 +131,8 @@ pub enum Source {
         /// Who claims.
         worker: WorkerName,
         /// The process that claims: a worker whose ledger is gone does not take the claim of an earlier life for its own.
-        instance: InstanceId,
+        /// Claims of earlier versions do not name it here.
+        instance: Option<InstanceId>,
     },
     /// A coordinator that passes on a timer which has fired.
     Timer,
@@ -147,7 +148,10 @@ impl Source {
             | (Self::Worker(_), Input::Report(_))
             | (Self::Timer, Input::Timer {})
             | (Self::Note, Input::Seen(_)) => true,
-            (Self::Claim { .. }, Input::Claim(claim)) => *self == Self::from(claim),
+            (Self::Claim { task, attempt, worker, instance }, Input::Claim(claim)) => {
+                (claim.task, claim.attempt, &claim.worker) == (*task, *attempt, worker)
+                    && instance.as_ref().is_none_or(|instance| *instance == claim.instance)
+            }
             (
                 Self::Api | Self::Worker(_) | Self::Claim { .. } | Self::Timer | Self::Note,
                 Input::Submit(_)
@@ -163,10 +167,10 @@ impl Source {
 }
 
 impl From<&Claim> for Source {
-    /// Where a claim must come from.
+    /// Where a claim comes from.
     fn from(claim: &Claim) -> Self {
         let Claim { task, attempt, worker, instance, token: _ } = claim;
-        Self::Claim { task: *task, attempt: *attempt, worker: worker.clone(), instance: instance.clone() }
+        Self::Claim { task: *task, attempt: *attempt, worker: worker.clone(), instance: Some(instance.clone()) }
     }
 }
 

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::name::{InstanceId, WorkerName};
+use crate::{
+    input::Holder,
+    name::{InstanceId, WorkerName},
+};
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -133,6 +136,13 @@ pub struct Claim {
     /// The token of the offer; coordinators, who claim for nobody, need none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub token: String,
+}
+
+impl Claim {
+    /// Who claims.
+    pub fn holder(&self) -> Holder {
+        Holder { worker: self.worker.clone(), instance: self.instance.clone() }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]

@@ -71,7 +71,7 @@ impl Owed {
 
     /// Until when silence is no sign of trouble, from a server that was `heard` last then and shows itself every `heartbeat`.
     pub(super) fn patience(&self, heard: Instant, heartbeat: Duration) -> Instant {
-        let last = self.requests.values().map(|asked| asked.until).max().unwrap_or(heard);
+        let last = self.requests.values().map(|asked| asked.until).max().unwrap_or(heard + heartbeat * 3);
         if self.requests.values().any(|asked| asked.has_heartbeat) { last.min(heard + heartbeat * 3) } else { last }
     }
 }

@@ -32,7 +32,8 @@ impl InputSubject {
                 task: number(tokens.next()?)?,
                 attempt: number(tokens.next()?)?,
                 worker: tokens.next()?.parse().ok()?,
-                instance: tokens.next()?.parse().ok()?,
+                // Earlier versions did not name it.
+                instance: tokens.next().map(str::parse).transpose().ok()?,
             },
             _ => return None,
         };
@@ -136,21 +137,20 @@ mod tests {
     #[test]
     fn an_inputs_subject_says_whose_it_is_and_from_whom() {
         let (partition, entity) = (Partition(11), entity());
+        let claimed = |instance: Option<&str>| Source::Claim {
+            task: 0,
+            attempt: u32::MAX,
+            worker: worker(),
+            instance: instance.map(|instance| instance.parse().unwrap()),
+        };
+        let by = Holder { worker: worker(), instance: "i-1".parse().unwrap() };
         for (subject, source) in [
             (api(partition, &entity), Source::Api),
             (note(partition, &entity), Source::Note),
             (timer(partition, &entity), Source::Timer),
             (report(partition, &entity, &worker()), Source::Worker(worker())),
-            (
-                claim(
-                    partition,
-                    &entity,
-                    0,
-                    4_294_967_295,
-                    &Holder { worker: worker(), instance: "i-1".parse().unwrap() },
-                ),
-                Source::Claim { task: 0, attempt: u32::MAX, worker: worker(), instance: "i-1".parse().unwrap() },
-            ),
+            (claim(partition, &entity, 0, u32::MAX, &by), claimed(Some("i-1"))),
+            (format!("rr.in.11.{entity}.claim.0.4294967295.w-1"), claimed(None)),
         ] {
             let read = InputSubject::parse(&subject);
             assert_eq!(read, Some(InputSubject { partition, entity: entity.clone(), source }), "{subject}");
@@ -172,7 +172,6 @@ mod tests {
             "rr.in.0.r1.w",
             "rr.in.0.r1.w.a.b",
             "rr.in.0.r1.claim.1.2",
-            "rr.in.0.r1.claim.1.2.w",
             "rr.in.0.r1.claim.1.-2.w.x",
             "rr.in.0.r1.claim.1.2.w.x.y",
             "rr.in.0.*.api",

@@ -67,6 +67,8 @@ pub(crate) async fn restore(ctx: &Context, args: &RestoreArgs) -> Result<Exit, C
 /// A stream for which the server has no room: what it needs, what is allowed as far as anybody says, and what to do.
 async fn no_room(link: &Link, manifest: &Manifest, packed: &Packed, text: &str) -> CliError {
     let (name, needed, held) = (&packed.name, bytes(packed.room()), bytes(packed.bytes));
+    let is_limited = packed.room() > packed.bytes;
+    let aside = if is_limited { ", which are set aside at once" } else { "" };
     let all: u64 = manifest.streams.iter().map(Packed::room).fold(0, u64::saturating_add);
     let allowed = match link.account().await {
         Ok(Account { bytes: held, max_bytes: Some(max) }) => {
@@ -77,12 +79,12 @@ async fn no_room(link: &Link, manifest: &Manifest, packed: &Packed, text: &str) 
     CliError::new(
         Exit::Config,
         format_args!(
-            "the server has no room for stream {name}: it needs {needed} in files, which are set aside at once ({held} are in the \
-             backup), and {allowed} ({text})"
+            "the server has no room for stream {name}: it needs {needed} in files{aside} ({held} are in the backup), \
+             and {allowed} ({text})"
         ),
     )
     .hint(format_args!(
-        "give the mesh {} and what its log is to grow (max_file_store of the server, or max_file of the account), or another \
+        "give the mesh {} for each copy, and what its log is to grow (max_file_store of the server, or max_file of the account), or another \
          server, and restore again: what is there of this backup already is left",
         bytes(all)
     ))

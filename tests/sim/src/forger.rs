@@ -98,6 +98,13 @@ impl Forger<'_> {
         })
     }
 
+    /// Where timers of an entity fire that is not there: where one has fired of a run it would take the place of that, and only
+    /// coordinators may publish there.
+    fn fired(&mut self) -> Option<String> {
+        let entity = format!("nobody-{}", self.dice.roll(1_000)).parse().ok()?;
+        Some(format!("rr.fired.{}.{entity}", partition_of(&entity, self.partitions)))
+    }
+
     /// Something that no program of ours would say, where a run hears.
     pub(crate) fn garbage(&mut self, run: &RunId, worker: &WorkerName) -> Option<Outgoing> {
         let (task, attempt) = (self.dice.roll(3), self.dice.roll(2) + 1);
@@ -109,7 +116,7 @@ impl Forger<'_> {
             3 => self.inbox(&run, "note"),
             4 => self.inbox(&run, "nowhere"),
             5 => format!("rr.ev.{}.{run}", partition_of(&run, self.partitions)),
-            6 => format!("rr.fired.{}.{run}", partition_of(&run, self.partitions)),
+            6 => self.fired()?,
             _ => self.inbox(&run, "api"),
         };
         let cancel = Input::Cancel(Cancel { by: "forger".to_owned(), reason: None });

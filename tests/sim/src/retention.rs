@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rr_nats::Mesh;
 use rr_schemas::{flow::params::ParamValues, id::RunId, span::Span};
-use rr_verify::history::GRACE;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -31,9 +30,6 @@ const TROUBLE: Duration = Duration::from_secs(6);
 /// How long everything may take to be forgotten when nothing goes wrong any more: states are kept for three times as long again, and
 /// coordinators need some seconds to agree on who looks.
 const FORGOTTEN_WITHIN: Duration = Duration::from_mins(1);
-/// How long after its deadline a run may be looked after: the timer fires late by a quarter of a second, and whoever is asked may be
-/// slow. It has one every few seconds here, and one of them may just have come.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// The run that stays open while the others are forgotten: it waits for a person, whatever becomes of its first job.
 const OPEN: &str = r#"{"name":"open","jobs":[
     {"name":"before","handler":"work","queue":"default"},
@@ -57,7 +53,7 @@ pub(crate) async fn forget(chaos: &mut Chaos, site: &Site, mesh: &Mesh, seen: &S
     chaos.mend_all();
     let until = Instant::now() + FORGOTTEN_WITHIN;
     let mut complaints = loop {
-        let complaints = left(mesh, runs).await;
+        let complaints = left(mesh, runs, &open).await;
         if complaints.is_empty() || Instant::now() > until {
             break complaints;
         }
@@ -70,21 +66,25 @@ pub(crate) async fn forget(chaos: &mut Chaos, site: &Site, mesh: &Mesh, seen: &S
     complaints
 }
 
-/// What is left of runs that are over for long. Their output goes by its own age.
-async fn left(mesh: &Mesh, runs: &[RunId]) -> Vec<Complaint> {
+/// What is left of runs that are over for long, while another one has begun. Their output goes by its own age.
+async fn left(mesh: &Mesh, runs: &[RunId], open: &RunId) -> Vec<Complaint> {
     match read(mesh, &[]).await {
-        Ok((stored, _)) => stored.of_forgotten(runs),
+        Ok((stored, _)) => {
+            let has_begun = stored.kept().into_iter().any(|kept| kept.run == open && !kept.decisions.is_empty());
+            let not_begun = || Complaint { run: Some(open.clone()), text: "nothing was decided".to_owned() };
+            stored.of_forgotten(runs).into_iter().chain((!has_begun).then(not_begun)).collect()
+        }
         Err(error) => vec![Complaint { run: None, text: format!("nothing can be read: {error}") }],
     }
 }
 
 /// What is wrong with the run that is not to be forgotten.
 async fn whole(mesh: &Mesh, open: &RunId, starts: &[Start]) -> Vec<Complaint> {
+    // Where something may still be going wrong, the time is granted that `rr verify` grants it.
     let (stored, now): (Stored, _) = match read(mesh, std::slice::from_ref(open)).await {
         Ok(read) => read,
         Err(error) => return vec![Complaint { run: None, text: format!("nothing can be read: {error}") }],
     };
-    let now = now.checked_add(GRACE.as_duration().saturating_sub(ANSWERED_WITHIN)).unwrap_or(now);
     let mut complaints = stored.complaints(Some(now));
     let kept: Vec<_> = stored.kept().into_iter().filter(|kept| kept.run == open).collect();
     if kept.iter().all(|kept| kept.decisions.is_empty()) {

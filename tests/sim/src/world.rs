@@ -45,7 +45,7 @@ const WORLD: Duration = Duration::from_hours(1);
 const ANSWERS: Duration = Duration::from_mins(1);
 /// How long everybody lives on behind the end of the last run: whatever was said is answered by then, and what is left of runs
 /// is taken away.
-const QUIET: Duration = Duration::from_secs(6);
+const QUIET: Duration = Duration::from_secs(10);
 /// How long what is left may wait beyond that. A server that has another leader has forgotten who asked for offers, and whoever asked
 /// notices after three missed signs of life, 5 s apart; an answer that never came is waited for as long.
 const LEFT: Duration = Duration::from_secs(25);
@@ -180,9 +180,12 @@ async fn live(case: &Case, files: &TempDir) -> Report {
     if chaos.counts.contains_key(&Kind::StreamRemoved) && ensure(&link, &site.topology).await.is_err() {
         tracing::warn!("streams that were removed cannot be made again");
     }
-    match read(&mesh, &runs).await {
-        Err(error) => report.complaints.push(Complaint { run: None, text: format!("nothing can be read: {error}") }),
-        Ok((stored, now)) => report.judge(case.mode, &stored, now, &seen.all(), &model.journal(), &chaos),
+    // The journal first: what is stored while the quarantine is read is in it only later.
+    match (model.journal(), read(&mesh, &runs).await) {
+        (_, Err(error)) => {
+            report.complaints.push(Complaint { run: None, text: format!("nothing can be read: {error}") })
+        }
+        (journal, Ok((stored, now))) => report.judge(case.mode, &stored, now, &seen.all(), &journal, &chaos),
     }
     if case.forgets && report.complaints.is_empty() {
         report.complaints.extend(forget(&mut chaos, &site, &mesh, &seen, &runs).await);
@@ -286,8 +289,9 @@ async fn nothing_is_left(mesh: &Mesh, runs: &[RunId], model: &Model) {
     const PAUSE: Duration = Duration::from_secs(1);
     let until = Instant::now() + LEFT;
     while Instant::now() < until {
+        let journal = model.journal();
         let Ok((stored, _)) = read(mesh, runs).await else { return };
-        let unread = stored.not_put_aside().into_iter().chain(stored.timers_not_put_aside(&model.journal()));
+        let unread = stored.not_put_aside().into_iter().chain(stored.timers_not_put_aside(&journal));
         if stored.left_over().is_empty() && unread.count() == 0 {
             return;
         }

@@ -18,8 +18,7 @@ impl Heard<'_> {
         let mut won: BTreeMap<(u32, u32), (u64, Holder)> = BTreeMap::new();
         for said in self.inputs.values() {
             let (Input::Claim(claim), Source::Claim { .. }) = (&said.input, &said.source) else { continue };
-            let by = Holder { worker: claim.worker.clone(), instance: claim.instance.clone() };
-            let (winner, first) = won.entry((claim.task, claim.attempt)).or_insert((said.seq, by));
+            let (winner, first) = won.entry((claim.task, claim.attempt)).or_insert_with(|| (said.seq, claim.holder()));
             findings.demand(*winner == said.seq, Rule::Claim, said.seq, || {
                 format!(
                     "attempt {} of task {} is claimed a second time, after {}",

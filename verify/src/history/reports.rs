@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use rr_schemas::{
     decision::{Event, Record},
     input::{Holder, Input, Source},
-    name::WorkerName,
     report::{Outcome, Report},
 };
 
@@ -70,7 +69,7 @@ impl Heard<'_> {
         for said in self.inputs.values().filter(|said| said.seq <= self.upto) {
             let Some((report, who, end)) = report_of(said) else { continue };
             let key = (report.task, report.attempt);
-            let won = || winners.get(&key).is_some_and(|(seq, worker)| *seq < said.seq && **worker == who.worker);
+            let won = || winners.get(&key).is_some_and(|(seq, by)| *seq < said.seq && *by == who);
             // Of a claimed attempt only who has won it is believed.
             let counts = self.was_offered(report, said.seq) && (!self.is_claimed(report.task) || won());
             if end.outcome == Outcome::Lost || !counts {
@@ -94,11 +93,11 @@ impl Heard<'_> {
     }
 
     /// By whose claim each attempt was won: the first one, if the attempt had been offered by then and it was not left behind.
-    fn winners(&self, answers: &Answers<'_>) -> BTreeMap<Key, (u64, &WorkerName)> {
+    fn winners(&self, answers: &Answers<'_>) -> BTreeMap<Key, (u64, Holder)> {
         let mut winners = BTreeMap::new();
         for said in self.inputs.values() {
             if let (Input::Claim(claim), Source::Claim { .. }) = (&said.input, &said.source) {
-                winners.entry((claim.task, claim.attempt)).or_insert((said.seq, &claim.worker));
+                winners.entry((claim.task, claim.attempt)).or_insert_with(|| (said.seq, claim.holder()));
             }
         }
         winners.retain(|key, (seq, _)| {

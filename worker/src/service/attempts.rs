@@ -348,7 +348,7 @@ async fn claim(
             Err(ClaimError::Lost) if planted::bites(Bug::ClaimIgnored) => return Claimed::Won(0),
             Err(ClaimError::Lost) => return Claimed::Lost,
             Err(ClaimError::Publish(error)) => {
-                // Only what was not answered may be ours: whatever stands there after a refusal is of an earlier life.
+                // Only what was not answered may be ours.
                 if matches!(error, PublishError::Unknown(_)) {
                     earlier = Earlier::Perhaps;
                 }

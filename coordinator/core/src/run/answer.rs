@@ -127,7 +127,8 @@ impl Run {
             Phase::Held { by, .. } => by.and_then(|by| self.holders.get(by)),
             Phase::Waiting | Phase::Delayed { .. } | Phase::Offered { .. } | Phase::Over { .. } => None,
         };
-        let was_holder = holder.is_some_and(|holder| holder.worker == by.worker);
+        // Of a claimed one only the very process counts that has claimed it.
+        let was_holder = holder.is_some_and(|holder| if claimed { *holder == by } else { holder.worker == by.worker });
         match state.phase {
             Phase::Offered { .. } if claimed && !matches!(end.outcome, Outcome::Lost | Outcome::Refused) => {
                 draft.disbelieve("a report of an attempt that its worker has not claimed");
@@ -189,8 +190,7 @@ impl Run {
         let offered = matches!(state.phase, Phase::Offered { .. }) && claim.attempt == state.attempt;
         let withdrawn = claim.worker.as_str() == WITHDRAWN_BY;
         if offered && !withdrawn && self.is_claimed(claim.task) {
-            let by = Holder { worker: claim.worker.clone(), instance: claim.instance.clone() };
-            self.emit(draft, Event::Started { task: claim.task, attempt: claim.attempt, by });
+            self.emit(draft, Event::Started { task: claim.task, attempt: claim.attempt, by: claim.holder() });
         }
     }
 

@@ -23,6 +23,12 @@ fn report(worker: &str, task: u32, attempt: u32, what: What) -> (Source, Input) 
     (Source::Worker(worker.parse().unwrap()), Input::Report(report))
 }
 
+fn later_life((source, mut input): (Source, Input)) -> (Source, Input) {
+    let Input::Report(report) = &mut input else { panic!("no report") };
+    report.instance = "i-later".parse().unwrap();
+    (source, input)
+}
+
 fn claim(worker: &str, task: u32, attempt: u32) -> (Source, Input) {
     let (worker, instance) = (worker.parse().unwrap(), format!("i-{worker}").parse().unwrap());
     let claim = Claim { task, attempt, worker, instance, token: String::new() };
@@ -83,6 +89,12 @@ fn of_a_claimed_attempt_its_holder_is_believed_and_of_another_one_whoever_is_fir
         ("another one", report("w2", 0, 1, ended(Outcome::Ok)), IS_NOT_BELIEVED),
         ("another one in vain", report("w2", 0, 1, ended(Outcome::Failed)), IS_NOT_BELIEVED),
         ("another one has lost it", report("w2", 0, 1, ended(Outcome::Lost)), IS_NOT_BELIEVED),
+        ("another life of its holder", later_life(report("w1", 0, 1, ended(Outcome::Ok))), IS_NOT_BELIEVED),
+        (
+            "another life of its holder has lost it",
+            later_life(report("w1", 0, 1, ended(Outcome::Lost))),
+            IS_NOT_BELIEVED,
+        ),
         ("a second claim", claim("w2", 0, 1), CHANGES_NOTHING),
         ("its holder again", report("w1", 0, 1, What::Started { at }), CHANGES_NOTHING),
         ("another one starts", report("w2", 0, 1, What::Started { at }), (1, 0)),

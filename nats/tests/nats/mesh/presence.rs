@@ -162,7 +162,8 @@ async fn silence_of_the_server_is_nobodys_absence_and_its_word_is() {
     // What ran out while the server was down has run out.
     world.server.restart().await.unwrap();
     until("the first one has gone", || async { seen() == [worker("w2")] }).await;
-    assert_eq!(world.mesh.workers().await.unwrap(), [long.value().clone()]);
+    until("the server has taken it away", || async { world.mesh.workers().await.unwrap() == [long.value().clone()] })
+        .await;
     drop(short);
 }
 

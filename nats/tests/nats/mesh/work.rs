@@ -268,7 +268,6 @@ async fn of_many_claims_one_wins_and_its_holder_may_ask_again() {
     assert_eq!(world.mesh.claim_of(&id, 3, 9).await.unwrap(), None);
 }
 
-/// Whoever gives an offer back says so before it acknowledges it: the next offer must not wait for that.
 /// Nobody can say whether a server that could not be heard for a while still knows a request.
 #[tokio::test]
 async fn what_was_asked_for_and_forgotten_still_comes() {
@@ -288,8 +287,23 @@ async fn what_was_asked_for_and_forgotten_still_comes() {
         came.extend(soon(lane.next()).await.unwrap().map(|got| (got.offer.unwrap().task, got.delivered)));
     }
     assert_eq!((came, lane.outstanding()), (BTreeSet::from([(1, 1), (2, 1)]), 0));
+    // Also where nothing is asked for any more: it would come again only after a long time, and counts as a second try.
+    lane.request(1).await.unwrap();
+    lane.forget();
+    world.mesh.offer(&offer(&id, 3, queue("q"))).await.unwrap();
+    let js = world.stranger().await;
+    let mut consumer: async_nats::jetstream::consumer::PullConsumer =
+        js.get_stream("RR_WORK").await.unwrap().get_consumer(&durable).await.unwrap();
+    soon(async { while consumer.info().await.unwrap().num_ack_pending < 3 {} }).await;
+    lane.close().await;
+    let mut came = Vec::new();
+    while lane.outstanding() > 0 {
+        came.extend(soon(lane.next()).await.unwrap().map(|got| got.offer.unwrap().task));
+    }
+    assert_eq!(came, [3]);
 }
 
+/// Whoever gives an offer back says so before it acknowledges it: the next offer must not wait for that.
 #[tokio::test]
 async fn a_later_offer_takes_the_place_of_an_earlier_one_and_never_the_other_way_round() {
     let world = world().await;
