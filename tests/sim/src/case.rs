@@ -106,7 +106,7 @@ pub struct Case {
 }
 
 /// Of a hundred seeds that ask for liveness, how many forget in the end.
-const FORGETS: u64 = 10;
+const FORGETS: u64 = 4;
 const WORK: &str = r#""handler":"work""#;
 const QUEUES: [&str; 3] = ["default", "q1", "q2"];
 

@@ -27,7 +27,7 @@ const WORDS_MAX: u64 = 4;
 const SKEW_MAX_MS: u64 = 4_000;
 
 /// Moments that are worth meeting, by what is logged at them: something was stored, and what follows from it was not done.
-pub(crate) const MOMENTS: [&str; 14] = [
+pub(crate) const MOMENTS: [&str; 15] = [
     "decided",
     "decided",
     "decided",
@@ -41,6 +41,7 @@ pub(crate) const MOMENTS: [&str; 14] = [
     "append without an answer",
     "turn starts over",
     "claim not answered yet",
+    ASKED,
     ASKED,
 ];
 /// A moment that comes once for each run.

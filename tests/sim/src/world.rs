@@ -139,9 +139,7 @@ async fn live(case: &Case, files: &TempDir) -> Report {
         manners: case.manners,
         seen: seen.clone(),
     });
-    let firsts: Vec<RunId> = (0..case.runs.len()).filter_map(user::run_id).collect();
-    let is_retried = |(run, plan): (&RunId, &RunPlan)| plan.again.and_then(|_| user::again_id(run));
-    let retries: Vec<RunId> = firsts.iter().zip(&case.runs).filter_map(is_retried).collect();
+    let (firsts, retries) = ids(case);
     let runs: Vec<RunId> = firsts.iter().chain(&retries).cloned().collect();
     let asked = Asked::default();
     let mut asking = JoinSet::new();
@@ -183,7 +181,7 @@ async fn live(case: &Case, files: &TempDir) -> Report {
     // The journal first: what is stored while the quarantine is read is in it only later.
     match (model.journal(), read(&mesh, &runs).await) {
         (_, Err(error)) => {
-            report.complaints.push(Complaint { run: None, text: format!("nothing can be read: {error}") })
+            report.complaints.push(Complaint { run: None, text: format!("nothing can be read: {error}") });
         }
         (journal, Ok((stored, now))) => report.judge(case.mode, &stored, now, &seen.all(), &journal, &chaos),
     }
@@ -193,6 +191,14 @@ async fn live(case: &Case, files: &TempDir) -> Report {
     report.faults = counts(&chaos, model.counts());
     report.simulated = begun.elapsed();
     report
+}
+
+/// The ids of the runs of a case, and of those that retry them.
+fn ids(case: &Case) -> (Vec<RunId>, Vec<RunId>) {
+    let firsts: Vec<RunId> = (0..case.runs.len()).filter_map(user::run_id).collect();
+    let is_retried = |(run, plan): (&RunId, &RunPlan)| plan.again.and_then(|_| user::again_id(run));
+    let retries = firsts.iter().zip(&case.runs).filter_map(is_retried).collect();
+    (firsts, retries)
 }
 
 /// The machines of a case, at work.

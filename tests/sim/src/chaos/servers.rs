@@ -37,7 +37,7 @@ impl Chaos {
     /// Lets the log be full for so long that coordinators give back what they were to answer, where somebody has just asked for a run: of
     /// that nothing else may be heard.
     pub(super) fn fill_log(&mut self) -> bool {
-        let fills = self.aims_at_asked && self.swarm.kinds.contains(&Kind::StreamFull) && self.dice.chance(60);
+        let fills = self.aims_at_asked && self.swarm.kinds.contains(&Kind::StreamFull) && self.dice.chance(80);
         if fills {
             let until = Instant::now() + self.for_long();
             self.mend_at(until, Repair::Empty(subject::EVENTS));
