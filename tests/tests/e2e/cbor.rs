@@ -103,7 +103,9 @@ async fn json_and_cbor_workers_serve_one_mesh() {
     assert!(watched.stderr.contains("succeeded") || watched.stdout.contains("succeeded"), "{watched:?}");
     let said = said_by_workers(&jetstream).await;
     for (worker, content_type) in [("w1", JSON), ("w2", CBOR)] {
-        let own = said.iter().filter(|(found, subject)| found == content_type && subject.ends_with(worker));
+        let own = said
+            .iter()
+            .filter(|(found, subject)| found == content_type && subject.split('.').any(|token| token == worker));
         let n_claims = own.clone().filter(|(_, subject)| subject.contains(".claim.")).count();
         assert!(n_claims == 1 && own.count() >= 3, "{said:#?}");
     }
