@@ -6,7 +6,6 @@ use std::{
 };
 
 use rr_nats::ConnectOptions;
-use tokio::net::TcpListener;
 
 use crate::support;
 
@@ -24,12 +23,11 @@ impl Drop for Custom {
 }
 
 impl Custom {
-    /// Starts it and waits until it listens.
+    /// Starts it and waits until it listens, on a port that it has chosen itself: one that was free a moment ago may be taken.
     pub(super) async fn start(dir: &Path, configuration: &str) -> Self {
         let binary = support::binary().await;
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let file = dir.join("nats.conf");
-        std::fs::write(&file, format!("listen: \"127.0.0.1:{port}\"\n{configuration}")).unwrap();
+        std::fs::write(&file, format!("listen: \"127.0.0.1:-1\"\n{configuration}")).unwrap();
         let log = dir.join("nats.log");
         let child = Command::new(&binary.path)
             .arg("-c")
@@ -38,10 +36,12 @@ impl Custom {
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let custom = Self { child, url: format!("nats://127.0.0.1:{port}") };
-        let is_up = || async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() };
-        super::until("the server listens or has ended", || async { is_up().await || has_ended(&log) }).await;
-        assert!(is_up().await, "{}", std::fs::read_to_string(&log).unwrap());
+        let mut custom = Self { child, url: String::new() };
+        super::until("the server listens or has ended", || async { is_ready(&log) || has_ended(&log) }).await;
+        let log = std::fs::read_to_string(&log).unwrap();
+        let address = log.lines().find_map(|line| line.split_once(LISTENS)).map(|(_, address)| address.trim());
+        assert!(address.is_some(), "{log}");
+        custom.url = format!("nats://{}", address.unwrap());
         custom
     }
 
@@ -54,6 +54,13 @@ impl Custom {
             ..ConnectOptions::default()
         }
     }
+}
+
+/// How a server says where it listens.
+const LISTENS: &str = "Listening for client connections on ";
+
+fn is_ready(log: &Path) -> bool {
+    std::fs::read_to_string(log).is_ok_and(|log| log.contains(LISTENS) && log.contains("Server is ready"))
 }
 
 /// Whether a server has said that it cannot start.
