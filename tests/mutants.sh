@@ -5,8 +5,9 @@
 #
 # Without crates: rr-core and rr-verify. It works on a copy, so that the checkout may be worked on meanwhile; what it builds is
 # kept in target/mutants, a directory a crate, so that two crates may be looked at at once; with LANE=2 in another one, for two
-# shares of one crate at once. A share that was ended goes on where it was when it is called again: what was caught is
-# remembered. Ten changes a minute on half a core.
+# shares of one crate at once. With FILES='run/fold.rs records/*.rs' the share is one of these files only, named below src/.
+# What a share has caught is remembered: called again, it is a share of what is left, so name few files where all is to be seen.
+# Ten changes a minute on half a core.
 # What survives is listed in the end, and belongs into docs/mutants.md: killed by a test, or explained.
 # Needs `cargo install cargo-mutants`.
 set -euo pipefail
@@ -18,6 +19,11 @@ minutes=${2:-60}
 crates=("${@:3}")
 [ "${#crates[@]}" -gt 0 ] || crates=(rr-core rr-verify)
 out="target/mutants/${share/\//-of-}"
+
+files=()
+set -f # the patterns are for cargo-mutants
+for file in ${FILES:-}; do files+=(--file "**/src/$file"); done
+set +f
 
 # What is built is run once: nobody reads its backtraces, and a property that fails need not be made small.
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 PROPTEST_MAX_SHRINK_ITERS=0 RUST_BACKTRACE=0
@@ -34,7 +40,7 @@ for crate in "${crates[@]}"; do
   mkdir -p "$out/$crate"
   CARGO_TARGET_DIR="$here/target/mutants/build-$crate${LANE:-}" timeout --signal=INT "${left}s" \
     nice cargo mutants --package "$crate" --test-package "$crate" "--cargo-test-arg=${which[$crate]:---tests}" \
-    --sharding round-robin --shard "$share" --iterate --output "$out/$crate" --timeout 45 --no-times --colors never || code=$?
+    --sharding round-robin --shard "$share" "${files[@]}" --iterate --output "$out/$crate" --timeout 45 --no-times --colors never || code=$?
 done
 
 echo "survivors of share $share:"

@@ -29,10 +29,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// taken one reports that it runs (after 250 ms) or gives it back (after 1 s).
 const TWICE: Duration = Duration::from_secs(5);
 
-/// Tells every run that is not over that its timer has fired: it looks at the time, arms the next timer and shows its
-/// state. Says how many there were.
-pub(crate) async fn wake(shell: &Shell) -> Result<usize, Error> {
-    let runs = unfinished(&shell.mesh).await?;
+/// Tells every run that is not over, and these, that its timer has fired: it looks at the time, arms the next timer and
+/// shows its state. Says how many there were.
+pub(crate) async fn wake(shell: &Shell, also: &BTreeSet<EntityId>) -> Result<usize, Error> {
+    let runs: BTreeSet<EntityId> = unfinished(&shell.mesh).await?.into_iter().chain(also.iter().cloned()).collect();
     let told = runs.into_iter().map(|entity| async move {
         let told = persist(|| shell.mesh.tell_fired(&entity, &shell.instance)).await;
         told.map_err(|error| Error::Unreachable(format!("run {entity} is not woken: {error}")))

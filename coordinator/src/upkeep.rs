@@ -18,6 +18,7 @@ use rr_nats::{
 };
 use rr_schemas::{
     flow::Priority,
+    id::EntityId,
     name::{Name, WorkerName},
 };
 use tokio::{
@@ -46,7 +47,8 @@ const NAMED_MAX: usize = 10;
 /// What is to be done after something was made anew.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Recovery {
-    /// Armed timers and states are gone: every run that is not over arms its own and shows its own again.
+    /// Armed timers and states are gone, or of later than the log: every run that is not over arms its own and shows its
+    /// own again.
     Wake,
     /// Offers are gone: those that nobody holds are made again.
     Offers,
@@ -57,6 +59,7 @@ pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
     let mut keeper = Keeper {
         upkeep: Upkeep::new(&shell.mesh),
         owed: BTreeSet::new(),
+        ahead: BTreeSet::new(),
         recoveries: JoinSet::new(),
         in_vain: InVain::default(),
         has_looked: false,
@@ -95,8 +98,10 @@ struct Keeper {
     upkeep: Upkeep,
     /// What is still to be made again, until it is.
     owed: BTreeSet<Recovery>,
-    /// One at most.
-    recoveries: JoinSet<Option<Recovery>>,
+    /// Runs to be woken whose states may say that they are over, and whose histories do not.
+    ahead: BTreeSet<EntityId>,
+    /// One at most. It tells what is left to do.
+    recoveries: JoinSet<Option<(Recovery, BTreeSet<EntityId>)>>,
     in_vain: InVain,
     has_looked: bool,
     /// Whether it was told that the rights do not suffice.
@@ -174,7 +179,13 @@ impl Keeper {
     fn take(&mut self, finding: Finding) {
         match finding {
             Finding::LogGone => self.complain(log_gone),
-            Finding::Shortened { was, runs } => lost_end(was, &runs),
+            Finding::Shortened { was, runs } => {
+                lost_end(was, &runs);
+                // Timers that were armed in the time that is lost, and such that have fired in it, stand for nothing that is left.
+                let left = runs.into_iter().filter(|run| run.left > 0);
+                self.ahead.extend(left.map(|Shortened { run, .. }| EntityId::from(run)));
+                self.owe(Recovery::Wake);
+            }
             Finding::Missing { what, error } => self.complain(|| {
                 tracing::error!(what, %error, "a part of the mesh is missing and cannot be made again; rr init makes it");
             }),
@@ -224,9 +235,13 @@ impl Keeper {
         }
         let Some(recovery) = self.owed.pop_first() else { return };
         let shell = Arc::clone(&self.shell);
+        let ahead = match recovery {
+            Recovery::Wake => std::mem::take(&mut self.ahead),
+            Recovery::Offers => BTreeSet::new(),
+        };
         self.recoveries.spawn(async move {
             let recovered: Result<usize, Error> = match recovery {
-                Recovery::Wake => wake(&shell).await,
+                Recovery::Wake => wake(&shell, &ahead).await,
                 Recovery::Offers => offer_again(&shell).await,
             };
             match recovered {
@@ -236,15 +251,19 @@ impl Keeper {
                 }
                 Err(error) => {
                     tracing::warn!(?recovery, %error, "what was lost with a part of the mesh is not made again yet");
-                    Some(recovery)
+                    Some((recovery, ahead))
                 }
             }
         });
     }
 
-    fn ended(&mut self, ended: Result<Option<Recovery>, JoinError>) {
+    fn ended(&mut self, ended: Result<Option<(Recovery, BTreeSet<EntityId>)>, JoinError>) {
         match ended {
-            Ok(left) => self.owed.extend(left),
+            Ok(None) => {}
+            Ok(Some((recovery, ahead))) => {
+                self.owe(recovery);
+                self.ahead.extend(ahead);
+            }
             Err(error) => tracing::error!(%error, "a recovery failed"),
         }
     }

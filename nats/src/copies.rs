@@ -12,7 +12,9 @@ use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use jiff::Timestamp;
 use rr_schemas::{
+    flow::Priority,
     id::{EntityId, RunId},
+    offer::{Offer, Target},
     view::StatusEntry,
 };
 use serde::Deserialize;
@@ -26,8 +28,8 @@ use crate::{
     link::{DEADLINE, Link},
     mesh::Mesh,
     raw::{self, RawMessage},
-    subject::{self, InputSubject, OfferSubject, header},
-    work::subjects,
+    subject::{self, InputSubject, OfferSubject, PurgeFilter, header},
+    work::{believe, subjects},
 };
 
 /// What the server adds to a message that it hands out, behind what its author has said.
@@ -160,8 +162,34 @@ pub fn run_of_output(output_subject: &str) -> Option<RunId> {
     Some(run)
 }
 
+/// An offer as the work queue has it.
+#[derive(Clone, Debug)]
+pub struct OfferNow {
+    /// The run.
+    pub run: RunId,
+    /// The task.
+    pub task: u32,
+    /// The attempt.
+    pub attempt: u32,
+    /// Where it may run.
+    pub target: Target,
+    /// What goes before it.
+    pub priority: Priority,
+    /// What it asks for, or why it cannot be believed. None where only its subject is known.
+    pub offer: Option<Result<Offer, String>>,
+}
+
+/// What a message of the work queue offers; none where its subject is no offer's. One without a body is known by its subject
+/// alone.
+pub fn offer_now(copied: &Copied) -> Option<OfferNow> {
+    let OfferSubject { target, priority, run, task, attempt } = OfferSubject::parse(&copied.subject)?;
+    let read = || copied.raw().and_then(|raw| believe(&raw));
+    let offer = (!copied.payload.is_empty()).then(read);
+    Some(OfferNow { run, task, attempt, target, priority, offer })
+}
+
 /// The run, the task and the attempt that a subject of an offer is of.
-pub fn offer_of(work_subject: &str) -> Option<(RunId, u32, u32)> {
+fn offer_of(work_subject: &str) -> Option<(RunId, u32, u32)> {
     let OfferSubject { run, task, attempt, .. } = OfferSubject::parse(work_subject)?;
     Some((run, task, attempt))
 }
@@ -235,9 +263,6 @@ impl Copies {
     }
 }
 
-/// Attempts whose offers exist, by run.
-pub type OfferedNow = BTreeMap<RunId, BTreeSet<(u32, u32)>>;
-
 impl Mesh {
     /// The whole event log, from its oldest message on or from the first one that was stored at `since` or later.
     ///
@@ -286,16 +311,24 @@ impl Mesh {
         Ok(found.into_values().collect())
     }
 
-    /// Every offer that exists now, delivered or not.
+    /// Every offer that exists now, delivered or not, of one run or of all, as it is stored.
     ///
     /// # Errors
-    /// [`Error`].
-    pub async fn offered_now(&self) -> Result<OfferedNow, Error> {
-        let mut offered = OfferedNow::new();
-        for (run, task, attempt) in self.offer_subjects(None).await?.iter().filter_map(|subject| offer_of(subject)) {
-            offered.entry(run).or_default().insert((task, attempt));
+    /// [`Error`]; who may read subjects alone has [`Mesh::offer_subjects`].
+    pub async fn each_offer(&self, run: Option<&RunId>, mut take: impl FnMut(Copied) + Send) -> Result<(), Error> {
+        let filters = match run {
+            Some(run) => PurgeFilter::offers(run).iter().map(|filter| filter.as_str().to_owned()).collect(),
+            None => vec![">".to_owned()],
+        };
+        for filter in filters {
+            let mut copies = Copies::open(self, subject::WORK, filter, Begin::Seq(1)).await?;
+            while let Some(copied) = copies.next().await? {
+                if offer_of(&copied.subject).is_some_and(|(of, ..)| run.is_none_or(|run| *run == of)) {
+                    take(copied);
+                }
+            }
         }
-        Ok(offered)
+        Ok(())
     }
 
     /// The subjects of these offers, of one run or of all.

@@ -1,5 +1,6 @@
 //! From where to where a stream goes.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::{
@@ -27,4 +28,22 @@ pub(crate) async fn extent(link: &Link, stream: &str) -> Result<Extent, Error> {
     }
     let info: Info = link.api(&format!("STREAM.INFO.{stream}"), &(), DEADLINE).await?;
     Ok(info.state)
+}
+
+/// When the oldest message that a stream still has was stored; none where it has none.
+///
+/// # Errors
+/// As [`extent`].
+pub(crate) async fn oldest(link: &Link, stream: &str) -> Result<Option<Timestamp>, Error> {
+    #[derive(Deserialize)]
+    struct Info {
+        state: State,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        messages: u64,
+        first_ts: Timestamp,
+    }
+    let info: Info = link.api(&format!("STREAM.INFO.{stream}"), &(), DEADLINE).await?;
+    Ok((info.state.messages > 0).then_some(info.state.first_ts))
 }

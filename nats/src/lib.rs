@@ -3,7 +3,7 @@
 //! Reading order: [`subject`] (names), [`transport`] (what carries messages), [`mod@connect`] (a [`Link`] to a server, a [`Mesh`] on it), [`topology`] (what is on
 //! the server), [`events`] (the log), [`pull`] and [`partition`] (how inputs come), [`work`] and [`lane`] (offers),
 //! [`mod@timer`], [`reports`], [`output`], [`status`], [`presence`], [`roster`] and [`locks`] (buckets), [`control`], [`service`] (what
-//! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`], [`copies`] (messages whole, for readers of history), [`checkup`], [`upkeep`], [`snapshot`]; [`server`] (nats-server itself:
+//! any client may ask), [`watch`], [`retention`] (what is old, and its end), [`quarantine`], [`copies`] (messages whole, for readers of history), [`export`] (the same in a file), [`checkup`], [`upkeep`], [`snapshot`]; [`server`] (nats-server itself:
 //! found, fetched, run as a child).
 //!
 //! Invariants: every wait for the network has a deadline; nothing read from the server is believed before its subject,
@@ -21,6 +21,7 @@ pub mod copies;
 mod direct;
 pub mod error;
 pub mod events;
+pub mod export;
 mod extent;
 pub mod input;
 pub mod lane;
@@ -54,12 +55,12 @@ pub mod watch;
 pub mod work;
 pub mod yardstick;
 
-pub use ack::Ack;
+pub use ack::{Ack, FreshAck};
 pub use clock::Clock;
 pub use connect::{ClientCertificate, ConnectError, ConnectOptions, TlsFirst, TlsOptions, UserJwt, connect};
 pub use connected::{Connected, Ended};
 pub use control::{ControlFeed, JoinReply, JoinRequest, JoinServer};
-pub use copies::{Copied, Copies, LogMessage, OfferedNow};
+pub use copies::{Copied, Copies, LogMessage};
 pub use error::{Error, PublishError};
 pub use events::{EncodedDecision, First, StoredDecision, encode_decision, hash};
 pub use input::{Delivery, EncodeError, Finder, InputMsg};

@@ -1,6 +1,7 @@
 //! A connection to a server: requests to JetStream's API, publishes with an acknowledgement.
 
 mod answer;
+mod heard;
 
 use std::{sync::Arc, time::Duration};
 

@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     link::{DEADLINE, Link},
     subject,
+    upkeep::log_was_never_there,
 };
 
 /// The streams of one installation. Cheap to clone.
@@ -74,6 +75,21 @@ impl Link {
         }
         let info: Info = self.api(&format!("STREAM.INFO.{}", subject::EVENTS), &(), DEADLINE).await?;
         Ok(Mesh::new(self.clone(), Settings::from_metadata(&info.config.metadata)?))
+    }
+
+    /// The same for whoever may look at the states of runs: they say whether a mesh has been there.
+    ///
+    /// # Errors
+    /// As [`Link::mesh`]; [`Error::LogGone`] where runs have been, and their log is not there.
+    pub async fn mesh_or_loss(&self) -> Result<Mesh, Error> {
+        match self.mesh().await {
+            // Whoever may not look, or cannot now, is told no more than that there is no mesh.
+            Err(missing @ Error::NotFound { .. }) => match log_was_never_there(self).await {
+                Err(gone @ Error::LogGone { .. }) => Err(gone),
+                Ok(()) | Err(_) => Err(missing),
+            },
+            answered => answered,
+        }
     }
 }
 

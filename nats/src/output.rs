@@ -7,6 +7,7 @@ use rr_schemas::{id::RunId, name::WorkerName, ranges::Ranges};
 use crate::{
     copies::Copied,
     error::{Error, PublishError},
+    extent,
     link::typed,
     mesh::Mesh,
     ordered::{Content, From, Ordered, Plan, Step},
@@ -117,6 +118,14 @@ pub enum Follow {
 }
 
 impl Mesh {
+    /// When the oldest output that is still there was stored, of any run; none where there is none.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn oldest_output(&self) -> Result<Option<Timestamp>, Error> {
+        extent::oldest(self.link(), subject::OUTPUT).await
+    }
+
     /// Stores a chunk. Many may be under way at once; readers put them in order by their number.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! How messages are taken out of a stream. An answer that does not come is not asked for again: a purge is repeated by
-//! whoever repeats the whole.
+//! How messages are taken out of a stream. An answer that does not come is not asked for again, for what is purged late may
+//! be new by then: a purge is repeated by whoever repeats the whole. Of what nobody puts there any more it is asked for again.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,14 @@ pub(crate) async fn matching(link: &Link, stream: &str, filter: &PurgeFilter) ->
     purge(link, stream, &What::Filter(filter.as_str())).await
 }
 
+/// The same of what is over: nothing that comes later is named by the filter, so it is asked for again until there is an answer.
+/// A stream without a leader, as after the death of a server, never answers.
+pub(crate) async fn over(link: &Link, stream: &str, filter: &PurgeFilter) -> Result<u64, Error> {
+    let what = What::Filter(filter.as_str());
+    let Purged { purged } = link.api(&operation(stream), &what, DEADLINE_LONG).await?;
+    Ok(purged)
+}
+
 /// Removes what the filter names below a sequence, and says how many there were.
 pub(crate) async fn matching_below(link: &Link, stream: &str, filter: &PurgeFilter, seq: u64) -> Result<u64, Error> {
     if is_nothing(seq) {
@@ -50,13 +58,17 @@ const fn is_nothing(seq: u64) -> bool {
     seq <= 1
 }
 
+#[derive(Deserialize)]
+struct Purged {
+    #[serde(default)]
+    purged: u64,
+}
+
+fn operation(stream: &str) -> String {
+    format!("STREAM.PURGE.{stream}")
+}
+
 async fn purge(link: &Link, stream: &str, what: &What<'_>) -> Result<u64, Error> {
-    #[derive(Deserialize)]
-    struct Purged {
-        #[serde(default)]
-        purged: u64,
-    }
-    let operation = format!("STREAM.PURGE.{stream}");
-    let purged: Purged = link.api_once(&operation, what, DEADLINE_LONG).await?;
-    Ok(purged.purged)
+    let Purged { purged } = link.api_once(&operation(stream), what, DEADLINE_LONG).await?;
+    Ok(purged)
 }

@@ -22,7 +22,7 @@ use crate::{
     link::{DEADLINE, DEADLINE_LONG, Link},
     subject,
     topology::is_short_of_room,
-    transport::{Outgoing, StatusCode},
+    transport::Outgoing,
 };
 
 /// Streams of a mesh that a backup keeps, in the order in which they are packed: states before the log, so that none shows
@@ -196,15 +196,13 @@ impl Link {
         let asked = self.api_once(&operation, &request, DEADLINE_LONG).await;
         let Answer { deliver_subject } = asked.map_err(refused)?;
         while let Some(piece) = source()? {
-            let answer = self.request(Outgoing::plain(deliver_subject.clone(), piece), CHUNK_WITHIN).await?;
-            if answer.status == Some(StatusCode::NO_RESPONDERS) {
-                return Err(Error::Answer(format!("{operation}: the server listens no more")).into());
-            }
+            let answer = self.request_soon_heard(Outgoing::plain(deliver_subject.clone(), piece), CHUNK_WITHIN).await?;
             if !answer.payload.is_empty() {
                 Self::read_answer::<Made>(&operation, &answer).map_err(refused)?;
             }
         }
-        let end = self.request(Outgoing::plain(deliver_subject, Bytes::new()), walked_within(packed.size())).await?;
+        let last = Outgoing::plain(deliver_subject, Bytes::new());
+        let end = self.request_soon_heard(last, walked_within(packed.size())).await?;
         let Made {} = Self::read_answer(&operation, &end).map_err(refused)?;
         Ok(())
     }

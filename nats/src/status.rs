@@ -100,7 +100,7 @@ impl StatusWriter {
         let run = &entry.view.run;
         let link = self.mesh.link();
         let Known { seq: mut expected, n } = self.known().get(run).copied().unwrap_or_default();
-        if n >= entry.n && expected > 0 {
+        if n >= entry.n && expected > 0 && !entry.view.status.is_final() {
             return Ok(Put::Older);
         }
         for _ in 0..TRIES {
@@ -121,7 +121,9 @@ impl StatusWriter {
             // What cannot be read is no state; it is written over.
             let found = found.and_then(|message| value::<StatusEntry>(&message).ok());
             if let Some(newer) = found.filter(|found| found.n >= entry.n) {
-                if newer.n == entry.n || !self.is_lost(&newer).await? {
+                // Of one number and not the same, it shows a decision that the log has lost, in whose place there is another one.
+                let is_another = newer.n == entry.n && newer.view != entry.view;
+                if !is_another && (newer.n == entry.n || !self.is_lost(&newer).await?) {
                     self.remember(&newer, Known { seq, n: newer.n });
                     return Ok(Put::Older);
                 }

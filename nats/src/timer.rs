@@ -16,7 +16,7 @@ use rr_schemas::{
 };
 
 use crate::{
-    ack::Ack,
+    ack::FreshAck,
     direct::{Which, read_leader},
     error::{Error, PublishError},
     input,
@@ -94,15 +94,15 @@ pub struct Fired {
     /// Whose it is, or why it is nobody's: such a one goes to the quarantine and is acknowledged.
     pub entity: Result<EntityId, String>,
     /// Acknowledges it, after its entity was told.
-    pub ack: Ack,
+    pub ack: FreshAck,
     /// The message.
     pub raw: RawMessage,
 }
 
 impl Fired {
-    fn read(pulled: Pulled, mesh: &Mesh) -> Self {
+    fn read(pulled: Pulled, mesh: &Mesh, generation: u64) -> Self {
         let Pulled { raw, ack, .. } = pulled;
-        Self { entity: whose(&raw, mesh), ack, raw }
+        Self { entity: whose(&raw, mesh), ack: FreshAck::new(ack, generation), raw }
     }
 }
 
@@ -126,10 +126,16 @@ fn whose(raw: &RawMessage, mesh: &Mesh) -> Result<EntityId, String> {
 
 /// The timers that fire, of every entity. Any number of coordinators pull them; each comes to one of them, and again
 /// where that one does not acknowledge it.
+///
+/// Armed timers are in the same stream, and nobody looks whether they are still there. So what came before the connection
+/// broke is not acknowledged after that, but comes again: its sequence may be an armed timer's by then.
 #[derive(Debug)]
 pub struct Timers {
     mesh: Mesh,
+    config: PullConfig,
     puller: Puller,
+    /// The connection that the puller was made on.
+    generation: u64,
 }
 
 impl Timers {
@@ -139,8 +145,20 @@ impl Timers {
     /// [`Error`].
     pub async fn open(mesh: &Mesh, expires: Duration) -> Result<Self, Error> {
         let config = PullConfig { expires, heartbeat: expires / 3, pinned: Pinned::No };
-        let puller = Puller::open(mesh.link(), subject::TIMERS, subject::TIMERS_DURABLE, config).await?;
-        Ok(Self { mesh: mesh.clone(), puller })
+        let generation = mesh.link().generation();
+        let puller = open_puller(mesh, config).await?;
+        Ok(Self { mesh: mesh.clone(), config, puller, generation })
+    }
+
+    /// Whatever still waits in the inbox of a connection that is gone stays there.
+    async fn follow_connection(&mut self) -> Result<bool, PullError> {
+        let generation = self.mesh.link().generation();
+        if generation == self.generation {
+            return Ok(false);
+        }
+        self.puller = open_puller(&self.mesh, self.config).await.map_err(|_| PullError::Closed)?;
+        self.generation = generation;
+        Ok(true)
     }
 
     /// Asks for `timers` more. See [`Puller::request`].
@@ -148,6 +166,7 @@ impl Timers {
     /// # Errors
     /// [`PullError`].
     pub async fn request(&mut self, timers: usize) -> Result<(), PullError> {
+        self.follow_connection().await?;
         self.puller.request(timers).await
     }
 
@@ -166,6 +185,14 @@ impl Timers {
     /// # Errors
     /// [`PullError`].
     pub async fn next(&mut self) -> Result<Option<Fired>, PullError> {
-        Ok(self.puller.next().await?.map(|pulled| Fired::read(pulled, &self.mesh)))
+        if self.follow_connection().await? {
+            return Ok(None);
+        }
+        let generation = self.generation;
+        Ok(self.puller.next().await?.map(|pulled| Fired::read(pulled, &self.mesh, generation)))
     }
+}
+
+async fn open_puller(mesh: &Mesh, config: PullConfig) -> Result<Puller, Error> {
+    Puller::open(mesh.link(), subject::TIMERS, subject::TIMERS_DURABLE, config).await
 }

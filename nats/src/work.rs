@@ -61,7 +61,7 @@ impl OfferMsg {
 }
 
 /// An offer must say what its subject says.
-fn believe(raw: &RawMessage) -> Result<Offer, String> {
+pub(crate) fn believe(raw: &RawMessage) -> Result<Offer, String> {
     let Some(parsed) = OfferSubject::parse(&raw.subject) else { return Err("no offer has such a subject".to_owned()) };
     let Envelope { from, to, body: offer, .. } = raw.envelope::<Offer>()?;
     let said =
@@ -171,22 +171,22 @@ impl Mesh {
         Ok(found)
     }
 
-    /// Takes one offer back, whether or not a worker has it.
+    /// Takes one offer back, whether or not a worker has it. Its attempt is over: no other offer of it follows.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn withdraw(&self, run: &RunId, task: u32, attempt: u32, target: &Target) -> Result<(), Error> {
-        purge::matching(self.link(), subject::WORK, &PurgeFilter::offer(target, run, task, attempt)).await.map(|_| ())
+        purge::over(self.link(), subject::WORK, &PurgeFilter::offer(target, run, task, attempt)).await.map(|_| ())
     }
 
-    /// Takes back every offer of a run and says how many there were.
+    /// Takes back every offer of a run that is over, or ends, and says how many there were.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn withdraw_run(&self, run: &RunId) -> Result<u64, Error> {
         let mut withdrawn = 0;
         for filter in PurgeFilter::offers(run) {
-            withdrawn += purge::matching(self.link(), subject::WORK, &filter).await?;
+            withdrawn += purge::over(self.link(), subject::WORK, &filter).await?;
         }
         Ok(withdrawn)
     }

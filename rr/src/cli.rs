@@ -34,11 +34,14 @@ pub(crate) use runs::{CancelArgs, LogsArgs, LsArgs, RetryArgs, ShowArgs, SignalA
 pub(crate) use sim::SimArgs;
 pub(crate) use workers::{WorkerDrainArgs, WorkerForgetArgs, WorkerVerb};
 
+/// What this program is built from: the version, and the commit of a release build.
+pub(crate) const VERSION: &str = env!("RR_BUILD");
+
 /// Runs job flows over a mesh of workers, on NATS JetStream.
 #[derive(Debug, Parser)]
 #[command(
     name = "rr",
-    version,
+    version = VERSION,
     about = "Runs job flows over a mesh of workers, on NATS JetStream",
     long_about = "Runs job flows over a mesh of workers, on NATS JetStream.\n\n\
         A flow is a file with jobs in slots, or jobs that need each other; each job runs one command on many hosts. \

@@ -72,7 +72,7 @@ impl Place {
     /// Nobody there (69), not allowed (77), or no mesh of ours (78).
     pub(crate) async fn connect(&self, role: &str) -> Result<Mesh, CliError> {
         let link = self.link(role).await?;
-        link.mesh().await.map_err(|error| not_found(&link, &error))
+        link.mesh_or_loss().await.map_err(|error| not_found(&link, &error))
     }
 
     /// The same, by a moment at the latest. A server that answers is asked again until then whether there is a mesh, where
@@ -82,7 +82,7 @@ impl Place {
     /// As [`Place::connect`].
     pub(crate) async fn connect_by(&self, role: &str, by: Instant) -> Result<Mesh, CliError> {
         let link = timeout_at(by, self.link(role)).await.unwrap_or_else(|_| Err(no_answer()))?;
-        ask_by(by, |error| not_found(&link, error), async || link.mesh().await).await
+        ask_by(by, |error| not_found(&link, error), async || link.mesh_or_loss().await).await
     }
 
     /// Connects to the server.

@@ -144,6 +144,11 @@ impl TestMesh<Servers> {
         }
     }
 
+    /// Connections between servers that were reset so far.
+    pub fn resets(&self) -> usize {
+        self.server.wires.iter().map(Proxy::held).sum()
+    }
+
     /// Every server reaches every other one again.
     pub fn rejoin(&self) {
         for wire in &self.server.wires {
@@ -193,19 +198,51 @@ impl TestMesh<Servers> {
         let what = format!("leader of {stream} {consumer:?}");
         eventually(&what, READY, async || {
             let any = self.alive().next().ok_or("no server is alive")?;
-            let streams = self.streams(any).await?;
-            let stream = named(&streams, stream).ok_or("no such stream")?;
-            let part = match consumer {
-                None => stream,
-                Some(consumer) => {
-                    let all = stream.get("consumer_detail").and_then(Value::as_array).ok_or("no consumers")?;
-                    named(all, consumer).ok_or("no such consumer")?
-                }
-            };
-            let leader = part.pointer("/cluster/leader").and_then(Value::as_str).unwrap_or_default();
-            (0..SERVERS).find(|n| name(*n) == leader).ok_or_else(|| format!("led by {leader:?}"))
+            self.leader_says(any, stream, consumer).await
         })
         .await
+    }
+
+    /// The server that leads a stream, or one of its consumers, once that is another one than the one that is gone.
+    ///
+    /// # Panics
+    /// None does.
+    pub async fn successor(&self, gone: usize, stream: &str, consumer: Option<&str>) -> usize {
+        let what = format!("successor of {} as leader of {stream} {consumer:?}", name(gone));
+        eventually(&what, READY, async || {
+            let other = self.alive().find(|n| *n != gone).ok_or("no other server is alive")?;
+            let leader = self.leader_says(other, stream, consumer).await?;
+            if leader == gone { Err(format!("still led by {}", name(gone))) } else { Ok(leader) }
+        })
+        .await
+    }
+
+    /// The leader as one of the servers knows it.
+    async fn leader_says(&self, n: usize, stream: &str, consumer: Option<&str>) -> Result<usize, String> {
+        let streams = self.streams(n).await?;
+        let stream = named(&streams, stream).ok_or("no such stream")?;
+        let part = match consumer {
+            None => stream,
+            Some(consumer) => {
+                let all = stream.get("consumer_detail").and_then(Value::as_array).ok_or("no consumers")?;
+                named(all, consumer).ok_or("no such consumer")?
+            }
+        };
+        let leader = part.pointer("/cluster/leader").and_then(Value::as_str).unwrap_or_default();
+        (0..SERVERS).find(|n| name(*n) == leader).ok_or_else(|| format!("led by {leader:?}"))
+    }
+
+    /// The names of the connections that one of the servers has, sorted.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn connections(&self, n: usize) -> Result<Vec<String>, String> {
+        let all = self.monitor(n, "/connz").await?;
+        let all = all.get("connections").and_then(Value::as_array).cloned().unwrap_or_default();
+        let names = all.iter().filter_map(|one| one.get("name").and_then(Value::as_str).map(str::to_owned));
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        Ok(names)
     }
 
     /// What a server knows of each stream, its consumers among it.

@@ -164,13 +164,24 @@ impl Running {
     ///
     /// # Panics
     /// It does not end within `limit`.
-    pub async fn ended(mut self, limit: Duration) -> Output {
+    pub async fn ended(self, limit: Duration) -> Output {
+        self.try_ended(limit).await.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The same for whoever goes on where it does not.
+    ///
+    /// # Errors
+    /// It does not end within `limit`.
+    ///
+    /// # Panics
+    /// The system does not say how it ended.
+    pub async fn try_ended(mut self, limit: Duration) -> Result<Output, String> {
         let Ok(status) = timeout(limit, self.child.wait()).await else {
-            panic!("{} still runs after {limit:?}\n{}{}", self.call, self.stdout(), self.stderr());
+            return Err(format!("{} still runs after {limit:?}\n{}{}", self.call, self.stdout(), self.stderr()));
         };
         let status = status.expect("an exit status");
         let (call, stdout, stderr) = (std::mem::take(&mut self.call), self.stdout(), self.stderr());
-        Output { call, status, stdout, stderr }
+        Ok(Output { call, status, stdout, stderr })
     }
 }
 

@@ -45,6 +45,15 @@ fn build() -> PathBuf {
     dir.join(format!("rr{}", std::env::consts::EXE_SUFFIX))
 }
 
+/// What is tested, as git names it; with `-dirty` where it differs from that. None where git does not know.
+#[expect(clippy::disallowed_methods, reason = "the one place that calls git")]
+pub fn commit() -> Option<String> {
+    let mut git = Command::new("git");
+    git.args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]);
+    let told = git.current_dir(root()).stderr(Stdio::null()).output().ok().filter(|told| told.status.success())?;
+    Some(String::from_utf8_lossy(&told.stdout).trim().to_owned())
+}
+
 /// The root of the repository.
 ///
 /// # Panics

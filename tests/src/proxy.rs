@@ -5,6 +5,8 @@
 //! a reset, and refuses until it heals.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -29,6 +31,22 @@ pub enum Way {
     FromServer,
 }
 
+/// How many times the connections of before were said to be silent for ever, by direction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Forgotten {
+    to_server: u32,
+    from_server: u32,
+}
+
+impl Forgotten {
+    const fn of(self, way: Way) -> u32 {
+        match way {
+            Way::ToServer => self.to_server,
+            Way::FromServer => self.from_server,
+        }
+    }
+}
+
 /// How the network is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Weather {
@@ -37,15 +55,14 @@ struct Weather {
     to_server_silent: bool,
     from_server_silent: bool,
     is_cut: bool,
-    /// Connections that were made before are silent for ever: how many times that was said.
-    forgotten: u32,
+    forgotten: Forgotten,
     /// What comes after whatever the server says.
     word: Option<&'static str>,
 }
 
 impl Weather {
-    const fn is_silent(&self, way: Way, since: u32) -> bool {
-        if since < self.forgotten {
+    const fn is_silent(&self, way: Way, since: Forgotten) -> bool {
+        if since.of(way) < self.forgotten.of(way) {
             return true;
         }
         match way {
@@ -60,7 +77,17 @@ impl Weather {
 pub struct Proxy {
     port: u16,
     weather: watch::Sender<Weather>,
+    met: Arc<Met>,
     _tasks: JoinSet<()>,
+}
+
+/// What went through, or did not.
+#[derive(Debug, Default)]
+struct Met {
+    /// Connections that were made.
+    connections: AtomicUsize,
+    /// Pieces that were held up by silence, and connections that were reset.
+    held: AtomicUsize,
 }
 
 impl Proxy {
@@ -73,8 +100,9 @@ impl Proxy {
         let port = listener.local_addr().expect("the address of a proxy").port();
         let (weather, seen) = watch::channel(Weather::default());
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, server, seen));
-        Self { port, weather, _tasks: tasks }
+        let met = Arc::default();
+        tasks.spawn(serve(listener, server, seen, Arc::clone(&met)));
+        Self { port, weather, met, _tasks: tasks }
     }
 
     /// Where the process is to connect.
@@ -103,7 +131,26 @@ impl Proxy {
 
     /// The connections that there are stay silent for ever, as behind a router that was restarted. New ones are good.
     pub fn forget(&self) {
-        self.weather.send_modify(|weather| weather.forgotten += 1);
+        self.forget_one(Way::ToServer);
+        self.forget_one(Way::FromServer);
+    }
+
+    /// The same in one direction: nothing but time shows that it is so.
+    pub fn forget_one(&self, way: Way) {
+        self.weather.send_modify(|weather| match way {
+            Way::ToServer => weather.forgotten.to_server += 1,
+            Way::FromServer => weather.forgotten.from_server += 1,
+        });
+    }
+
+    /// Connections that were made so far.
+    pub fn connections(&self) -> usize {
+        self.met.connections.load(Ordering::Relaxed)
+    }
+
+    /// What was held up by silence so far, and what was reset: whether the weather met anything.
+    pub fn held(&self) -> usize {
+        self.met.held.load(Ordering::Relaxed)
     }
 
     /// Every connection is reset, and so is every new one.
@@ -122,15 +169,16 @@ impl Proxy {
     }
 }
 
-async fn serve(listener: TcpListener, server: u16, weather: watch::Receiver<Weather>) {
+async fn serve(listener: TcpListener, server: u16, weather: watch::Receiver<Weather>, met: Arc<Met>) {
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.expect("a connection to a proxy");
-        connections.spawn(connection(client, server, weather.clone()));
+        met.connections.fetch_add(1, Ordering::Relaxed);
+        connections.spawn(connection(client, server, weather.clone(), Arc::clone(&met)));
     }
 }
 
-async fn connection(mut client: TcpStream, server: u16, mut weather: watch::Receiver<Weather>) {
+async fn connection(mut client: TcpStream, server: u16, mut weather: watch::Receiver<Weather>, met: Arc<Met>) {
     let mut cut = weather.clone();
     let since = weather.borrow().forgotten;
     // Without a server the process sees a connection that breaks, as it would without a proxy.
@@ -144,11 +192,12 @@ async fn connection(mut client: TcpStream, server: u16, mut weather: watch::Rece
         tokio::select! {
             biased;
             _ = cut.wait_for(|weather| weather.is_cut) => true,
-            () = pump(client_read, server_write, Way::ToServer, since, weather.clone()) => false,
-            () = pump(server_read, client_write, Way::FromServer, since, weather.clone()) => false,
+            () = pump(client_read, server_write, Way::ToServer, since, weather.clone(), &met) => false,
+            () = pump(server_read, client_write, Way::FromServer, since, weather.clone(), &met) => false,
         }
     };
     if is_cut {
+        met.held.fetch_add(1, Ordering::Relaxed);
         for stream in [&client, &server] {
             stream.set_zero_linger().expect("a socket to reset");
         }
@@ -163,8 +212,9 @@ async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     way: Way,
-    since: u32,
+    since: Forgotten,
     mut weather: watch::Receiver<Weather>,
+    met: &Met,
 ) {
     let (sender, mut pieces) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_MAX);
     let seen = weather.clone();
@@ -180,6 +230,9 @@ async fn pump(
     let write = async move {
         while let Some((due, piece)) = pieces.recv().await {
             sleep_until(due).await;
+            if weather.borrow().is_silent(way, since) {
+                met.held.fetch_add(1, Ordering::Relaxed);
+            }
             let can_pass = weather.wait_for(|weather| !weather.is_silent(way, since)).await.is_ok();
             if !can_pass || to.write_all(&piece).await.is_err() {
                 return;

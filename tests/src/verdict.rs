@@ -86,7 +86,7 @@ impl Verdict {
         let policy = &timing.policy();
         let (extent, now) = (Extent::Over, None);
         let whole = Whole { run, decisions, inputs, times, bad, aside, policy, extent, now };
-        let Judgement { violations, truncated } = judge_whole(&whole);
+        let Judgement { violations, truncated, .. } = judge_whole(&whole);
         violations.iter().map(ToString::to_string).chain(truncated).collect()
     }
 

@@ -1,14 +1,18 @@
 //! Decisions against the inputs that they answer.
 //!
 //! Reading order: [`Whole`] (what is judged), `chain` (decisions by themselves), `heard` (what was said, and to whom),
-//! `causes` (what each event rests on), `reports`, `claims`, `limit`, `live` (what should have been answered by now).
+//! `causes` (what each event rests on), `reports`, `claims`, `overlap` (what runs at once), `extended` (what goes on), `limit`,
+//! `aside` (what was not believed), `live` (what should have been answered by now).
 
+mod aside;
 mod causes;
 mod chain;
 mod claims;
+mod extended;
 mod heard;
 mod limit;
 mod live;
+mod overlap;
 mod reports;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +64,8 @@ pub struct Whole<'a> {
     pub times: &'a BTreeMap<u64, Timestamp>,
     /// Messages on subjects of inputs that nobody can believe, with the reason.
     pub bad: &'a BTreeMap<u64, String>,
-    /// Inputs that a coordinator put into the quarantine, and so did not believe unless a decision cites them.
+    /// Inputs that a coordinator put into the quarantine, and so did not believe unless a decision cites them. Whether it was right
+    /// is judged.
     pub aside: &'a BTreeSet<u64>,
     /// The coordinators' policy, for what flows do not say.
     pub policy: &'a Policy,
@@ -77,6 +82,8 @@ pub struct Judgement {
     pub violations: Vec<Violation>,
     /// Why the history is not whole: something outside of it shows that more was decided.
     pub truncated: Option<String>,
+    /// How often something began beside an attempt that was lost and may still have run, so that more ran than may.
+    pub n_beside: u64,
 }
 
 /// Everything that is wrong with the whole history of a run that has ended; every input is one that can be believed.
@@ -91,17 +98,20 @@ pub fn judge_whole(whole: &Whole<'_>) -> Judgement {
     chain::check(whole, &mut findings);
     if !findings.0.is_empty() {
         // What stands behind a broken link says nothing for sure.
-        return Judgement { violations: findings.0, truncated: None };
+        return Judgement { violations: findings.0, ..Judgement::default() };
     }
-    let mut truncated = None;
+    let (mut truncated, mut n_beside) = (None, 0);
     if !whole.decisions.is_empty() || whole.extent == Extent::Over {
         let heard = Heard::new(whole);
+        heard.check_aside(&mut findings);
         heard.check_causes(&mut findings);
+        heard.check_extended(&mut findings);
         heard.check_reports(&mut findings);
         heard.check_returns(&mut findings);
         heard.check_signals(&mut findings);
         heard.check_claims(&mut findings);
         heard.check_limit(&mut findings);
+        n_beside = heard.check_overlap(&mut findings);
         truncated = heard.truncated();
         findings.0.extend(records::judge_extent(whole.run, &records_of(whole), whole.policy, whole.extent));
     }
@@ -114,7 +124,7 @@ pub fn judge_whole(whole: &Whole<'_>) -> Judgement {
             live::check(whole, &mut findings);
         }
     }
-    Judgement { violations: findings.0, truncated }
+    Judgement { violations: findings.0, truncated, n_beside }
 }
 
 fn records_of(whole: &Whole<'_>) -> Vec<Record> {

@@ -1,13 +1,14 @@
 //! Judges runs by the invariants of `docs/invariants.md`, from what is stored of them alone.
 //!
 //! Reading order: [`rule`] (the invariants), [`records`] (the events of a run by themselves), [`history`] (decisions against
-//! the inputs that they answer), [`stream`] (a whole log, message by message), [`output`] (what attempts wrote). All
-//! compute thresholds, windows and waits anew from the flow and believe nothing that an event says of itself. A judge that
-//! never finds anything proves nothing: the tests of this crate break clean histories in every way that a rule has, and demand
-//! the right violation first.
+//! the inputs that they answer), [`stream`] (a whole log, message by message), [`output`] (what attempts wrote),
+//! [`overlap`] (what runs at once). All compute thresholds, windows and waits anew from the flow and believe nothing that an
+//! event says of itself. A judge that never finds anything proves nothing: the tests of this crate break clean histories in
+//! every way that a rule has, and demand the right violation first.
 
 pub mod history;
 pub mod output;
+pub mod overlap;
 pub mod records;
 pub mod rule;
 pub mod stream;

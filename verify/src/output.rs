@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use rr_schemas::{
     decision::{Decision, Event},
     name::WorkerName,
     report::{Ended, Output},
 };
 
-use crate::{Findings, Rule, Violation};
+use crate::{FINDINGS_MAX, Findings, Rule, Violation, history::GRACE};
 
 /// What is stored of the output of one run.
 #[derive(Clone, Debug, Default)]
@@ -29,26 +30,88 @@ impl Outputs {
         self.attempts.entry((worker.clone(), task, attempt)).or_default().chunks.insert(chunk, bytes);
     }
 
-    /// What does not add up, and how many attempts of the run have chunks that are not there: not stored yet, not kept any
-    /// more, or lost on their way. Of an attempt without an account nothing is said.
-    pub fn judge<'d>(&self, decisions: impl Iterator<Item = &'d Decision>) -> (Vec<Violation>, usize) {
+    /// What does not add up, and what is not there. Of an attempt without an account nothing is said.
+    pub fn judge<'d>(&self, decisions: impl Iterator<Item = &'d Decision>, age: Age) -> Judged {
         let mut findings = Findings::default();
-        let mut n_short = 0;
+        let mut judged = Judged::default();
+        let mut began: BTreeMap<(u32, u32), Timestamp> = BTreeMap::new();
         for record in decisions.flat_map(|decision| &decision.events) {
+            if let Event::Started { task, attempt, .. } = &record.event {
+                began.entry((*task, *attempt)).or_insert(record.at);
+            }
             let Event::Ended { task, attempt, by: Some(by), end, .. } = &record.event else { continue };
             if !has_account(end) {
                 continue;
             }
             let stored = self.attempts.get(&(by.worker.clone(), *task, *attempt)).cloned().unwrap_or_default();
-            match stored.wrong(&end.output) {
-                Ok(is_whole) => n_short += usize::from(!is_whole),
-                Err(wrong) => findings.demand(false, Rule::Output, record.cause, || {
-                    format!("of task {task}, attempt {attempt}, which was {}: {wrong}", end.outcome.word())
-                }),
+            let missing = match stored.wrong(&end.output) {
+                Ok(None) => continue,
+                Ok(Some(missing)) => missing,
+                Err(wrong) => {
+                    findings.demand(false, Rule::Output, record.cause, || {
+                        format!("of task {task}, attempt {attempt}, which was {}: {wrong}", end.outcome.word())
+                    });
+                    continue;
+                }
+            };
+            judged.n_short += 1;
+            let may_be_old = missing.is_of_front && age.may_have_gone(began.get(&(*task, *attempt)).copied());
+            if age.is_settled(record.at) && !may_be_old && judged.lost.len() < FINDINGS_MAX {
+                let Missing { first, last, .. } = missing;
+                let chunks = end.output.chunks;
+                judged.lost.push(format!(
+                    "of task {task}, attempt {attempt}, output is not stored: of {chunks} chunks those from {first} to {last}, and no \
+                     age has removed them"
+                ));
             }
         }
-        (findings.0, n_short)
+        judged.violations = findings.0;
+        judged
     }
+}
+
+/// What is known of the age of output.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Age {
+    /// The time by the server's clock, where it is asked whether everything should be stored by now.
+    pub now: Option<Timestamp>,
+    /// When the oldest output of all that is still there was stored, where that is known: what is older has gone.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Age {
+    /// Whether the first output of an attempt that began then may have gone, as the oldest does.
+    fn may_have_gone(self, began: Option<Timestamp>) -> bool {
+        began.zip(self.oldest).is_none_or(|(began, oldest)| began <= oldest)
+    }
+
+    /// Whether what was written before this has been stored, or never will.
+    fn is_settled(self, ended: Timestamp) -> bool {
+        self.now.is_some_and(|now| ended.checked_add(GRACE.as_duration()).is_ok_and(|by| by < now))
+    }
+}
+
+/// What is to be said of the output of one run.
+#[derive(Clone, Debug, Default)]
+pub struct Judged {
+    /// What does not add up.
+    pub violations: Vec<Violation>,
+    /// What should be stored, and is not. A worker that dies with output on its way, after it has reported the end, leaves that
+    /// behind, so this breaks no rule.
+    pub lost: Vec<String>,
+    /// Attempts with chunks that are not there: not stored yet, not kept any more, or lost.
+    pub n_short: usize,
+}
+
+/// Chunks that are not there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Missing {
+    /// The first one.
+    first: u32,
+    /// The last one of those that follow it without a gap.
+    last: u32,
+    /// Whether everything that is there comes behind all of them: so it is where the oldest has gone.
+    is_of_front: bool,
 }
 
 /// Whether an end comes with an account of its output. Whoever has started an attempt and seen it end says when it started.
@@ -59,8 +122,8 @@ fn has_account(end: &Ended) -> bool {
 }
 
 impl Stored {
-    /// What is wrong with an account; else whether every chunk of it is there.
-    fn wrong(&self, output: &Output) -> Result<bool, String> {
+    /// What is wrong with an account; else which chunks of it are not there, if any.
+    fn wrong(&self, output: &Output) -> Result<Option<Missing>, String> {
         let Output { stdout_bytes, stderr_bytes, dropped_bytes, chunks } = *output;
         let written = stdout_bytes.saturating_add(stderr_bytes);
         let kept = written.checked_sub(dropped_bytes);
@@ -69,17 +132,33 @@ impl Stored {
             return Err(format!("chunk {n} is stored, and its worker speaks of {chunks}"));
         }
         let stored: u64 = self.chunks.values().sum();
-        let is_whole = u32::try_from(self.chunks.len()).is_ok_and(|n| n == chunks);
-        if stored > kept || (is_whole && stored != kept) {
+        let missing = self.missing(chunks);
+        if stored > kept || (missing.is_none() && stored != kept) {
             return Err(format!("{stored} bytes are stored, and {written} were written, less {dropped_bytes} dropped"));
         }
-        Ok(is_whole)
+        // A chunk that the server refuses is dropped, and has had its number.
+        Ok(missing.filter(|_| stored != kept))
+    }
+
+    /// The first chunks that are not there of so many, those that no age removes before others.
+    fn missing(&self, chunks: u32) -> Option<Missing> {
+        let first_stored = self.chunks.keys().next().copied().unwrap_or(chunks);
+        let mut next = first_stored;
+        for n in self.chunks.keys() {
+            if *n != next {
+                return Some(Missing { first: next, last: *n - 1, is_of_front: false });
+            }
+            next = *n + 1;
+        }
+        if next < chunks {
+            return Some(Missing { first: next, last: chunks - 1, is_of_front: false });
+        }
+        (first_stored > 0).then(|| Missing { first: 0, last: first_stored - 1, is_of_front: true })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use rr_schemas::{decision::Record, input::Holder, report::Outcome};
 
     use super::*;
@@ -100,7 +179,8 @@ mod tests {
         };
         let mut outputs = Outputs::default();
         outputs.hear(&holder.worker, (0, 1), 0, 10);
-        let (violations, n_short) = outputs.judge([&decision].into_iter());
+        let Judged { violations, lost, n_short } = outputs.judge([&decision].into_iter(), Age::default());
+        assert!(lost.is_empty(), "nobody asks for it");
         (violations.len(), n_short)
     }
 
@@ -128,12 +208,18 @@ mod tests {
             chunks,
         };
         for (chunks, account, expected) in [
-            (&[][..], output(0, 0, 0, 0), Ok(true)),
-            (&[(0, 7), (1, 3)], output(7, 3, 0, 2), Ok(true)),
-            (&[(0, 7), (0, 7)], output(7, 0, 0, 1), Ok(true)),
-            (&[(0, 7)], output(9, 0, 2, 1), Ok(true)),
-            (&[(1, 3)], output(7, 3, 0, 2), Ok(false)),
-            (&[], output(7, 0, 0, 1), Ok(false)),
+            (&[][..], output(0, 0, 0, 0), Ok(None)),
+            (&[(0, 7), (1, 3)], output(7, 3, 0, 2), Ok(None)),
+            (&[(0, 7), (0, 7)], output(7, 0, 0, 1), Ok(None)),
+            (&[(0, 7)], output(9, 0, 2, 1), Ok(None)),
+            (&[(1, 3)], output(7, 3, 0, 2), Ok(Some((0, 0, true)))),
+            (&[], output(7, 0, 0, 1), Ok(Some((0, 0, true)))),
+            (&[(2, 3), (3, 3)], output(12, 0, 0, 4), Ok(Some((0, 1, true)))),
+            (&[(0, 3), (3, 3)], output(12, 0, 0, 4), Ok(Some((1, 2, false)))),
+            (&[(1, 3), (3, 3)], output(12, 0, 0, 4), Ok(Some((2, 2, false)))),
+            (&[(0, 3), (1, 3)], output(12, 0, 0, 4), Ok(Some((2, 3, false)))),
+            (&[(1, 3)], output(12, 0, 0, u32::MAX), Ok(Some((2, u32::MAX - 1, false)))),
+            (&[(0, 3), (2, 3)], output(9, 0, 3, 3), Ok(None)),
             (&[(0, 7)], output(8, 0, 0, 1), Err(())),
             (&[(0, 9)], output(8, 0, 0, 1), Err(())),
             (&[(0, 9)], output(8, 0, 0, 2), Err(())),
@@ -147,7 +233,9 @@ mod tests {
                 outputs.hear(&worker, (0, 1), *n, *bytes);
             }
             let stored = outputs.attempts.get(&(worker, 0, 1)).cloned().unwrap_or_default();
-            assert_eq!(stored.wrong(&account).map_err(|_| ()), expected, "{chunks:?} {account:?}");
+            let found = stored.wrong(&account).map_err(|_| ());
+            let found = found.map(|missing| missing.map(|it| (it.first, it.last, it.is_of_front)));
+            assert_eq!(found, expected, "{chunks:?} {account:?}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The events of a run by themselves.
 
+mod conserved;
 mod gate;
 mod job;
 mod next;
@@ -27,7 +28,8 @@ use rr_schemas::{
 use crate::{Findings, Rule, Violation};
 use gate::Signals;
 use next::Next;
-use shares::{size, wave};
+pub(crate) use shares::size;
+use shares::wave;
 pub(crate) use stop::limit_of;
 pub(crate) use taken::taken_over_in_vain;
 use tally::Tally;
@@ -63,12 +65,13 @@ pub fn judge_extent(run: &RunId, log: &[Record], policy: &Policy, extent: Extent
         let text = "the history does not begin with a run that can be planned".to_owned();
         return vec![Violation { rule: Rule::Chain, at: 0, text }];
     };
-    let mut judge = Judge::new(&plan, carried, log, policy);
+    let mut judge = Judge::new(run, &plan, carried, log, policy);
     for record in log.iter().skip(1) {
         judge.check(record);
+        judge.fold(record);
     }
     judge.check_time(log);
-    judge.check_end(run, log, extent);
+    judge.check_end(log, extent);
     judge.findings.0
 }
 
@@ -107,11 +110,14 @@ struct Judge<'p> {
     /// What the run must end as, once it is being stopped.
     stopped: Option<RunStatus>,
     findings: Findings,
+    /// The fold of what was judged, up to an event that cannot be, and what is wrong with that.
+    history: History,
+    illegal: Option<(u64, String)>,
 }
 
 impl<'p> Judge<'p> {
     /// Before the first event behind the one that submits the run.
-    fn new(plan: &'p Plan, carried: Option<&Carried>, log: &[Record], policy: &'p Policy) -> Self {
+    fn new(run: &RunId, plan: &'p Plan, carried: Option<&Carried>, log: &[Record], policy: &'p Policy) -> Self {
         let began = log.first().map(|record| record.at);
         let mut judge = Self {
             plan,
@@ -125,6 +131,8 @@ impl<'p> Judge<'p> {
             ended_jobs: BTreeMap::new(),
             stopped: None,
             findings: Findings::default(),
+            history: History::new(run.clone()),
+            illegal: None,
         };
         for (outcome, tasks) in carried.into_iter().flat_map(|carried| &carried.tasks) {
             let fits = within(plan, tasks);
@@ -135,6 +143,9 @@ impl<'p> Judge<'p> {
             for task in tasks.iter().take_while(|_| fits) {
                 judge.change(task, |task| *task = Task::carried(*outcome));
             }
+        }
+        if let Some(first) = log.first() {
+            judge.fold(first);
         }
         judge
     }
@@ -300,7 +311,7 @@ impl<'p> Judge<'p> {
         }
     }
 
-    fn check_end(&mut self, run: &RunId, log: &[Record], extent: Extent) {
+    fn check_end(&mut self, log: &[Record], extent: Extent) {
         let is_end = |record: &&Record| matches!(record.event, Event::RunEnded { .. });
         let ends = log.iter().filter(is_end).count();
         let right = ends == 1 || (extent == Extent::SoFar && ends == 0);
@@ -311,15 +322,12 @@ impl<'p> Judge<'p> {
         self.findings.demand(loud.is_none(), Rule::End, loud.unwrap_or(0), || {
             "something but late reports follows the end".into()
         });
-        let mut history = History::new(run.clone());
-        for record in log {
-            if let Err(error) = history.apply(record) {
-                // Mostly another rule has said why.
-                let first = self.findings.0.is_empty();
-                return self.findings.demand(!first, Rule::Chain, record.cause, || error.to_string());
-            }
+        if let Some((cause, error)) = self.illegal.take() {
+            // Mostly another rule has said why.
+            let first = self.findings.0.is_empty();
+            return self.findings.demand(!first, Rule::Chain, cause, || error);
         }
-        let view = history.view();
+        let view = self.history.view();
         self.check_counts(&view.jobs);
         if ends == 0 {
             return;

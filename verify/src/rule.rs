@@ -16,6 +16,8 @@ pub enum Rule {
     Threshold,
     /// I6: never more targets under way than the job's window, and waves do not overlap.
     Window,
+    /// I7: what runs at once by the words of workers keeps the window, too.
+    Overlap,
     /// I8: attempts and offers of a task count up by one, one attempt at a time.
     Count,
     /// I9: attempts and losses stop at their limits, and a retry waits its time.
@@ -54,13 +56,14 @@ pub enum Rule {
 
 impl Rule {
     /// Every one.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Chain,
         Self::DecidedOnce,
         Self::Cause,
         Self::Order,
         Self::Threshold,
         Self::Window,
+        Self::Overlap,
         Self::Count,
         Self::Retry,
         Self::Heard,
@@ -89,6 +92,7 @@ impl Rule {
             Self::Order => "I4",
             Self::Threshold => "I5",
             Self::Window => "I6",
+            Self::Overlap => "I7",
             Self::Count => "I8",
             Self::Retry => "I9",
             Self::Heard => "I10",

@@ -9,6 +9,7 @@
 
 mod open;
 mod told;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -26,7 +27,10 @@ use rr_schemas::{
 };
 
 use self::open::Open;
-pub use self::told::{End, Finding, Sum};
+pub use self::{
+    told::{End, Finding, Sum},
+    waiting::{Says, Waiting},
+};
 
 /// A message of the log.
 #[derive(Clone, Debug)]
@@ -53,7 +57,7 @@ pub enum Content {
     },
     /// A decision that this build cannot read, a newer one most likely, and why.
     Unreadable(String),
-    /// Something else among the decisions, which every fold passes over.
+    /// Something else among the decisions, which every fold passes over. It is counted among what nobody believes.
     Foreign,
     /// An input that says what its subject says.
     Input {
@@ -94,8 +98,8 @@ pub struct Beside {
     pub aside: BTreeSet<u64>,
     /// What people see of runs.
     pub shown: BTreeMap<RunId, Shown>,
-    /// Offers that wait in the work queue or are held by a worker: task and attempt.
-    pub offers: BTreeMap<RunId, BTreeSet<(u32, u32)>>,
+    /// Offers that wait in the work queue or are held by a worker.
+    pub offers: BTreeMap<RunId, Vec<Waiting>>,
 }
 
 /// What matters of a run's entry in `rr-runs`.
@@ -155,7 +159,7 @@ pub struct Verifier {
     again: BTreeSet<RunId>,
     /// Of those that are over, the ones that something is wrong with.
     broken: HashSet<u64>,
-    /// Of those that are over, messages that were not believed.
+    /// Of those that are over and are not to be read again, messages that were not believed.
     unbelieved: BTreeMap<u64, u64>,
     findings: Vec<Finding>,
     sum: Sum,
@@ -193,6 +197,11 @@ impl Verifier {
         let key = key(&message.run);
         if self.over.contains(&key) {
             // It is judged once more, and counts then. What was found broken is known.
+            let is_of_no_use = matches!(message.content, Content::Foreign | Content::Bad(_));
+            if is_of_no_use && !self.again.contains(&message.run) {
+                self.sum.unbelieved += 1;
+                *self.unbelieved.entry(key).or_default() += 1;
+            }
             if may_matter(&message.content) && !self.broken.contains(&key) && self.again.insert(message.run) {
                 self.sum.over = self.sum.over.saturating_sub(1);
                 self.sum.unbelieved -= self.unbelieved.remove(&key).unwrap_or(0);
@@ -245,7 +254,7 @@ impl Verifier {
         let (n_found, n_unbelieved) = (self.findings.len(), self.sum.unbelieved);
         self.judge(run, &open);
         if self.sum.unbelieved > n_unbelieved {
-            self.unbelieved.insert(key, self.sum.unbelieved - n_unbelieved);
+            *self.unbelieved.entry(key).or_default() += self.sum.unbelieved - n_unbelieved;
         }
         if self.findings.len() > n_found {
             self.broken.insert(key);
@@ -284,6 +293,7 @@ impl Verifier {
         }
         *(if open.is_over() { &mut self.sum.over } else { &mut self.sum.open }) += 1;
         let judged = open.judge(run, &self.rules, &self.beside.aside, shown, &offers);
+        self.sum.beside += judged.n_beside;
         let violations = judged.violations.into_iter();
         self.findings.extend(violations.map(|violation| Finding::Violation { run: run.clone(), violation }));
         if let Some(reason) = judged.truncated {

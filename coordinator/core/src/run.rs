@@ -6,6 +6,7 @@
 
 mod answer;
 pub mod carry;
+pub mod counts;
 pub mod decide;
 pub mod effect;
 mod fold;
@@ -94,8 +95,8 @@ struct JobState {
     delayed: u32,
     /// Tasks that have been offered at all, or were carried over.
     begun_tasks: u32,
-    /// Behind the last task that was offered for the first time: those before it have had their turn.
-    next: u32,
+    /// The last task that was offered for the first time, 0 before: those before it have had their turn.
+    last: u32,
     /// Batches of first attempts that were handed out.
     begun: u32,
     /// `success` cannot be met any more and `fail_fast` is on: nothing new starts.

@@ -7,6 +7,7 @@ mod life;
 mod missing;
 mod relay;
 mod retries;
+mod shortened;
 mod support;
 mod takeover;
 mod time;

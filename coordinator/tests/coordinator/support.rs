@@ -24,7 +24,7 @@ use rr_schemas::{
 };
 use tempfile::TempDir;
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -97,13 +97,34 @@ impl World {
 
     /// Removes a stream, as somebody does who knows nothing of us: in the words of the server.
     pub(crate) async fn remove_stream(&self, stream: &str) {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.server.port())).await.unwrap();
-        let login = serde_json::json!({"user": self.server.user(), "pass": self.server.password(), "verbose": false});
-        let words = format!("CONNECT {login}\r\nPUB $JS.API.STREAM.DELETE.{stream} 0\r\n\r\nPING\r\n");
-        socket.write_all(words.as_bytes()).await.unwrap();
+        self.orders(&format!("STREAM.DELETE.{stream}"), "").await;
         until(&format!("{stream} is gone"), async || {
             let there = self.mesh.link().streams_there().await.unwrap();
             (!there.iter().any(|name| name == stream)).then_some(())
+        })
+        .await;
+    }
+
+    /// Takes every message of these subjects out of a stream, likewise.
+    pub(crate) async fn purge(&self, stream: &str, subjects: &str) {
+        self.orders(&format!("STREAM.PURGE.{stream}"), &format!(r#"{{"filter": "{subjects}"}}"#)).await;
+    }
+
+    /// Takes one message out of the log, likewise.
+    pub(crate) async fn remove_message(&self, seq: u64) {
+        self.orders("STREAM.MSG.DELETE.RR_EVENTS", &format!(r#"{{"seq": {seq}}}"#)).await;
+    }
+
+    async fn orders(&self, operation: &str, body: &str) {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.server.port())).await.unwrap();
+        let login = serde_json::json!({"user": self.server.user(), "pass": self.server.password(), "verbose": false});
+        let length = body.len();
+        let words = format!("CONNECT {login}\r\nPUB $JS.API.{operation} {length}\r\n{body}\r\nPING\r\n");
+        socket.write_all(words.as_bytes()).await.unwrap();
+        // What is closed too early may not be read.
+        let mut answer = BufReader::new(socket).lines();
+        until("the server has read it", async || {
+            answer.next_line().await.unwrap().filter(|line| line == "PONG").map(drop)
         })
         .await;
     }

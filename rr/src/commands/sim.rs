@@ -10,7 +10,7 @@ use rr_sim::campaign::{self, Failure, default_dir, mode_of};
 use rr_sim::{Campaign, Complaint, Mode, Progress, Report, Tally, branches};
 use serde::Serialize;
 
-use crate::cli::SimArgs;
+use crate::cli::{SimArgs, VERSION};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -24,6 +24,8 @@ const TOLD_EACH: u64 = 10_000;
 /// What it came to, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct Outcome<'a> {
+    /// What a seed must be repeated with.
+    rr: &'static str,
     seeds: u64,
     failures: Vec<Failed>,
     stuck: &'a [u64],
@@ -39,6 +41,8 @@ struct Outcome<'a> {
 /// What one seed came to, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct Lived<'a> {
+    /// What the seed must be repeated with.
+    rr: &'static str,
     seed: u64,
     mode: &'static str,
     digest: String,
@@ -88,6 +92,7 @@ fn one(ctx: &Context, seed: u64, mode: Mode, dir: &Path, logs: bool) -> Result<E
         .map_err(|error| CliError::new(Exit::Config, format_args!("no files in {}: {error}", dir.display())))?;
     if ctx.printer.is_json() {
         ctx.printer.json_document(&Lived {
+            rr: VERSION,
             seed,
             mode: mode.word(),
             digest: format!("{:016x}", report.digest),
@@ -136,7 +141,7 @@ fn many(ctx: &Context, campaign: &Campaign) -> Result<Exit, CliError> {
         }
     });
     for seed in &tally.stuck {
-        ctx.printer.note(format_args!("{}: seed {seed} does not end", paint(BAD, "stuck")));
+        ctx.printer.note(format_args!("{}: seed {seed} does not end, rr {VERSION}", paint(BAD, "stuck")));
     }
     for broken in &tally.broken {
         ctx.printer.warn(broken);
@@ -162,11 +167,12 @@ fn show(printer: Printer, seed: u64, mode: Mode, complaints: &[Complaint]) {
     for complaint in complaints {
         printer.note(format_args!("  {complaint}"));
     }
-    printer.note(format_args!("  repeat it with: rr sim --seed {seed} --{}", mode.word()));
+    printer.note(format_args!("  repeat it with rr {VERSION}: rr sim --seed {seed} --{}", mode.word()));
 }
 
 fn outcome(tally: &Tally, too_rare: Vec<(String, u64)>) -> Outcome<'_> {
     Outcome {
+        rr: VERSION,
         seeds: tally.seeds,
         failures: tally.failures.iter().map(Failed::of).collect(),
         stuck: &tally.stuck,

@@ -8,7 +8,7 @@ use rr_nats::{Copied, Follow, Mesh, OutputFilter};
 use rr_schemas::decision::Decision;
 use rr_schemas::id::RunId;
 use rr_schemas::span::Span;
-use rr_verify::output::Outputs;
+use rr_verify::output::{Age, Judged, Outputs};
 use rr_verify::stream::{Content, Finding, Rules, Scope, Verifier};
 
 use self::told::{Reading, Told};
@@ -116,6 +116,8 @@ async fn one(
         hear(&mut outputs, &chunk);
     }
     reader.close().await;
+    // What goes while output is read is older than what there is now.
+    let oldest = mesh.oldest_output().await.map_err(failed)?;
     let mut verifier = Verifier::new(rules(ctx, now, true, Scope::Runs), beside);
     let mut decisions = Vec::new();
     for copied in &log {
@@ -124,7 +126,7 @@ async fn one(
     let end = verifier.finish();
     told.add(&end.sum, reading);
     told.tell(end.findings)?;
-    judge_output(run, &outputs, &decisions, told)
+    judge_output(run, &outputs, &decisions, Age { now, oldest }, told)
 }
 
 /// What is asked for by its name, and is not there.
@@ -133,10 +135,18 @@ fn nothing_of(run: &RunId) -> Finding {
     Finding::Incomplete { run: Some(run.clone()), reason }
 }
 
-fn judge_output(run: &RunId, outputs: &Outputs, decisions: &[Decision], told: &mut Told) -> Result<(), CliError> {
-    let (violations, n_short) = outputs.judge(decisions.iter());
+fn judge_output(
+    run: &RunId,
+    outputs: &Outputs,
+    decisions: &[Decision],
+    age: Age,
+    told: &mut Told,
+) -> Result<(), CliError> {
+    let Judged { violations, lost, n_short } = outputs.judge(decisions.iter(), age);
     told.short(n_short);
-    told.tell(violations.into_iter().map(|violation| Finding::Violation { run: run.clone(), violation }).collect())
+    let violations = violations.into_iter().map(|violation| Finding::Violation { run: run.clone(), violation });
+    let lost = lost.into_iter().map(|reason| Finding::Incomplete { run: Some(run.clone()), reason });
+    told.tell(violations.chain(lost).collect())
 }
 
 fn hear(outputs: &mut Outputs, chunk: &rr_nats::Chunk) {

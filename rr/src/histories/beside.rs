@@ -2,17 +2,19 @@
 //!
 //! Invariant: it is read before the log, so whatever it shows has been decided by then.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
-use rr_nats::{Copied, Mesh, OfferedNow, Quarantined, copies};
+use rr_nats::copies::OfferNow;
+use rr_nats::{Copied, Mesh, Quarantined, copies};
 use rr_schemas::id::RunId;
 use rr_schemas::view::StatusEntry;
-use rr_verify::stream::{Beside, Shown};
+use rr_verify::stream::{Beside, Says, Shown, Waiting};
 
 use super::file::{Kind, Line};
 use crate::error::CliError;
 use crate::mesh;
+
+/// How subjects begin of what a coordinator put into the quarantine.
+const BY_COORDINATOR: &str = "rr.bad.coordinator.";
 
 /// What stands beside the log, as an export has it.
 #[derive(Debug, Default)]
@@ -43,16 +45,19 @@ impl Besides {
             Kind::Bad => {
                 let header = |name| line.copied.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value);
                 let seq = header(copies::BAD_SEQ).and_then(|seq| seq.parse().ok());
+                // Workers put offers aside, and may not say of inputs that nobody believed them.
                 if let (Some(subject), Some(seq)) = (header(copies::BAD_SUBJECT), seq)
                     && copies::run_of(subject).is_some()
+                    && line.copied.subject.starts_with(BY_COORDINATOR)
                 {
                     self.beside.aside.insert(seq);
                 }
             }
             Kind::Offer => {
-                let (run, task, attempt) = copies::offer_of(&line.copied.subject)
+                let now = copies::offer_now(&line.copied)
                     .ok_or_else(|| format!("{:?} is no subject of an offer", line.copied.subject))?;
-                self.beside.offers.entry(run).or_default().insert((task, attempt));
+                let (run, waiting) = waiting(now);
+                self.beside.offers.entry(run).or_default().push(waiting);
             }
             Kind::Event | Kind::Output => {}
         }
@@ -86,10 +91,12 @@ pub(crate) async fn gather(mesh: &Mesh, run: Option<&RunId>, keeps: bool) -> Res
     let is_wanted = |bad: &&Quarantined| copies::run_of(&bad.subject).is_some_and(|of| wanted(&of));
     lines.extend(bad.iter().filter(is_wanted).map(|bad| Line { kind: Kind::Bad, copied: of_quarantined(bad) }));
     if keeps {
-        let offers = mesh.offer_subjects(run).await.map_err(told)?;
-        lines.extend(offers.into_iter().map(|subject| Line { kind: Kind::Offer, copied: bare(subject) }));
+        let line = |copied| Some(Line { kind: Kind::Offer, copied });
+        lines.extend(offers(mesh, run, line).await?);
     } else {
-        besides.beside.offers = offers(mesh, run).await?;
+        for (run, waiting) in offers(mesh, run, |copied| copies::offer_now(&copied).map(waiting)).await? {
+            besides.beside.offers.entry(run).or_default().push(waiting);
+        }
     }
     for line in &lines {
         // What was made here is right.
@@ -103,10 +110,26 @@ pub(crate) async fn gather(mesh: &Mesh, run: Option<&RunId>, keeps: bool) -> Res
     Ok(besides)
 }
 
-async fn offers(mesh: &Mesh, run: Option<&RunId>) -> Result<OfferedNow, CliError> {
-    let Some(run) = run else { return mesh.offered_now().await.map_err(|error| mesh::told(&error)) };
-    let offers: BTreeSet<(u32, u32)> = mesh.offers(run).await.map_err(|error| mesh::told(&error))?;
-    Ok([(run.clone(), offers)].into())
+/// Offers that exist, made into something one by one: a queue may be long. Of their bodies watchers know nothing.
+async fn offers<T: Send>(
+    mesh: &Mesh,
+    run: Option<&RunId>,
+    make: impl Fn(Copied) -> Option<T> + Send + Sync,
+) -> Result<Vec<T>, CliError> {
+    let mut found = Vec::new();
+    match mesh.each_offer(run, |copied| found.extend(make(copied))).await {
+        Ok(()) => Ok(found),
+        Err(error) => {
+            tracing::debug!(%error, "only the subjects of offers are read");
+            let subjects = mesh.offer_subjects(run).await.map_err(|error| mesh::told(&error))?;
+            Ok(subjects.into_iter().filter_map(|subject| make(bare(subject))).collect())
+        }
+    }
+}
+
+fn waiting(OfferNow { run, task, attempt, target, priority, offer }: OfferNow) -> (RunId, Waiting) {
+    let says = offer.map_or(Says::Unread, Says::of);
+    (run, Waiting { task, attempt, target, priority, says })
 }
 
 fn of_quarantined(bad: &Quarantined) -> Copied {

@@ -8,7 +8,7 @@ use std::{
 use fastrand::Rng;
 
 use crate::{
-    limits::{Limits, within},
+    limits::{Cost, Limits, within},
     mutate::mutated,
     target::{Answer, Target},
 };
@@ -38,13 +38,14 @@ pub struct Tally {
     pub answers: usize,
     /// Inputs that were kept because of a new kind.
     pub kept: usize,
+    /// What the dearest ones have cost.
+    pub cost: Cost,
 }
 
 /// A search through what a reader does.
 #[derive(Debug)]
 pub struct Fuzz {
     target: Target,
-    limits: Limits,
     random: Rng,
     known: Vec<Vec<u8>>,
     answers: BTreeSet<Answer>,
@@ -53,9 +54,9 @@ pub struct Fuzz {
 
 impl Fuzz {
     /// Begins a search; it goes the same way whenever it has the same seed and is fed with the same.
-    pub fn new(target: Target, limits: Limits, seed: u64) -> Self {
+    pub fn new(target: Target, seed: u64) -> Self {
         let known = vec![Vec::new()];
-        Self { target, limits, random: Rng::with_seed(seed), known, answers: BTreeSet::new(), tally: Tally::default() }
+        Self { target, random: Rng::with_seed(seed), known, answers: BTreeSet::new(), tally: Tally::default() }
     }
 
     /// What was done so far.
@@ -72,8 +73,12 @@ impl Fuzz {
         let target = self.target;
         let fed =
             || catch_unwind(AssertUnwindSafe(|| target.feed(input))).unwrap_or_else(|_| Err("it panics".to_owned()));
-        let answers =
-            within(self.limits, input.len(), fed).map_err(|wrong| Failure { target, input: input.to_vec(), wrong })?;
+        let (answers, cost) = within(Limits::of(target), input.len(), fed).map_err(|wrong| Failure {
+            target,
+            input: input.to_vec(),
+            wrong,
+        })?;
+        self.tally.cost = self.tally.cost.max(cost);
         let mut is_new = false;
         for answer in answers {
             is_new |= self.answers.insert(answer);

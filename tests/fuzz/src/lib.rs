@@ -1,5 +1,5 @@
-//! Feeds readers with what nobody would write: those of flow files, host expressions, wire messages (JSON and CBOR), templates and
-//! the small words of flow files.
+//! Feeds readers with what nobody would write: those of flow files, host expressions, wire messages (JSON and CBOR), requests of
+//! `rr.api`, exports, templates and the small words of flow files.
 //!
 //! An input never makes its reader panic, takes it long, or takes much memory; what is read is written again as it was.
 //! New inputs are old ones changed at random ([`mutate`]). One that gets an answer of a kind that was not seen before

@@ -14,12 +14,12 @@ use std::{
 };
 
 use clap::Parser;
-use rr_fuzz::{Failure, Fuzz, Target, corpus, limits::Limits};
+use rr_fuzz::{Failure, Fuzz, Target, corpus, limits::Cost};
 
 /// Feeds rr's readers with what nobody would write.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Only this one: flow, hosts, wire, template or words
+    /// Only this one: flow, hosts, wire, api, export, template or words
     #[arg(long)]
     target: Option<String>,
     /// How long, each of them
@@ -45,13 +45,13 @@ fn main() -> ExitCode {
         .filter(|target| args.target.as_deref().is_none_or(|name| name == target.name()))
         .collect();
     if targets.is_empty() {
-        say("no such target: flow, hosts, wire, template and words are");
+        say("no such target: flow, hosts, wire, api, export, template and words are");
         return ExitCode::from(2);
     }
     // What a reader says when it panics is said once, with the input.
     let mut failed = false;
     for target in targets {
-        let mut fuzz = Fuzz::new(target, Limits::of_this_build(), args.seed);
+        let mut fuzz = Fuzz::new(target, args.seed);
         let searched = search(&mut fuzz, target, &args);
         let tally = fuzz.tally();
         say(&format!(
@@ -61,6 +61,12 @@ fn main() -> ExitCode {
             tally.inputs,
             tally.answers,
             tally.kept
+        ));
+        let Cost { time, time_per_kib, bytes, bytes_per_byte } = tally.cost;
+        say(&format!(
+            "{:10} at most {time:.1?} and {} KiB for a short one, {time_per_kib:.1?} a KiB and {bytes_per_byte} bytes a byte for a long one",
+            "",
+            bytes / 1024,
         ));
         if let Err(Failure { input, wrong, .. }) = searched {
             failed = true;

@@ -1,5 +1,7 @@
 //! What is fed, and what must hold of it.
 
+mod api;
+mod export;
 mod flow;
 mod hosts;
 mod template;
@@ -20,6 +22,10 @@ pub enum Target {
     Hosts,
     /// Messages on the wire, in JSON and in CBOR.
     Wire,
+    /// Requests on `rr.api`, and what they are answered.
+    Api,
+    /// Exports: files of stored messages.
+    Export,
     /// Templates of commands.
     Template,
     /// Times, quotas, ranges and the like.
@@ -59,7 +65,8 @@ impl fmt::Display for Answer {
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Flow, Self::Hosts, Self::Wire, Self::Template, Self::Words];
+    pub const ALL: [Self; 7] =
+        [Self::Flow, Self::Hosts, Self::Wire, Self::Api, Self::Export, Self::Template, Self::Words];
 
     /// Its name, and that of its directory in the corpus.
     pub const fn name(self) -> &'static str {
@@ -67,6 +74,8 @@ impl Target {
             Self::Flow => "flow",
             Self::Hosts => "hosts",
             Self::Wire => "wire",
+            Self::Api => "api",
+            Self::Export => "export",
             Self::Template => "template",
             Self::Words => "words",
         }
@@ -77,7 +86,7 @@ impl Target {
         match self {
             Self::Flow => rr_schemas::flow::FILE_BYTES_MAX + 1024,
             Self::Hosts | Self::Template => 256 * 1024,
-            Self::Wire => 1024 * 1024,
+            Self::Wire | Self::Api | Self::Export => 1024 * 1024,
             Self::Words => 4 * 1024,
         }
     }
@@ -91,6 +100,8 @@ impl Target {
             Self::Flow => flow::feed(input),
             Self::Hosts => hosts::feed(input),
             Self::Wire => wire::feed(input),
+            Self::Api => api::feed(input),
+            Self::Export => export::feed(input),
             Self::Template => template::feed(input),
             Self::Words => words::feed(input),
         }

@@ -1,12 +1,14 @@
 //! Everything in the corpus, and a short search from there, the same one each time.
 
-use rr_fuzz::{Fuzz, Target, corpus, limits::Limits};
+use rr_fuzz::{Fuzz, Target, corpus};
 
 /// Inputs of a search: some seconds of a build without optimisations.
-const STEPS: [(Target, u32); 5] = [
+const STEPS: [(Target, u32); 7] = [
     (Target::Flow, 1_500),
     (Target::Hosts, 4_000),
     (Target::Wire, 4_000),
+    (Target::Api, 4_000),
+    (Target::Export, 4_000),
     (Target::Template, 4_000),
     (Target::Words, 20_000),
 ];
@@ -14,7 +16,7 @@ const STEPS: [(Target, u32); 5] = [
 #[test]
 fn nothing_in_the_corpus_or_near_it_breaks_a_reader() {
     for (target, steps) in STEPS {
-        let mut fuzz = Fuzz::new(target, Limits::of_this_build(), 1);
+        let mut fuzz = Fuzz::new(target, 1);
         let entries = corpus::entries(target).unwrap();
         assert!(entries.len() > 5, "{target:?} has a corpus");
         for entry in entries {
@@ -30,6 +32,7 @@ fn nothing_in_the_corpus_or_near_it_breaks_a_reader() {
         }
         let tally = fuzz.tally();
         println!("{target:?}: {} kinds of answers in the corpus, {} near it", known.answers, tally.answers);
+        println!("  {:?}", tally.cost);
         assert!(tally.kept > 0, "a search that comes upon nothing new is none");
     }
 }

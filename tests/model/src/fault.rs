@@ -43,6 +43,8 @@ pub enum Fault {
         /// Whether what was stored since the last [`Fault::Sync`] is lost, as by a power cut. Nothing is where there was none.
         loses_unsynced: bool,
     },
+    /// The servers are there again which were killed, before their time.
+    Start {},
     /// Everything that is stored is safe from now on, whatever happens.
     Sync {},
     /// A stream and its consumers get another leader; for [`Servers::Three`](crate::Servers::Three) alone. Until there is one, nobody
@@ -62,6 +64,12 @@ pub enum Fault {
         unaware: Duration,
         /// How long nobody leads afterwards.
         leaderless: Duration,
+    },
+    /// The copies of a stream are awake, and one of them leads it, whatever else was to come: what its leader has taken meanwhile is
+    /// agreed on now. Not counted where nothing was amiss.
+    Wake {
+        /// The stream.
+        stream: String,
     },
     /// A consumer alone gets another leader, at once: its pulls come back, its pin is free.
     MoveConsumer {
@@ -118,9 +126,11 @@ impl Fault {
             Self::Silence { .. } => "silence",
             Self::Kill { .. } => "kill",
             Self::Restart { .. } => "restart",
+            Self::Start {} => "start",
             Self::Sync {} => "sync",
             Self::MoveLeader { .. } => "move_leader",
             Self::LoseMajority { .. } => "lose_majority",
+            Self::Wake { .. } => "wake",
             Self::MoveConsumer { .. } => "move_consumer",
             Self::MovePin { .. } => "move_pin",
             Self::RedeliverEarly { .. } => "redeliver_early",

@@ -18,6 +18,9 @@ use crate::{
     subject::matches,
 };
 
+/// The servers of a cluster.
+const SERVERS: [&str; 3] = ["n1", "n2", "n3"];
+
 /// Every stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Jet {

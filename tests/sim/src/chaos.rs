@@ -58,7 +58,7 @@ enum Repair {
 /// The machines, and what happens to them.
 pub(crate) struct Chaos {
     pub(crate) machines: Vec<Machine>,
-    site: Arc<Site>,
+    pub(crate) site: Arc<Site>,
     mesh: Mesh,
     asked: Asked,
     swarm: Swarm,
@@ -147,9 +147,10 @@ impl Chaos {
         }
     }
 
-    /// Mends whatever is broken.
+    /// Mends whatever is broken: nothing is at fault any more.
     pub(crate) fn mend_all(&mut self) {
         self.site.model.set_chances(None, Chances::default());
+        self.mend_servers();
         for repair in std::mem::take(&mut self.repairs).into_values() {
             self.mend(&repair);
         }

@@ -21,6 +21,12 @@ impl WorldTime {
         Self { begun: Instant::now(), start }
     }
 
+    /// What a good clock said at an instant.
+    pub(crate) fn at(self, instant: Instant) -> Timestamp {
+        let since = SignedDuration::try_from(instant.duration_since(self.begun)).unwrap_or(SignedDuration::MAX);
+        self.start.saturating_add(since).unwrap_or(self.start)
+    }
+
     fn read(self, skew_ms: i64) -> Timestamp {
         let since = SignedDuration::try_from(self.begun.elapsed()).unwrap_or(SignedDuration::MAX);
         let shown = since.saturating_add(SignedDuration::from_millis(skew_ms));

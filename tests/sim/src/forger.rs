@@ -42,8 +42,12 @@ impl Forger<'_> {
         let attempt = start.attempt + u32::from(self.dice.chance(20));
         let (run, task) = (EntityId::from(&start.run), start.task);
         let token = self.wrong_token(start);
-        let instance = self.instance(worker)?;
-        let (end, input) = if self.dice.chance(25) {
+        let is_claim = self.dice.chance(25);
+        let lives = self.lives.get(worker.as_str()).map(Vec::as_slice).unwrap_or_default();
+        // Where a process claims only that process may publish, and it believes what it finds there to be its own.
+        let lives = if is_claim { lives.split_last().map_or(lives, |(_, earlier)| earlier) } else { lives };
+        let instance = self.instance(lives)?;
+        let (end, input) = if is_claim {
             let claim = Claim { task, attempt, worker: worker.clone(), instance, token };
             (format!("claim.{task}.{attempt}.{worker}.{}", claim.instance), Input::Claim(claim))
         } else {
@@ -55,14 +59,14 @@ impl Forger<'_> {
         Some(Outgoing::plain(self.inbox(&run, &end), payload))
     }
 
-    /// An id of a life of the worker, the last one more often, or one that nobody has.
-    fn instance(&mut self, worker: &WorkerName) -> Option<InstanceId> {
-        let lives = self.lives.get(worker.as_str()).map(Vec::as_slice).unwrap_or_default();
-        match self.dice.roll(5) {
-            0 => "forger".parse().ok(),
-            1 => self.dice.pick(lives).or_else(|| lives.last()).cloned(),
-            _ => lives.last().cloned(),
-        }
+    /// An id of one of these lives of a worker, the last one more often, or one that nobody has.
+    fn instance(&mut self, lives: &[InstanceId]) -> Option<InstanceId> {
+        let known = match self.dice.roll(5) {
+            0 => None,
+            1 => self.dice.pick(lives),
+            _ => lives.last(),
+        };
+        known.cloned().or_else(|| "forger".parse().ok())
     }
 
     /// A token that is not that of an attempt: none, any, or that of another one.

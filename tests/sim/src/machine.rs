@@ -32,6 +32,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(20);
 /// What all machines share.
 #[derive(Debug)]
 pub(crate) struct Site {
+    pub(crate) time: WorldTime,
     pub(crate) model: Model,
     pub(crate) topology: Topology,
     pub(crate) seed: u64,
@@ -275,7 +276,7 @@ mod tests {
                 let time = WorldTime::new(config.start);
                 let (model, seen) = (Model::new(config), Seen::default());
                 let (topology, manners) = (topology(&case), case.manners);
-                let site = Arc::new(Site { model, topology, seed: 1, manners, seen });
+                let site = Arc::new(Site { time, model, topology, seed: 1, manners, seen });
                 let goes_on: [fn(&mut Machine); 2] = [Machine::look, |machine| machine.stop()];
                 for goes_on in goes_on {
                     drop(branches::take());

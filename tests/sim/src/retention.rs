@@ -12,13 +12,16 @@ use tokio::time::{Instant, sleep};
 use crate::{
     case::RunPlan,
     chaos::Chaos,
+    clock::WorldTime,
     function::{Seen, Start},
-    judge::{Complaint, judge_starts},
+    judge::{Complaint, Digest, judge_starts},
     machine::Site,
+    overlap::judge_overlap,
+    quiet::in_time,
     stored::Stored,
     swarm::Kind,
     user,
-    world::{in_time, read},
+    world::{Report, read, take_journal},
 };
 
 /// How long the history of a run is kept that has ended.
@@ -36,8 +39,23 @@ const OPEN: &str = r#"{"name":"open","jobs":[
     {"name":"gate","signal":"go"},
     {"name":"after","handler":"work","queue":"default","needs":["gate"]}]}"#;
 
-/// Lets coordinators forget what has ended, among faults; says what is wrong then. `runs` are over.
-pub(crate) async fn forget(chaos: &mut Chaos, site: &Site, mesh: &Mesh, seen: &Seen, runs: &[RunId]) -> Vec<Complaint> {
+/// Lets coordinators forget what has ended, among faults; reports what is wrong then. `runs` are over. The digest takes in what was
+/// there each time that somebody looked.
+pub(crate) async fn forget(chaos: &mut Chaos, site: &Site, of: (&Mesh, &[RunId]), seen: &Seen, report: &mut Report) {
+    let mut digest = Digest(report.digest);
+    report.complaints.extend(forgotten(chaos, site, of, seen, &mut digest).await);
+    take_journal(&mut digest, &site.model.journal());
+    report.digest = digest.0;
+}
+
+/// What is wrong while coordinators forget.
+async fn forgotten(
+    chaos: &mut Chaos,
+    site: &Site,
+    (mesh, runs): (&Mesh, &[RunId]),
+    seen: &Seen,
+    digest: &mut Digest,
+) -> Vec<Complaint> {
     let (Ok(open), Ok(flow)) = ("open".parse::<RunId>(), serde_json::from_str(OPEN)) else {
         return vec![Complaint { run: None, text: "the run that stays open is none".to_owned() }];
     };
@@ -53,23 +71,27 @@ pub(crate) async fn forget(chaos: &mut Chaos, site: &Site, mesh: &Mesh, seen: &S
     chaos.mend_all();
     let until = Instant::now() + FORGOTTEN_WITHIN;
     let mut complaints = loop {
-        let complaints = left(mesh, runs, &open).await;
+        let complaints = left(mesh, runs, &open, digest).await;
+        for complaint in &complaints {
+            digest.take(complaint.to_string().as_bytes());
+        }
         if complaints.is_empty() || Instant::now() > until {
             break complaints;
         }
         sleep(Duration::from_secs(1)).await;
     };
-    complaints.extend(whole(mesh, &open, &seen.all()).await);
+    complaints.extend(whole(mesh, &open, &seen.all(), site.time, digest).await);
     user::signal(mesh, &open, "go").await;
     complaints.extend(in_time(mesh, std::slice::from_ref(&open)).await);
-    complaints.extend(whole(mesh, &open, &seen.all()).await);
+    complaints.extend(whole(mesh, &open, &seen.all(), site.time, digest).await);
     complaints
 }
 
 /// What is left of runs that are over for long, while another one has begun. Their output goes by its own age.
-async fn left(mesh: &Mesh, runs: &[RunId], open: &RunId) -> Vec<Complaint> {
+async fn left(mesh: &Mesh, runs: &[RunId], open: &RunId, digest: &mut Digest) -> Vec<Complaint> {
     match read(mesh, &[]).await {
         Ok((stored, _)) => {
+            digest.take(&stored.digest.0.to_le_bytes());
             let has_begun = stored.kept().into_iter().any(|kept| kept.run == open && !kept.decisions.is_empty());
             let not_begun = || Complaint { run: Some(open.clone()), text: "nothing was decided".to_owned() };
             stored.of_forgotten(runs).into_iter().chain((!has_begun).then(not_begun)).collect()
@@ -79,12 +101,13 @@ async fn left(mesh: &Mesh, runs: &[RunId], open: &RunId) -> Vec<Complaint> {
 }
 
 /// What is wrong with the run that is not to be forgotten.
-async fn whole(mesh: &Mesh, open: &RunId, starts: &[Start]) -> Vec<Complaint> {
+async fn whole(mesh: &Mesh, open: &RunId, starts: &[Start], time: WorldTime, digest: &mut Digest) -> Vec<Complaint> {
     // Where something may still be going wrong, the time is granted that `rr verify` grants it.
     let (stored, now): (Stored, _) = match read(mesh, std::slice::from_ref(open)).await {
         Ok(read) => read,
         Err(error) => return vec![Complaint { run: None, text: format!("nothing can be read: {error}") }],
     };
+    digest.take(&stored.digest.0.to_le_bytes());
     let mut complaints = stored.complaints(Some(now));
     let kept: Vec<_> = stored.kept().into_iter().filter(|kept| kept.run == open).collect();
     if kept.iter().all(|kept| kept.decisions.is_empty()) {
@@ -93,5 +116,6 @@ async fn whole(mesh: &Mesh, open: &RunId, starts: &[Start]) -> Vec<Complaint> {
     let starts: Vec<Start> = starts.iter().filter(|start| start.run == *open).cloned().collect();
     // Servers may have begun again.
     complaints.extend(judge_starts(&starts, &kept, false));
+    complaints.extend(judge_overlap(&starts, &kept, time));
     complaints
 }

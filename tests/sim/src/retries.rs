@@ -185,3 +185,6 @@ fn with_parameters<'s>(
         complain(kept.run, text);
     }
 }
+
+#[cfg(test)]
+mod tests;

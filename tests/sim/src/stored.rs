@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rr_model::Noted;
-use rr_nats::{Error, Follow, LogMessage, Mesh, OutputFilter, RawMessage, copies};
+use rr_nats::{Copied, Error, Follow, LogMessage, Mesh, OutputFilter, RawMessage, copies, copies::OfferNow};
 use rr_schemas::{
     decision::{Decision, Event},
     id::RunId,
@@ -14,8 +14,8 @@ use rr_schemas::{
     view::StatusEntry,
 };
 use rr_verify::{
-    output::Outputs,
-    stream::{Beside, Content, Finding, Message, Rules, Scope, Shown, Verifier},
+    output::{Age, Outputs},
+    stream::{Beside, Content, Finding, Message, Rules, Says, Scope, Shown, Verifier, Waiting},
     token::is_borne,
 };
 
@@ -136,32 +136,51 @@ impl Stored {
         }
         let odd = self.odd.iter().map(|text| Complaint { run: None, text: text.clone() });
         let unread = now.map(|_| self.not_put_aside()).unwrap_or_default();
-        odd.chain(findings.into_iter().map(complaint)).chain(self.of_outputs()).chain(unread).collect()
+        let aside = self.put_aside_in_vain();
+        odd.chain(findings.into_iter().map(complaint)).chain(self.of_outputs()).chain(unread).chain(aside).collect()
     }
 
     /// What nobody may believe and nobody has put aside for people.
     pub(crate) fn not_put_aside(&self) -> Vec<Complaint> {
-        let mut secrets: BTreeMap<&RunId, &str> = BTreeMap::new();
-        let mut unbelievable: Vec<(u64, Option<&RunId>)> = self.nobodys.iter().map(|seq| (*seq, None)).collect();
-        for Message { run, seq, content, .. } in &self.log {
-            let is_unbelievable = match content {
-                Content::Decision { decision, .. } => {
-                    secrets.entry(run).or_insert(&decision.secret);
-                    false
-                }
-                Content::Input { source, input } => {
-                    secrets.get(run).is_some_and(|secret| !is_borne(secret, run, source, input))
-                }
-                Content::Bad(_) => true,
-                Content::Unreadable(_) | Content::Foreign => false,
-            };
-            if is_unbelievable {
-                unbelievable.push((*seq, Some(run)));
-            }
-        }
+        // What is said before a run exists is said to nobody, and need not be looked at.
+        let mut unbelievable = self.unbelievable(|decided, seq| decided < seq);
         unbelievable.retain(|(seq, _)| !self.quarantined.contains(seq));
         let text = |seq| format!("message {seq} may not be believed, and is not in the quarantine");
         unbelievable.into_iter().map(|(seq, run)| Complaint { run: run.cloned(), text: text(seq) }).collect()
+    }
+
+    /// What was put aside, though whoever has said it bears the token of an attempt that he was offered, or needs none. Nobody here
+    /// bears the token of another one.
+    fn put_aside_in_vain(&self) -> Vec<Complaint> {
+        let unbelievable: BTreeSet<u64> = self.unbelievable(|_, _| true).into_iter().map(|(seq, _)| seq).collect();
+        let is_wrong = |seq: &u64| self.quarantined.contains(seq) && !unbelievable.contains(seq);
+        // Whether a job waits for a signal the verifier knows.
+        let is_other =
+            |content: &Content| matches!(content, Content::Input { input, .. } if !matches!(**input, Input::Signal(_)));
+        let has_said = |message: &&Message| is_other(&message.content) && is_wrong(&message.seq);
+        let text = |seq| format!("message {seq} must be believed, and was put aside");
+        let told = |message: &Message| Complaint { run: Some(message.run.clone()), text: text(message.seq) };
+        self.log.iter().filter(has_said).map(told).collect()
+    }
+
+    /// Sequences of what nobody may believe, with the run that it is of. `asks` says of the first decision and of a message without
+    /// its token whether that is asked.
+    fn unbelievable(&self, asks: impl Fn(u64, u64) -> bool) -> Vec<(u64, Option<&RunId>)> {
+        let mut secrets: BTreeMap<&RunId, (u64, &str)> = BTreeMap::new();
+        for Message { run, seq, content, .. } in &self.log {
+            if let Content::Decision { decision, .. } = content {
+                secrets.entry(run).or_insert((*seq, &decision.secret));
+            }
+        }
+        let is_unbelievable = |message: &&Message| match &message.content {
+            Content::Input { source, input } => secrets.get(&message.run).is_some_and(|(decided, secret)| {
+                asks(*decided, message.seq) && !is_borne(secret, &message.run, source, input)
+            }),
+            Content::Bad(_) => true,
+            Content::Decision { .. } | Content::Unreadable(_) | Content::Foreign => false,
+        };
+        let of_runs = self.log.iter().filter(is_unbelievable).map(|message| (message.seq, Some(&message.run)));
+        self.nobodys.iter().map(|seq| (*seq, None)).chain(of_runs).collect()
     }
 
     /// Timers that nobody has armed, and nobody has put aside for people, unless another one has taken their place. `journal` has all
@@ -179,9 +198,11 @@ impl Stored {
         let mut complaints = Vec::new();
         for kept in self.kept() {
             let Some(outputs) = self.outputs.get(kept.run) else { continue };
-            let (violations, _) = outputs.judge(kept.decisions.iter().map(|(.., decision)| *decision));
-            let told =
-                violations.into_iter().map(|found| Complaint { run: Some(kept.run.clone()), text: found.to_string() });
+            let judged = outputs.judge(kept.decisions.iter().map(|(.., decision)| *decision), Age::default());
+            let told = judged
+                .violations
+                .into_iter()
+                .map(|found| Complaint { run: Some(kept.run.clone()), text: found.to_string() });
             complaints.extend(told);
         }
         complaints
@@ -191,8 +212,12 @@ impl Stored {
     pub(crate) fn left_over(&self) -> Vec<Complaint> {
         let is_over = |run: &RunId| self.kept().iter().any(|kept| kept.run == run && kept.end().is_some());
         let left = self.beside.offers.iter().filter(|(run, offers)| !offers.is_empty() && is_over(run));
-        let text =
-            |offers: &BTreeSet<(u32, u32)>| format!("is over, and its offers {offers:?} (task, attempt) still wait");
+        let text = |offers: &[Waiting]| {
+            format!(
+                "is over, and its offers {:?} (task, attempt) still wait",
+                offers.iter().map(|it| (it.task, it.attempt)).collect::<Vec<_>>()
+            )
+        };
         left.map(|(run, offers)| Complaint { run: Some(run.clone()), text: text(offers) }).collect()
     }
 
@@ -278,7 +303,14 @@ async fn beside(mesh: &Mesh) -> Result<(Beside, BTreeSet<u64>, BTreeSet<u64>), E
     beside.aside.extend(bad.iter().filter(|bad| copies::run_of(&bad.subject).is_some()).map(|bad| bad.was));
     let on = |start| bad.iter().filter(move |bad| bad.subject.starts_with(start)).map(|bad| bad.was).collect();
     let (quarantined, timers) = (on(INPUTS), on(FIRED));
-    beside.offers = mesh.offered_now().await?;
+    let offers = &mut beside.offers;
+    let take = |copied: Copied| {
+        if let Some(OfferNow { run, task, attempt, target, priority, offer }) = copies::offer_now(&copied) {
+            let says = offer.map_or(Says::Unread, Says::of);
+            offers.entry(run).or_default().push(Waiting { task, attempt, target, priority, says });
+        }
+    };
+    mesh.each_offer(None, take).await?;
     Ok((beside, quarantined, timers))
 }
 
@@ -288,3 +320,6 @@ fn complaint(finding: Finding) -> Complaint {
         Finding::Incomplete { run, reason } => Complaint { run, text: format!("incomplete because {reason}") },
     }
 }
+
+#[cfg(test)]
+mod tests;

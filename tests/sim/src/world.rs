@@ -26,8 +26,10 @@ use crate::{
     chaos::Chaos,
     clock::WorldTime,
     function::{Seen, Start},
-    judge::{Complaint, judge_offers, judge_starts},
+    judge::{Complaint, Digest, judge_offers, judge_starts},
     machine::{Machine, Site, topology},
+    overlap::judge_overlap,
+    quiet::{in_time, nothing_is_left, relief},
     retention::forget,
     retries::judge_retries,
     stored::{Kept, Stored},
@@ -35,20 +37,10 @@ use crate::{
     user::{self, Asked, wait_for_end},
 };
 
-/// How long a run may take once nothing goes wrong any more. The slowest flows that are drawn take a third of it.
-const BOUND: Duration = Duration::from_mins(10);
-/// When a person cancels what waits for a person.
-const PATIENCE: Duration = Duration::from_mins(4);
 /// How long a world may last: trouble, and several times what is waited for after it.
 const WORLD: Duration = Duration::from_hours(1);
 /// How long the servers may take to answer once nothing goes wrong any more.
-const ANSWERS: Duration = Duration::from_mins(1);
-/// How long everybody lives on behind the end of the last run: whatever was said is answered by then, and what is left of runs
-/// is taken away.
-const QUIET: Duration = Duration::from_secs(10);
-/// How long what is left may wait beyond that. A server that has another leader has forgotten who asked for offers, and whoever asked
-/// notices after three missed signs of life, 5 s apart; an answer that never came is waited for as long.
-const LEFT: Duration = Duration::from_secs(25);
+pub(crate) const ANSWERS: Duration = Duration::from_mins(1);
 /// What the product and its machines say of themselves that must never be so.
 pub(crate) const ALARMS: [&str; 12] = [
     "a part of the coordinator failed",
@@ -131,14 +123,9 @@ async fn live(case: &Case, files: &TempDir) -> Report {
         Err(error) => return failed(&format!("the mesh cannot be made: {error}")),
     };
     model.keep_journal(&[subject::WORK, subject::TIMERS]);
-    let seen = Seen::default();
-    let site = Arc::new(Site {
-        model: model.clone(),
-        topology: topology(case),
-        seed: case.seed,
-        manners: case.manners,
-        seen: seen.clone(),
-    });
+    let (seen, topology) = (Seen::default(), topology(case));
+    let Case { seed: number, manners, .. } = *case;
+    let site = Arc::new(Site { time, model: model.clone(), topology, seed: number, manners, seen: seen.clone() });
     let (firsts, retries) = ids(case);
     let runs: Vec<RunId> = firsts.iter().chain(&retries).cloned().collect();
     let asked = Asked::default();
@@ -168,11 +155,8 @@ async fn live(case: &Case, files: &TempDir) -> Report {
             if report.complaints.is_empty() {
                 report.complaints = in_time(&mesh, &retries).await;
             }
-            sleep(QUIET).await;
-            nothing_is_left(&mesh, &runs, &model).await;
-            for machine in &mut chaos.machines {
-                machine.look();
-            }
+            let relief = relief(case, time, files.path());
+            nothing_is_left(&mesh, &runs, &site, relief, &mut chaos.machines).await;
         }
     }
     if chaos.counts.contains_key(&Kind::StreamRemoved) && ensure(&link, &site.topology).await.is_err() {
@@ -186,7 +170,7 @@ async fn live(case: &Case, files: &TempDir) -> Report {
         (journal, Ok((stored, now))) => report.judge(case.mode, &stored, now, &seen.all(), &journal, &chaos),
     }
     if case.forgets && report.complaints.is_empty() {
-        report.complaints.extend(forget(&mut chaos, &site, &mesh, &seen, &runs).await);
+        forget(&mut chaos, &site, (&mesh, &runs), &seen, &mut report).await;
     }
     report.faults = counts(&chaos, model.counts());
     report.simulated = begun.elapsed();
@@ -243,10 +227,24 @@ impl Report {
         let forgetful = [Kind::ConsumerRemoved, Kind::StreamRemoved, Kind::ServerRestarted];
         let counts_hold = forgetful.iter().all(|kind| !chaos.counts.contains_key(kind));
         self.complaints.extend(judge_starts(starts, &kept, counts_hold));
+        self.complaints.extend(judge_overlap(starts, &kept, chaos.site.time));
         self.complaints.extend(judge_offers(journal, &kept));
         self.complaints.extend(judge_retries(starts, &kept));
         self.starts = starts.len();
-        self.digest = stored.digest.0;
+        let mut digest = stored.digest;
+        take_journal(&mut digest, journal);
+        self.digest = digest.0;
+    }
+}
+
+/// Takes in what was ever stored beside the log: a stream itself forgets what was taken from it.
+pub(crate) fn take_journal(digest: &mut Digest, journal: &[Noted]) {
+    for Noted { stream, seq, subject, id, scheduler, at } in journal {
+        for text in [stream, subject].into_iter().chain(id).chain(scheduler) {
+            digest.take(text.as_bytes());
+        }
+        digest.take(&seq.to_le_bytes());
+        digest.take(&at.as_nanosecond().to_le_bytes());
     }
 }
 
@@ -287,55 +285,6 @@ async fn all_over(mesh: &Mesh, runs: &[RunId], trouble: impl Future<Output = ()>
         () = trouble => {}
         () = over => {}
     }
-}
-
-/// Waits until nothing is on offer of runs that are over, and all that may not be believed is in the quarantine; but not for ever: the
-/// judge finds what is left.
-async fn nothing_is_left(mesh: &Mesh, runs: &[RunId], model: &Model) {
-    const PAUSE: Duration = Duration::from_secs(1);
-    let until = Instant::now() + LEFT;
-    while Instant::now() < until {
-        let journal = model.journal();
-        let Ok((stored, _)) = read(mesh, runs).await else { return };
-        let unread = stored.not_put_aside().into_iter().chain(stored.timers_not_put_aside(&journal));
-        if stored.left_over().is_empty() && unread.count() == 0 {
-            return;
-        }
-        sleep(PAUSE).await;
-    }
-}
-
-/// Waits for every run, and says which has not ended. A person who has waited for long looks at the mesh, and cancels what
-/// waits for a person.
-pub(crate) async fn in_time(mesh: &Mesh, runs: &[RunId]) -> Vec<Complaint> {
-    let begun = Instant::now();
-    let mut complaints = Vec::new();
-    let mut has_looked = false;
-    for run in runs {
-        let patient = timeout(PATIENCE.saturating_sub(begun.elapsed()), wait_for_end(mesh, run)).await;
-        if patient.is_ok() {
-            continue;
-        }
-        // Before a cancel wakes what has gone to sleep.
-        if !std::mem::replace(&mut has_looked, true)
-            && let Ok((stored, now)) = read(mesh, &[]).await
-        {
-            complaints.extend(stored.complaints(Some(now)));
-        }
-        // Servers that do not answer any more show in the end, too: the run is late.
-        if timeout(ANSWERS, user::cancel(mesh, run)).await.is_err() {
-            tracing::warn!(%run, "a run cannot be cancelled");
-        }
-    }
-    for run in runs {
-        if timeout(BOUND.saturating_sub(begun.elapsed()), wait_for_end(mesh, run)).await.is_err() {
-            complaints.push(Complaint {
-                run: Some(run.clone()),
-                text: format!("has not ended {BOUND:?} after the last fault"),
-            });
-        }
-    }
-    complaints
 }
 
 fn word(event: &Event) -> &'static str {

@@ -1,13 +1,17 @@
 //! The simulator itself: seeds mean the same each time, a thousand of them are well, and planted bugs are found.
 
 use std::{
+    io,
     num::NonZeroUsize,
     sync::{Arc, atomic::AtomicBool},
 };
 
 use rr_sim::{
-    Campaign, Mode, Progress,
-    campaign::{default_dir, one},
+    Campaign, Case, Mode, Progress, Report,
+    branches::Listener,
+    campaign::{default_dir, mode_of, one},
+    run,
+    swarm::Kind,
 };
 
 /// Seeds that every build lives through. More of them: `rr sim --seeds 100000`.
@@ -29,6 +33,48 @@ fn a_seed_means_the_same_each_time() {
         assert_eq!(first.digest, second.digest, "seed {seed} leads to two histories");
         assert_eq!(first.said, second.said, "seed {seed} is told in two ways");
         assert_eq!(first.faults, second.faults, "seed {seed} brings two mixtures of faults");
+    }
+}
+
+/// What it is called, whether a seed is of it, and whether its life has shown that.
+type RareKind = (&'static str, fn(&Case) -> bool, fn(&Report) -> bool);
+
+fn lived(case: &Case) -> io::Result<Report> {
+    tracing::subscriber::with_default(Listener, || run(case, &default_dir()))
+}
+
+/// Of seeds of which few are drawn so, too: many hosts, servers that begin again, and a mesh that goes on until what is old is
+/// forgotten, which its digest knows.
+#[test]
+fn a_seed_of_a_rare_kind_means_the_same_each_time() {
+    let is_crowd = |case: &Case| {
+        case.runs.iter().flat_map(|run| run.flow.all_jobs()).map(|(_, job)| job.targets()).sum::<u32>() > 100
+    };
+    let restarts = |case: &Case| case.swarm.kinds.contains(&Kind::ServerRestarted);
+    let forgets = |case: &Case| case.forgets;
+    let kinds: [RareKind; 3] = [
+        ("a crowd", is_crowd, |report| report.starts > 50),
+        ("servers that begin again", restarts, |report| report.faults.contains_key("server restarted")),
+        ("what is old is forgotten", forgets, |_| true),
+    ];
+    for (what, is_it, did_happen) in kinds {
+        let drawn = (0..1_000).map(|seed| Case::draw(seed, mode_of(seed))).filter(is_it).take(9);
+        let (case, first) = drawn
+            .map(|case| {
+                let report = lived(&case).unwrap();
+                (case, report)
+            })
+            .find(|(_, report)| did_happen(report))
+            .unwrap();
+        let second = lived(&case).unwrap();
+        assert_eq!(first.complaints, [], "{what}: seed {} is not well", case.seed);
+        assert_eq!(first.digest, second.digest, "{what}: seed {} leads to two histories", case.seed);
+        assert_eq!(first.said, second.said, "{what}: seed {} is told in two ways", case.seed);
+        assert_eq!(first.faults, second.faults, "{what}: seed {} brings two mixtures of faults", case.seed);
+        if case.forgets {
+            let kept = lived(&Case { forgets: false, ..case }).unwrap();
+            assert_ne!(first.digest, kept.digest, "what is forgotten is no part of the digest");
+        }
     }
 }
 

@@ -13,7 +13,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rr_tests::chaos::scenario::{Report, Scenario};
+use rr_tests::chaos::table::Campaign;
 use rr_tests::chaos::{scenarios, table};
+use rr_tests::program;
 use tokio::time::Instant;
 
 /// Violations of a scenario that are told; more are counted.
@@ -72,8 +74,11 @@ async fn main() -> ExitCode {
         say(table::promises(&chosen));
         return ExitCode::SUCCESS;
     }
-    let played = campaign(chosen, args.seed.unwrap_or_else(|| fastrand::u64(..)), args.minutes).await;
-    say(format_args!("\n{}", table::table(&played)));
+    // Asked before anything is played: the checkout may change meanwhile.
+    let (seed, commit) = (args.seed.unwrap_or_else(|| fastrand::u64(..)), program::commit());
+    let played = campaign(chosen, seed, args.minutes).await;
+    let campaign = Campaign { seed, minutes: args.minutes, commit };
+    say(format_args!("\n{}", table::table(&campaign, &played)));
     let is_good = played.iter().all(|(_, report)| report.violations.is_empty());
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

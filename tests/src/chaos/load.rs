@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ pub struct Asked {
 struct Book {
     asked: Arc<Mutex<Vec<Asked>>>,
     trouble: Arc<Mutex<Vec<String>>>,
+    confirmed: Arc<AtomicUsize>,
 }
 
 impl Book {
@@ -77,6 +79,11 @@ impl Load {
     /// How many runs were asked for.
     pub fn asked(&self) -> usize {
         self.book.asked.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// How many requests were confirmed.
+    pub fn confirmed(&self) -> usize {
+        self.book.confirmed.load(Ordering::Relaxed)
     }
 
     /// The runs that were asked for.
@@ -146,6 +153,7 @@ async fn ask(mesh: Mesh, asked: Asked, submit: Input, pause: Duration, book: Boo
     if let Err(error) = confirmed(&mesh, &entity, &submit).await {
         return book.complain(format!("run {} is refused: {error}", asked.run));
     }
+    book.confirmed.fetch_add(1, Ordering::Relaxed);
     let by = "chaos".to_owned();
     let input = match asked.kind.then {
         Then::Nothing | Then::CancelIfHeld => return,

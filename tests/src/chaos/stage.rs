@@ -1,5 +1,7 @@
 //! The stage: a mesh with its processes, under load, until everything is over and judged.
 
+mod struck;
+
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use super::load::{Asked, Load};
 use super::operator::Operator;
 use super::scenario::{Cue, Report};
 use super::stall::Outage;
+use super::strike::{self, Strike};
 use super::trial::Trial;
 use crate::cluster::Servers;
 use crate::mesh::{TestMesh, Timing};
@@ -97,9 +100,26 @@ pub struct Stage<S = Embedded> {
     load: Option<Load>,
     /// Exit codes of `rr verify --all` of which one must come out in the end.
     pub verdicts: &'static [i32],
+    /// Whether inputs may be put aside: what is planted, and what is said of attempts that the log has lost.
+    pub puts_aside: bool,
     /// Runs beside the load.
     own: Vec<Asked>,
     outages: Vec<Outage>,
+    strikes: Vec<Strike>,
+    /// Whether attempts may be called lost: not where every worker is there all the time.
+    pub losses: Losses,
+}
+
+/// Whether attempts may be called lost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Losses {
+    /// Their worker may have been away.
+    Possible,
+    /// No worker was; but what was handed out into a connection that broke with its server comes a second time to a worker that does not
+    /// know it, which cannot tell that from its own earlier life, and calls it lost unstarted.
+    Undelivered,
+    /// No worker was, and no server.
+    Never,
 }
 
 impl Stage {
@@ -157,8 +177,11 @@ impl<S> Stage<S> {
             timing,
             load: None,
             verdicts: &[0],
+            puts_aside: false,
             own: Vec::new(),
             outages: Vec::new(),
+            strikes: Vec::new(),
+            losses: Losses::Possible,
         }
     }
 
@@ -172,16 +195,16 @@ impl<S> Stage<S> {
     /// # Panics
     /// They are not.
     pub async fn has_asked(&self, more: usize) {
-        let asked = || self.load.as_ref().map(Load::asked).unwrap_or_default();
-        let until = asked() + more;
-        eventually("load", END, async || if asked() >= until { Ok(()) } else { Err(asked().to_string()) }).await;
+        let until = self.n_asked() + more;
+        let asked = async || if self.n_asked() >= until { Ok(()) } else { Err(self.n_asked().to_string()) };
+        eventually("load", END, asked).await;
     }
 
     /// Waits until every run that the load has asked for so far is over, so that the next fault is not added to this one; not
     /// longer than this, for whether they end is judged in the end.
     pub async fn comes_to_rest(&self, at_most: Duration) {
         let until = Instant::now() + at_most;
-        let mut left = self.load.as_ref().map(Load::runs).unwrap_or_default();
+        let mut left = self.runs();
         while let Some(run) = left.last()
             && Instant::now() < until
         {
@@ -227,8 +250,9 @@ impl<S> Stage<S> {
     /// `kill -9` of a process that is alive; it must have been.
     pub async fn kill(&mut self, place: usize) {
         self.lives(place);
+        let since = Timestamp::now();
         self.part(place).process.kill().await;
-        self.report.faults += 1;
+        self.struck(since);
     }
 
     /// Starts a process that was killed.
@@ -276,11 +300,6 @@ impl<S> Stage<S> {
     /// A run that is not judged, because it cannot end.
     pub fn forget(&mut self, run: &RunId) {
         self.own.retain(|asked| asked.run != *run);
-    }
-
-    /// Since then nobody could have decided anything, until now.
-    pub fn was_out(&mut self, since: Timestamp) {
-        self.outages.push(Outage { since, until: Timestamp::now() });
     }
 
     /// A process that was not killed is alive.
@@ -344,9 +363,11 @@ impl<S> Stage<S> {
         };
         asked.append(&mut self.own);
         self.report.violations.extend(trouble);
-        let trial = Trial { mesh: &self.handle, timing: self.timing, outages: &self.outages };
+        let Self { timing, losses, puts_aside, .. } = *self;
+        let trial = Trial { mesh: &self.handle, timing, outages: &self.outages, losses, puts_aside };
         let asked = trial.settle(&asked, END, &mut self.report).await;
-        trial.judge(&asked, &self.mesh.read(flows::STARTS), &mut self.report).await;
+        let lives = trial.judge(&asked, &self.mesh.read(flows::STARTS), &mut self.report).await;
+        self.report.violations.extend(strike::in_vain(&std::mem::take(&mut self.strikes), &lives));
         // What users have says the same.
         let verified = self.mesh.rr(["verify", "--all"]).within(END).run().await;
         let is_expected = verified.status.code().is_some_and(|code| self.verdicts.contains(&code));
@@ -364,9 +385,14 @@ impl<S> Stage<S> {
                 continue;
             }
             part.process.terminate();
-            let stopped = part.process.ended(STOP).await;
-            let is_good = stopped.status.success();
-            self.report.demand(is_good, || format!("{:?} does not stop cleanly: {stopped}", part.role));
+            // Whatever was found before must not go with it.
+            match part.process.try_ended(STOP).await {
+                Err(why) => self.report.violations.push(why),
+                Ok(stopped) => {
+                    let is_good = stopped.status.success();
+                    self.report.demand(is_good, || format!("{:?} does not stop cleanly: {stopped}", part.role));
+                }
+            }
         }
         self.report
     }

@@ -4,11 +4,24 @@ use std::fmt::Write as _;
 
 use super::scenario::{Report, Scenario};
 
-/// The table, a row for each scenario that was played.
-pub fn table(played: &[(Scenario, Report)]) -> String {
-    let mut text = "| scenario | faults | times | runs | decisions | violations | longest stall | at most |\n\
-                    | --- | --- | --: | --: | --: | --: | --: | --: |\n"
-        .to_owned();
+/// How a campaign is played again.
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    /// Where its chances came from.
+    pub seed: u64,
+    /// The minutes that were shared.
+    pub minutes: f64,
+    /// What was played, as git names it.
+    pub commit: Option<String>,
+}
+
+/// The table, a row for each scenario that was played, and how it is played again.
+pub fn table(campaign: &Campaign, played: &[(Scenario, Report)]) -> String {
+    let Campaign { seed, minutes, commit } = campaign;
+    let commit = commit.as_deref().unwrap_or("unknown");
+    let mut text = format!("Seed {seed}, {minutes} minutes, commit {commit}.\n\n");
+    text += "| scenario | faults | times | runs | decisions | violations | longest stall | at most |\n\
+             | --- | --- | --: | --: | --: | --: | --: | --: |\n";
     for (scenario, report) in played {
         let Scenario { name, .. } = scenario;
         let Report { faults, runs, decisions, .. } = report;
@@ -50,6 +63,15 @@ pub fn rows(rows: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::chaos::scenarios;
+
+    #[test]
+    fn a_table_says_how_it_is_played_again_and_sums_up() {
+        let report = Report { faults: 2, runs: 3, decisions: 5, violations: vec!["v".to_owned()], ..Report::default() };
+        let played: Vec<_> = scenarios::all().into_iter().take(2).map(|scenario| (scenario, report.clone())).collect();
+        let text = table(&Campaign { seed: 7, minutes: 0.5, commit: Some("abc".to_owned()) }, &played);
+        assert!(text.starts_with("Seed 7, 0.5 minutes, commit abc.\n\n| scenario |"), "{text}");
+        assert!(text.ends_with("| all | | 4 | 6 | 10 | 2 | | |\n"), "{text}");
+    }
 
     #[test]
     fn the_documentation_has_every_scenario_and_its_promise() {

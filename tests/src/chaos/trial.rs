@@ -15,12 +15,16 @@ use tokio::time::{Instant, sleep};
 use super::flows::Then;
 use super::load::Asked;
 use super::scenario::Report;
+use super::stage::Losses;
 use super::stall::{self, Outage};
+use super::strike::Life;
 use crate::mesh::Timing;
 use crate::verdict::Verdict;
 
 /// Pause between two looks at runs that are not over.
 const LOOK: Duration = Duration::from_millis(300);
+/// What a worker says of an offer that it does not know, and that was handed out before.
+const SECOND_TIME: &str = "offer came a second time";
 /// How much later than the end of a run the bucket may say so.
 const SHOWN: Duration = Duration::from_secs(15);
 /// Messages of the quarantine that are read: more than any scenario puts there.
@@ -35,6 +39,10 @@ pub struct Trial<'s> {
     pub timing: Timing,
     /// When nobody could have decided anything.
     pub outages: &'s [Outage],
+    /// Whether inputs may be put aside: what is planted, and what is said of attempts that the log has lost.
+    pub puts_aside: bool,
+    /// Whether attempts may be called lost.
+    pub losses: Losses,
 }
 
 impl Trial<'_> {
@@ -88,13 +96,19 @@ impl Trial<'_> {
         state
     }
 
-    /// Judges runs that are over, beside what attempts have noted as they began.
-    pub async fn judge(&self, asked: &[Asked], starts: &str, report: &mut Report) {
-        let aside = match self.mesh.quarantined(ASIDE_MAX).await {
+    /// Judges runs that are over, beside what attempts have noted as they began. Tells when each was under way.
+    pub async fn judge(&self, asked: &[Asked], starts: &str, report: &mut Report) -> Vec<Life> {
+        let mut lives = Vec::new();
+        let mut aside = match self.mesh.quarantined(ASIDE_MAX).await {
             Ok((aside, _)) => aside,
-            Err(error) => return report.violations.push(format!("the quarantine cannot be read: {error}")),
+            Err(error) => {
+                report.violations.push(format!("the quarantine cannot be read: {error}"));
+                return lives;
+            }
         };
-        let aside = aside.into_iter().filter(|one| one.subject.starts_with("rr.in.")).map(|one| one.was).collect();
+        aside.retain(|one| one.subject.starts_with("rr.in."));
+        report.demand(self.puts_aside || aside.is_empty(), || format!("inputs were put aside: {aside:#?}"));
+        let aside = aside.into_iter().map(|one| one.was).collect();
         let starts = read_starts(starts, report);
         for one in asked {
             let run = &one.run;
@@ -110,6 +124,7 @@ impl Trial<'_> {
             let found = verdict.violations(run, self.timing);
             report.violations.extend(found.into_iter().map(|found| format!("run {run}: {found}")));
             self.ends_right(one, &verdict, report);
+            self.nothing_is_lost(run, &verdict, report);
             let view = self.folded(run, &verdict).view();
             let n = verdict.decisions.last().map_or(0, |last| last.decision.n);
             self.is_shown(n, &view, report).await;
@@ -117,6 +132,24 @@ impl Trial<'_> {
             was_started_as_decided(one, &verdict, started, report);
             let stall = stall::longest(run, one.wanted, &verdict, self.timing.policy(), self.outages);
             report.stall = report.stall.clone().max(stall);
+            lives.push(Life { wanted: one.wanted, decided: verdict.at });
+        }
+        lives
+    }
+
+    /// Where every worker was there all the time, nothing was lost.
+    fn nothing_is_lost(&self, run: &RunId, verdict: &Verdict, report: &mut Report) {
+        for event in verdict.events() {
+            let Event::Ended { task, attempt, end, .. } = event else { continue };
+            let is_second = end.reason.as_deref() == Some(SECOND_TIME);
+            let is_right = match self.losses {
+                Losses::Possible => true,
+                Losses::Undelivered => end.outcome != Outcome::Lost || is_second,
+                Losses::Never => end.outcome != Outcome::Lost,
+            };
+            report.demand(is_right, || {
+                format!("{run}: task {task}, attempt {attempt} is lost, and every worker was there: {end:?}")
+            });
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
 use rr_model::Servers;
 
 /// Every script, by file.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("publish", include_str!("scripts/publish.txt")),
     ("streams", include_str!("scripts/streams.txt")),
     ("consumers", include_str!("scripts/consumers.txt")),
@@ -23,6 +23,7 @@ const FILES: [(&str, &str); 7] = [
     ("purge", include_str!("scripts/purge.txt")),
     ("pins", include_str!("scripts/pins.txt")),
     ("timers", include_str!("scripts/timers.txt")),
+    ("leaders", include_str!("scripts/leaders.txt")),
 ];
 /// Scripts by chance, and steps of each.
 const RANDOM: (u64, usize) = (8, 60);

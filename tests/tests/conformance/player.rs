@@ -1,6 +1,8 @@
 //! Plays a script over a connection, to a real server or to the model, and writes down what is answered: without times,
 //! and with names for what each server makes up.
 
+mod leaders;
+
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
@@ -239,6 +241,7 @@ impl Play<'_> {
                 let told = self.settled(&format!("STREAM.INFO.@{stream}")).await;
                 told.map_or_else(|error| error, |info| info["state"].to_string())
             }
+            Act::StepDown(stream, consumer) => self.step_down(stream, consumer).await,
             Act::Restart => {
                 self.restart().await;
                 String::new()

@@ -57,6 +57,8 @@ pub(crate) enum Act {
     Counts(String, String),
     /// `state S`: the numbers of a stream.
     State(String),
+    /// `stepdown S a`: the leader of a consumer, or `stepdown S`: that of a stream, makes way for another one, and there is one.
+    StepDown(String, String),
     /// `wait ms`.
     Wait(u64),
     /// `restart`: the server is killed, and started again.
@@ -158,6 +160,10 @@ pub(crate) fn step(line: &str) -> Option<Step> {
             Act::Counts(stream, consumer)
         }
         "state" => Act::State(rest.to_owned()),
+        "stepdown" => {
+            let (stream, consumer) = two(rest);
+            Act::StepDown(stream, consumer)
+        }
         "restart" => Act::Restart,
         "wait" => Act::Wait(rest.parse().ok()?),
         _ => return None,

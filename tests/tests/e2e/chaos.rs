@@ -1,8 +1,10 @@
 //! A selection of the chaos suite (`cargo run -p rr-tests --bin chaos` plays all of it), and that the suite finds what it
 //! looks for.
 //!
-//! `RR_TEST_SEED` repeats the chances of a scenario; a failing test prints its own.
+//! `RR_TEST_SEED` repeats the chances of a scenario; a failing test prints its own. All of it together has five minutes
+//! from when the first of it begins: tests of one name follow each other.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rr_nats::encode_decision;
@@ -12,24 +14,38 @@ use rr_tests::chaos::flows::{Kind, kind};
 use rr_tests::chaos::stage::{EVERYBODY, Stage};
 use rr_tests::chaos::{Cue, Report, Scenario, scenarios};
 use rr_tests::{Dice, Timing};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long anything here may take.
 const END: Duration = Duration::from_mins(1);
+/// How long all of this may take, on two cores.
+const ALL: Duration = Duration::from_mins(5);
 /// How much longer than alone a scenario may stall beside all the other tests.
 const BESIDE_OTHERS: u32 = 3;
 /// Kills of each kind of process: enough to meet it in most of what it does.
-const KILLS: usize = 20;
+const KILLS: usize = 15;
 /// For how long there are faults where they are many and of many kinds.
 const MANY: Duration = Duration::from_secs(10);
 /// Where one round shows it.
 const ONCE: Duration = Duration::ZERO;
 
+/// By when all of this must be over.
+fn end() -> Instant {
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    *BEGUN.get_or_init(Instant::now) + ALL
+}
+
+/// What comes out of a scenario that is over before all of this must be.
+async fn in_time(scenario: &Scenario, seed: u64, faults_for: Duration, least: usize) -> Report {
+    let played = timeout_at(end(), scenario.play(seed, faults_for, least)).await;
+    played.unwrap_or_else(|_| panic!("{}: the selection takes longer than {ALL:?}", scenario.name))
+}
+
 async fn holds(name: &str, faults_for: Duration, least: usize) {
     let scenario = scenarios::named(name).unwrap();
     let scenario = Scenario { bound: scenario.bound * BESIDE_OTHERS, ..scenario };
     let dice = Dice::new();
-    let report = scenario.play(dice.seed(), faults_for, least).await;
+    let report = in_time(&scenario, dice.seed(), faults_for, least).await;
     assert!(report.violations.is_empty(), "{:#?}", report.violations);
     assert!(report.faults > 0 && report.runs > 0 && report.decisions > 0, "{report:?}");
 }
@@ -42,6 +58,16 @@ async fn killed_coordinators_neither_forget_nor_repeat() {
 #[tokio::test]
 async fn killed_workers_neither_forget_nor_repeat() {
     holds("worker-restarted", ONCE, KILLS).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_wakes_up_too_late_is_heard_and_changes_nothing() {
+    holds("worker-paused", ONCE, 0).await;
+}
+
+#[tokio::test]
+async fn a_cluster_goes_on_whatever_the_server_led_that_dies() {
+    holds("leader-killed", ONCE, 0).await;
 }
 
 #[tokio::test]
@@ -141,7 +167,7 @@ async fn the_suite_overlooks_nothing() {
         why: "nobody decides for 5 s",
         play: |cue| Box::pin(spoilt(cue)),
     };
-    let report = scenario.play(1, ONCE, 0).await;
+    let report = in_time(&scenario, 1, ONCE, 0).await;
     let found = |texts: &[&str]| report.violations.iter().any(|found| texts.iter().all(|text| found.contains(text)));
     for texts in [
         &["run wrong ends succeeded"][..],

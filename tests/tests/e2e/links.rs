@@ -272,6 +272,28 @@ async fn a_connection_that_the_network_forgot_is_made_anew_before_anybody_is_mis
     succeeds_without_a_loss(&mesh, &run, Timing::Default).await;
 }
 
+/// What still comes says nothing of whether anything goes out.
+#[tokio::test]
+async fn a_connection_that_only_takes_is_made_anew_however_much_comes_through_it() {
+    let mesh = TestMesh::bare(Timing::Short).await;
+    let _coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let proxy = Proxy::to(mesh.address().port()).await;
+    let _worker = mesh.worker_via(&proxy, "far", &["--queues", "default"]);
+    mesh.has_workers(1).await;
+    let handle = mesh.mesh().await.unwrap();
+    let far = handle.workers().await.unwrap().remove(0);
+    let nothing = Control::Kill { run: "none".parse().unwrap(), task: 0, attempt: 1 };
+    let before = proxy.connections();
+    proxy.forget_one(Way::ToServer);
+    eventually("another connection", Duration::from_secs(30), async || {
+        handle.control(&far.worker, &nothing).await.unwrap();
+        if proxy.connections() > before { Ok(()) } else { Err("none") }
+    })
+    .await;
+    mesh.has_workers(1).await;
+}
+
 #[tokio::test]
 async fn a_slow_network_is_only_slow() {
     let mesh = TestMesh::bare(Timing::Default).await;

@@ -704,8 +704,6 @@ impl ConnectionHandler {
     }
 
     fn handle_server_op(&mut self, server_op: ServerOp) {
-        self.ping_interval.reset();
-
         match server_op {
             ServerOp::Ping => {
                 debug!("received PING");

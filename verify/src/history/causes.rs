@@ -3,7 +3,7 @@
 use rr_schemas::{
     decision::{Event, Record},
     id::RunId,
-    input::{Found, Holder, Input, Seen, Source},
+    input::{Found, Holder, Input, Seen, SeenAttempts, Source},
     report::{Ended, Outcome, What},
     retry::{Carried, RetryOf},
 };
@@ -101,7 +101,7 @@ impl Heard<'_> {
                         && matches!(&report.what, What::Ended(end) if end.outcome == Outcome::Lost)
                 });
                 let was_seen = seen(cause).is_some_and(|seen| {
-                    found(seen, *task, *attempt).is_some_and(|found| is_absence(found, Outcome::Lost))
+                    found(seen, *task, *attempt, None).is_some_and(|found| is_absence(found, Outcome::Lost))
                 });
                 findings.demand(by_report || was_seen, Rule::Presence, at, || {
                     format!("task {task} is held as lost, and nobody has seen that")
@@ -188,7 +188,7 @@ fn check_seen(
     seen: &Seen,
     findings: &mut Findings,
 ) {
-    let found = found(seen, task, attempt);
+    let found = found(seen, task, attempt, None);
     let fits = found.is_some_and(|found| match end.outcome {
         Outcome::Lost => is_absence(found, Outcome::Lost) && (found == Found::WorkerGone || by.is_none()),
         outcome @ Outcome::Unreachable => is_absence(found, outcome) && by.is_none(),
@@ -201,17 +201,19 @@ fn check_seen(
     });
 }
 
-const fn seen(said: &Said) -> Option<&Seen> {
+pub(super) const fn seen(said: &Said) -> Option<&Seen> {
     match (&said.input, &said.source) {
         (Input::Seen(seen), Source::Note) => Some(seen),
         _ => None,
     }
 }
 
-/// What was found of an attempt.
-fn found(seen: &Seen, task: u32, attempt: u32) -> Option<Found> {
-    let of_it = seen.attempts.iter().find(|seen| seen.attempt == attempt && seen.tasks.contains(task));
-    of_it.map(|seen| seen.found)
+/// What was found of an attempt, or of one offer of it.
+pub(super) fn found(seen: &Seen, task: u32, attempt: u32, offer: Option<u32>) -> Option<Found> {
+    let is_it = |seen: &SeenAttempts| {
+        seen.attempt == attempt && offer.is_none_or(|offer| offer == seen.offer) && seen.tasks.contains(task)
+    };
+    seen.attempts.iter().find(|seen| is_it(seen)).map(|seen| seen.found)
 }
 
 /// Whether a finding is the absence that an outcome speaks of.

@@ -15,6 +15,9 @@ use rr_schemas::{
 use super::{Said, Whole};
 use crate::{Findings, Rule, records::within, token};
 
+/// Task and attempt.
+pub(super) type Key = (u32, u32);
+
 /// The events of a run beside what was said to it.
 pub(super) struct Heard<'a> {
     pub(super) whole: &'a Whole<'a>,
@@ -25,11 +28,15 @@ pub(super) struct Heard<'a> {
     /// Every input that can be believed: that bears its token, and was not put aside unless an event cites it.
     pub(super) inputs: BTreeMap<u64, &'a Said>,
     /// Attempts by task and number: the decision that offered them first.
-    pub(super) offered: BTreeMap<(u32, u32), u64>,
+    pub(super) offered: BTreeMap<Key, u64>,
     /// Up to which input everything is answered.
     pub(super) upto: u64,
     /// What the tokens of the run are made with.
-    secret: &'a str,
+    pub(super) secret: &'a str,
+    /// Inputs from which something follows.
+    pub(super) cited: BTreeSet<u64>,
+    /// Inputs that an event says were left behind.
+    pub(super) left: BTreeSet<u64>,
 }
 
 impl<'a> Heard<'a> {
@@ -61,6 +68,8 @@ impl<'a> Heard<'a> {
             flow: submitted.map(|run| run.flow),
             plan,
             inputs: whole.inputs.iter().filter(believed).map(|said| (said.seq, said)).collect(),
+            left: log.iter().filter_map(|record| left_behind(record)).collect(),
+            cited,
             log,
             offered,
             upto: whole.decisions.last().map_or(0, |last| last.decision.upto),
@@ -70,13 +79,20 @@ impl<'a> Heard<'a> {
 
     /// Whether an attempt had been offered when something was said of it. Nobody is believed who speaks of another one.
     pub(super) fn was_offered(&self, report: &Report, seq: u64) -> bool {
-        self.offered.get(&(report.task, report.attempt)).is_some_and(|decision| *decision < seq)
+        self.is_offered_before((report.task, report.attempt), seq)
     }
 
-    /// A worker that bears the token of an attempt was offered it. If no decision says so, one is missing.
+    /// Whether a decision before this message has offered an attempt.
+    pub(super) fn is_offered_before(&self, attempt: Key, seq: u64) -> bool {
+        self.offered.get(&attempt).is_some_and(|decision| *decision < seq)
+    }
+
+    /// A worker that bears the token of an attempt was offered it. If no decision says so, one is missing, and a coordinator that
+    /// has lost it puts the report aside.
     pub(super) fn truncated(&self) -> Option<String> {
         let is_of_task = |report: &Report| self.plan.as_ref().is_some_and(|plan| report.task < plan.n_tasks());
-        let unknown = self.inputs.values().find_map(|said| {
+        let is_borne = |said: &&Said| token::is_borne(self.secret, self.whole.run, &said.source, &said.input);
+        let unknown = self.whole.inputs.iter().filter(is_borne).find_map(|said| {
             let (report, who) = any_report_of(said)?;
             let is_odd = is_of_task(report) && !self.was_offered(report, said.seq);
             (is_odd && !self.secret.is_empty()).then_some((said.seq, report, who))
@@ -178,6 +194,10 @@ impl<'a> Heard<'a> {
 /// Whether an event says of an input only that it was left behind.
 pub(super) const fn leaves_behind(record: &Record) -> bool {
     matches!(record.event, Event::PutAside { .. } | Event::Rejected { .. })
+}
+
+const fn left_behind(record: &Record) -> Option<u64> {
+    if let Event::PutAside { input, .. } = record.event { Some(input) } else { None }
 }
 
 fn gives(said: &Said, signal: &Name) -> bool {

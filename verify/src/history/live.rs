@@ -7,7 +7,7 @@ use rr_schemas::{
     span::Span,
 };
 
-use super::{Said, Whole};
+use super::{Said, Whole, heard};
 use crate::{Findings, Rule, records::within, token};
 
 /// How late an answer may be: a minute, and half of one for coordinators that take over from each other.
@@ -48,9 +48,11 @@ fn is_of_it(input: &Input, plan: Option<&Plan>) -> bool {
 fn unanswered<'a>(whole: &'a Whole<'_>, late: Timestamp) -> impl Iterator<Item = Heard> + 'a {
     let upto = whole.decisions.last().map_or(0, |stored| stored.decision.upto);
     let secret = whole.decisions.first().map_or("", |stored| stored.decision.secret.as_str());
+    let heard = heard::Heard::new(whole);
+    let winners = heard.winners();
     let is_late = move |said: &&Said| {
         said.seq > upto
-            && !whole.aside.contains(&said.seq)
+            && !(heard.is_aside(said.seq) && heard.may_be_disbelieved(said, &winners))
             && whole.times.get(&said.seq).is_some_and(|at| *at < late)
             && token::is_borne(secret, whole.run, &said.source, &said.input)
     };

@@ -10,12 +10,9 @@ use rr_schemas::{
 
 use super::{
     Said,
-    heard::{Heard, report_of},
+    heard::{Heard, Key, report_of},
 };
 use crate::{Findings, Rule};
-
-/// Task and attempt.
-type Key = (u32, u32);
 
 /// What the events say of attempts and of reports.
 #[derive(Default)]
@@ -26,8 +23,6 @@ struct Answers<'a> {
     starts: BTreeMap<Key, (u64, &'a Holder)>,
     /// Inputs that are noted as late.
     late: BTreeSet<u64>,
-    /// Inputs that were left behind.
-    left: BTreeSet<u64>,
 }
 
 impl<'a> Answers<'a> {
@@ -40,16 +35,9 @@ impl<'a> Answers<'a> {
                 answers.starts.entry((*task, *attempt)).or_insert((record.cause, by));
             } else if let Event::Late { .. } = record.event {
                 answers.late.insert(record.cause);
-            } else if let Event::PutAside { input, .. } = record.event {
-                answers.left.insert(input);
             }
         }
         answers
-    }
-
-    /// Whether something is said of a report, if only that it changes nothing.
-    fn notes(&self, said: &Said) -> bool {
-        self.late.contains(&said.seq) || self.left.contains(&said.seq)
     }
 
     /// Whether an end may come later than this report of it. Beside a worker that has said before that it runs the attempt,
@@ -57,7 +45,7 @@ impl<'a> Answers<'a> {
     fn gives_way(&self, said: &Said, (report, who, outcome): (&Report, &Holder, Outcome)) -> bool {
         let start = self.starts.get(&(report.task, report.attempt));
         let beside = start.is_some_and(|(cause, holder)| *cause < said.seq && holder.worker != who.worker);
-        self.left.contains(&said.seq) || (outcome != Outcome::Ok && beside && self.late.contains(&said.seq))
+        outcome != Outcome::Ok && beside && self.late.contains(&said.seq)
     }
 }
 
@@ -65,8 +53,10 @@ impl Heard<'_> {
     /// The first report of an end decides its attempt, later ones are noted as late.
     pub(super) fn check_reports(&self, findings: &mut Findings) {
         let answers = Answers::of(&self.log);
-        let winners = self.winners(&answers);
-        for said in self.inputs.values().filter(|said| said.seq <= self.upto) {
+        let winners = self.winners();
+        let answered = self.inputs.values().filter(|said| said.seq <= self.upto);
+        // What was left behind is judged as such.
+        for said in answered.filter(|said| !self.left.contains(&said.seq)) {
             let Some((report, who, end)) = report_of(said) else { continue };
             let key = (report.task, report.attempt);
             let won = || winners.get(&key).is_some_and(|(seq, by)| *seq < said.seq && *by == who);
@@ -77,7 +67,7 @@ impl Heard<'_> {
             }
             let Some((cause, by, outcome)) = answers.ends.get(&key) else {
                 let text = || format!("task {}, attempt {} has ended and nobody knows", report.task, report.attempt);
-                let known = self.flow.is_none() || answers.notes(said);
+                let known = self.flow.is_none() || answers.late.contains(&said.seq);
                 findings.demand(known, Rule::Heard, said.seq, text);
                 continue;
             };
@@ -87,13 +77,13 @@ impl Heard<'_> {
             });
             // What was decided is not news when it is said again.
             let is_same = *by == Some(&who) && *outcome == end.outcome;
-            let known = *cause == said.seq || is_same || answers.notes(said);
+            let known = *cause == said.seq || is_same || answers.late.contains(&said.seq);
             findings.demand(known, Rule::Heard, said.seq, || format!("a late report of task {} is lost", report.task));
         }
     }
 
     /// By whose claim each attempt was won: the first one, if the attempt had been offered by then and it was not left behind.
-    fn winners(&self, answers: &Answers<'_>) -> BTreeMap<Key, (u64, Holder)> {
+    pub(super) fn winners(&self) -> BTreeMap<Key, (u64, Holder)> {
         let mut winners = BTreeMap::new();
         for said in self.inputs.values() {
             if let (Input::Claim(claim), Source::Claim { .. }) = (&said.input, &said.source) {
@@ -101,7 +91,7 @@ impl Heard<'_> {
             }
         }
         winners.retain(|key, (seq, _)| {
-            self.offered.get(key).is_some_and(|decision| decision < seq) && !answers.left.contains(seq)
+            self.offered.get(key).is_some_and(|decision| decision < seq) && !self.left.contains(seq)
         });
         winners
     }

@@ -29,7 +29,7 @@ pub(super) fn wave(planned: &PlannedJob, offset: u32) -> (u32, u32) {
 }
 
 /// How many may be under way at once: rounded down, at least one.
-pub(super) fn size(planned: &PlannedJob, quota: Option<&Quota>) -> u32 {
+pub(crate) fn size(planned: &PlannedJob, quota: Option<&Quota>) -> u32 {
     let wanted = match quota {
         Some(Quota::Count(count)) => count.get(),
         Some(Quota::Percent(percent)) => share(planned.n, percent.hundredths(), 0),

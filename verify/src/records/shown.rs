@@ -15,11 +15,12 @@ impl Judge<'_> {
             let shown_bad = job.failed + job.unreachable;
             let least = tally.bad + tally.skipped;
             let most = least + tally.busy - tally.open;
-            let same = job.ok == tally.ok && (least..=most).contains(&shown_bad);
+            let unserved = tally.unreachable + tally.skipped;
+            let same = job.ok == tally.ok && (least..=most).contains(&shown_bad) && job.unreachable == unserved;
             self.findings.demand(same, Rule::Conservation, 0, || {
                 format!(
-                    "job {} is shown with {} ok and {shown_bad} not, and has {} and {least}",
-                    job.job, job.ok, tally.ok
+                    "job {} is shown with {} ok and {shown_bad} not, of which {} unserved, and has {}, {least} and {unserved}",
+                    job.job, job.ok, job.unreachable, tally.ok
                 )
             });
         }
@@ -106,9 +107,10 @@ mod tests {
         change(&mut view.jobs[0]);
         let plan = history.run().plan().unwrap();
         let policy = Policy::default();
-        let mut judge = Judge::new(plan, None, &log, &policy);
+        let mut judge = Judge::new(history.run().id(), plan, None, &log, &policy);
         for record in log.iter().skip(1) {
             judge.check(record);
+            judge.fold(record);
         }
         assert_eq!(judge.findings.0, []);
         judge.check_counts(&view.jobs);
@@ -127,9 +129,10 @@ mod tests {
             ("none is good", |job| job.ok = 0, 1, 2),
             ("one more has failed, which waits for its retry", |job| job.failed += 1, 0, 2),
             ("two more have failed", |job| job.failed += 2, 1, 2),
-            ("one more was not served", |job| job.unreachable += 1, 0, 2),
+            ("one more was not served", |job| job.unreachable += 1, 1, 2),
+            ("one was not served that has failed", |job| (job.failed, job.unreachable) = (job.failed - 1, 2), 1, 1),
             ("nothing has failed", |job| (job.failed, job.unreachable) = (0, 0), 1, 2),
-            ("one is forgotten that has failed", |job| (job.failed, job.unreachable) = (2, 0), 0, 1),
+            ("one is forgotten that has failed", |job| (job.failed, job.unreachable) = (2, 0), 1, 2),
             ("one is forgotten that was not started", |job| job.not_started = 0, 0, 1),
             ("it goes on", |job| job.status = JobStatus::Running, 0, 1),
             ("a bad one is shown as good", |job| job.tasks[1].status = TaskStatus::Ok, 0, 1),

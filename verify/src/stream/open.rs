@@ -11,7 +11,10 @@ use rr_schemas::{
     view::{RunView, Tally},
 };
 
-use super::{Content, Finding, Rules, Shown};
+use super::{
+    Content, Finding, Rules, Shown,
+    waiting::{self, Waiting},
+};
 use crate::{
     Rule, Violation,
     history::{Judgement, Said, Stored, Whole, judge_whole},
@@ -26,6 +29,8 @@ pub(super) struct Open {
     times: BTreeMap<u64, Timestamp>,
     bad: BTreeMap<u64, String>,
     unreadable: Option<(u64, String)>,
+    /// Messages among the decisions that are none.
+    n_foreign: usize,
 }
 
 impl Open {
@@ -37,7 +42,7 @@ impl Open {
             Content::Unreadable(reason) => {
                 self.unreadable.get_or_insert((seq, reason));
             }
-            Content::Foreign => {}
+            Content::Foreign => self.n_foreign += 1,
             Content::Input { source, input } => {
                 self.times.insert(seq, at);
                 self.inputs.push(Said { seq, source, input: *input });
@@ -108,9 +113,14 @@ impl Open {
         self.inputs.iter().rev().take_while(|said| said.seq > upto).any(|said| matches!(said.input, Input::Report(_)))
     }
 
+    /// Messages that were not believed: put aside, left behind, or nothing that can be read.
     pub(super) fn n_unbelieved(&self, aside: &BTreeSet<u64>) -> u64 {
-        let n_aside = self.inputs.iter().filter(|said| aside.contains(&said.seq)).count();
-        u64::try_from(n_aside + self.bad.len()).unwrap_or(u64::MAX)
+        let records = self.decisions.iter().flat_map(|stored| &stored.decision.events);
+        let left: BTreeSet<u64> = records
+            .filter_map(|record| if let Event::PutAside { input, .. } = record.event { Some(input) } else { None })
+            .collect();
+        let n_aside = self.inputs.iter().filter(|said| aside.contains(&said.seq) || left.contains(&said.seq)).count();
+        u64::try_from(n_aside + self.bad.len() + self.n_foreign).unwrap_or(u64::MAX)
     }
 
     pub(super) fn judge(
@@ -119,7 +129,7 @@ impl Open {
         rules: &Rules,
         aside: &BTreeSet<u64>,
         shown: Option<Shown>,
-        offers: &BTreeSet<(u32, u32)>,
+        offers: &[Waiting],
     ) -> Judgement {
         let extent = if self.is_over() { Extent::Over } else { Extent::SoFar };
         // What the log has lost may have answered what waits.
@@ -138,8 +148,9 @@ impl Open {
         if let Some(shown) = shown {
             self.judge_shown(run, rules, shown, &mut judged);
         }
-        if judged.truncated.is_none() {
-            judged.violations.extend(self.unknown_offers(offers));
+        // Behind a broken chain nothing is sure, and a run may have more tasks there than can be planned.
+        if judged.truncated.is_none() && judged.violations.iter().all(|found| found.rule != Rule::Chain) {
+            judged.violations.extend(self.unknown_offers(run, offers));
         }
         judged
     }
@@ -184,26 +195,16 @@ impl Open {
         }
     }
 
-    /// Offers that wait and that no decision has made.
-    fn unknown_offers(&self, offers: &BTreeSet<(u32, u32)>) -> Vec<Violation> {
+    /// Offers that wait and that no decision has made like that.
+    fn unknown_offers(&self, run: &RunId, offers: &[Waiting]) -> Vec<Violation> {
+        let secret = self.decisions.first().map_or("", |stored| stored.decision.secret.as_str());
         let records = self.decisions.iter().flat_map(|stored| &stored.decision.events);
-        let mut unknown = offers.clone();
-        for record in records {
-            if let Event::Offered { tasks, attempt, .. } = &record.event {
-                unknown.retain(|(task, number)| number != attempt || !tasks.contains(*task));
-            }
-        }
-        unknown.iter().map(|offer| unknown_offer(*offer)).collect()
+        waiting::unknown_offers(run, secret, records, offers)
     }
 }
 
-fn unknown_offer((task, attempt): (u32, u32)) -> Violation {
-    let text = format!("an offer of attempt {attempt} of task {task} waits, and no decision has made it");
-    Violation { rule: Rule::Offered, at: 0, text }
-}
-
 /// Offers of a run that the log knows nothing of.
-pub(super) fn unknown_offers(run: &RunId, offers: &BTreeSet<(u32, u32)>) -> Vec<Finding> {
-    let finding = |offer| Finding::Violation { run: run.clone(), violation: unknown_offer(offer) };
-    offers.iter().copied().map(finding).collect()
+pub(super) fn unknown_offers(run: &RunId, offers: &[Waiting]) -> Vec<Finding> {
+    let finding = |waiting| Finding::Violation { run: run.clone(), violation: waiting::unknown(waiting) };
+    offers.iter().map(finding).collect()
 }

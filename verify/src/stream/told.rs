@@ -52,6 +52,8 @@ pub struct Sum {
     pub earlier: u64,
     /// Messages that were not believed, and were found to change nothing.
     pub unbelieved: u64,
+    /// How often something began beside an attempt that was lost and may still have run, so that more ran than may.
+    pub beside: u64,
     /// Most messages that were held at once.
     pub held_most: u64,
 }

@@ -252,6 +252,7 @@ fn an_event_follows_from_what_is_there_and_can_be_believed() {
     let mut gone = good();
     gone.inputs.pop();
     assert_eq!(gone.broken(), [Rule::Cause]);
+    assert_eq!(gone.judged().violations[0].text, "event Ended cites an input that is not there");
     let mut bad = good();
     let seq = bad.inputs.pop().unwrap().seq;
     bad.bad.insert(seq, "no JSON".into());
@@ -261,10 +262,10 @@ fn an_event_follows_from_what_is_there_and_can_be_believed() {
     assert_eq!(forged.broken(), [Rule::Readable]);
     // What is left behind need not be believed.
     let aside = |seq| vec![Event::PutAside { input: seq, reason: "no JSON".into() }];
-    let left = told(FREE).say(asked("t"));
-    let seq = left.last_said();
-    let mut left = left.decide(aside(seq));
-    assert_eq!(left.broken(), []);
+    let leave = |told: Told| (told.last_said(), told.clone().decide(aside(told.last_said())));
+    assert_eq!(leave(told(FREE).say(asked("t"))).1.broken(), [Rule::Readable], "a cancel that can be answered");
+    let (seq, mut left) = leave(told(FREE).say(asked(&"t".repeat(65 * 1024))));
+    assert_eq!(left.broken(), [], "one that is too large for the answer");
     left.inputs.pop();
     left.bad.insert(seq, "no JSON".into());
     assert_eq!(left.broken(), []);

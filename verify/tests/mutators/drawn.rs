@@ -1,7 +1,9 @@
 //! Histories of random worlds, broken in every way that has a rule. The rule must be the first that is named.
 
+mod aside;
 mod attempts;
 mod jobs;
+mod overlap;
 mod reports;
 mod retries;
 mod structure;
@@ -17,7 +19,14 @@ pub(crate) type Mutator = fn(&mut Story, &mut Dice) -> bool;
 
 /// Every way, with the rule that it breaks.
 fn ways() -> impl Iterator<Item = (&'static str, Rule, Mutator)> {
-    structure::ALL.into_iter().chain(attempts::ALL).chain(jobs::ALL).chain(reports::ALL).chain(retries::ALL)
+    structure::ALL
+        .into_iter()
+        .chain(attempts::ALL)
+        .chain(jobs::ALL)
+        .chain(overlap::ALL)
+        .chain(reports::ALL)
+        .chain(retries::ALL)
+        .chain(aside::ALL)
 }
 
 /// Histories that each way is tried on.

@@ -18,36 +18,42 @@ use rr_verify::{
 };
 
 /// Events with the milliseconds since the run began.
-type Events = Vec<(i64, Event)>;
+pub(crate) type Events = Vec<(i64, Event)>;
 
 fn at(millis: i64) -> Timestamp {
     let began: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     began + millis.milliseconds()
 }
 
-fn offered(job: &str, tasks: &str, attempt: u32, offer: u32) -> Event {
+pub(crate) fn offered(job: &str, tasks: &str, attempt: u32, offer: u32) -> Event {
     Event::Offered { job: job.parse().unwrap(), tasks: tasks.parse().unwrap(), attempt, offer }
 }
 
-fn ended_with(task: u32, attempt: u32, outcome: Outcome, exit_code: Option<i32>, signal: Option<i32>) -> Event {
+pub(crate) fn ended_with(
+    task: u32,
+    attempt: u32,
+    outcome: Outcome,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+) -> Event {
     let by = Some(Holder { worker: "w1".parse().unwrap(), instance: "i1".parse().unwrap() });
     let output = Output::default();
     let end = Ended { outcome, exit_code, signal, reason: None, started_at: None, ended_at: None, output };
     Event::Ended { task, attempt, by, end, again: None }
 }
 
-fn ended(task: u32, attempt: u32, outcome: Outcome) -> Event {
+pub(crate) fn ended(task: u32, attempt: u32, outcome: Outcome) -> Event {
     ended_with(task, attempt, outcome, (outcome == Outcome::Failed).then_some(1), None)
 }
 
 /// The same, and another attempt is due then.
-fn and_again(mut event: Event, millis: i64) -> Event {
+pub(crate) fn and_again(mut event: Event, millis: i64) -> Event {
     let Event::Ended { again, .. } = &mut event else { panic!() };
     *again = Some(at(millis));
     event
 }
 
-fn job(job: &str, status: JobStatus) -> Event {
+pub(crate) fn job(job: &str, status: JobStatus) -> Event {
     Event::JobEnded { job: job.parse().unwrap(), status }
 }
 
@@ -55,12 +61,12 @@ const fn run(status: RunStatus) -> Event {
     Event::RunEnded { status }
 }
 
-fn cancel() -> Event {
+pub(crate) fn cancel() -> Event {
     Event::CancelRequested { by: "t".into(), reason: None }
 }
 
 /// A flow of one job `a` on some hosts.
-fn one_job(n: u32, fields: &str) -> String {
+pub(crate) fn one_job(n: u32, fields: &str) -> String {
     let comma = if fields.is_empty() { "" } else { "," };
     format!(r#"{{"name":"f","jobs":[{{"name":"a","run":["x"],"hosts":"h[1-{n}]"{comma}{fields}}}]}}"#)
 }
@@ -86,7 +92,7 @@ fn rules(log: &[Record], extent: Extent) -> Vec<Rule> {
 }
 
 /// What has happened so far.
-fn so_far(flow: &str, events: Events) -> Vec<Rule> {
+pub(crate) fn so_far(flow: &str, events: Events) -> Vec<Rule> {
     broken(flow, None, events, Extent::SoFar)
 }
 

@@ -54,20 +54,7 @@ fn a_history_that_is_not_whole_is_incomplete_and_breaks_no_rule() {
         (
             "its last offers were lost, and a worker knows better",
             |s| {
-                let secret = "secret";
-                s.decisions[0].decision.secret = secret.to_owned();
-                let run = s.run.clone();
-                for said in &mut s.inputs {
-                    match &mut said.input {
-                        Input::Report(report) => {
-                            report.token = rr_verify::token::token(secret, &run, report.task, report.attempt);
-                        }
-                        Input::Claim(claim) => {
-                            claim.token = rr_verify::token::token(secret, &run, claim.task, claim.attempt);
-                        }
-                        _ => {}
-                    }
-                }
+                s.bear_tokens();
                 s.decisions.truncate(2);
                 s.beside.shown.clear();
             },
@@ -98,18 +85,21 @@ fn a_decision_that_cannot_be_read_ends_what_can_be_said() {
 #[test]
 fn what_was_put_aside_must_not_have_been_decided_unless_it_was() {
     let mut story = long();
+    story.bear_tokens();
     // Somebody else's claim of an end that counts for nobody.
     let forged = story.inputs.iter().find(|said| matches!(said.input, Input::Report(_))).unwrap().clone();
     let seq = story.decisions[3].seq + 1;
     let Input::Report(mut report) = forged.input else { panic!() };
     report.instance = "forger".parse().unwrap();
+    report.token.clear();
     story.inputs.push(rr_verify::history::Said { seq, source: forged.source, input: Input::Report(report) });
     story.inputs.sort_by_key(|said| said.seq);
     story.times.insert(seq, *story.times.values().max().unwrap());
     story.beside.aside.insert(seq);
     assert_eq!(story.judged().findings, []);
     // Everything that was believed after all stays believed.
-    story.beside.aside = story.inputs.iter().map(|said| said.seq).collect();
+    let cited: Vec<u64> = story.records().map(|(_, record)| record.cause).collect();
+    story.beside.aside.extend(cited);
     assert_eq!(story.judged().findings, []);
 }
 

@@ -15,14 +15,20 @@
 
 mod answers;
 mod causes;
+mod chunks;
 mod drawn;
+mod ends;
 mod events;
+mod extended;
 #[path = "../../../coordinator/core/tests/core/flows.rs"]
 #[expect(dead_code, reason = "others of its flows are the core's")]
 mod flows;
+mod follows;
 mod limits;
 mod log;
+mod overlap;
 mod reading;
+mod shown;
 mod story;
 mod taken;
 mod told;

@@ -139,7 +139,7 @@ fn a_run_without_decisions_is_broken_when_it_is_to_be_over() {
     assert_eq!(found.iter().map(|found| found.rule).collect::<Vec<_>>(), [Rule::Chain]);
     let (times, bad, aside, extent) = (&BTreeMap::new(), &BTreeMap::new(), &BTreeSet::new(), Extent::SoFar);
     let whole = Whole { run: &run, decisions: &[], inputs: &[], times, bad, aside, policy: &policy, extent, now: None };
-    let Judgement { violations, truncated } = judge_whole(&whole);
+    let Judgement { violations, truncated, n_beside: _ } = judge_whole(&whole);
     assert_eq!((violations, truncated), (vec![], None));
 }
 
@@ -153,6 +153,20 @@ fn what_is_foreign_behind_an_end_matters_to_nobody() {
     }
     let end = verifier.finish();
     assert!(end.findings.is_empty() && end.again.is_empty() && end.sum.over == 1, "{:?}", end.sum);
+    assert_eq!(end.sum.unbelieved, 2, "it is counted");
+    // Before the end, too; and once, where the run is read again.
+    for (rules, n_unbelieved, n_again) in [(RULES, 0, 1), (Rules { keeps: true, ..RULES }, 2, 0)] {
+        let mut verifier = Verifier::new(rules, story.beside.clone());
+        let foreign = || Message { content: Content::Foreign, ..late(&story) };
+        verifier.hear(Message { seq: 0, ..foreign() });
+        story.messages().into_iter().for_each(|message| verifier.hear(message));
+        verifier.hear(foreign());
+        if n_again > 0 {
+            verifier.hear(Message { content: Content::Unreadable("version 9".into()), ..late(&story) });
+        }
+        let end = verifier.finish();
+        assert_eq!((end.sum.unbelieved, end.again.len()), (n_unbelieved, n_again));
+    }
     let mut verifier = reading(RULES, std::slice::from_ref(&story));
     verifier.hear(Message { content: Content::Unreadable("version 9".into()), ..late(&story) });
     let end = verifier.finish();

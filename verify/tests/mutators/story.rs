@@ -3,20 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use rr_core::Policy;
+use rr_core::{Plan, Policy};
 use rr_draw::Dice;
 use rr_schemas::{
     decision::{Decision, Event, Record},
-    flow::{Flow, Job},
+    flow::{Flow, Job, Priority},
     id::RunId,
     input::{Input, Source},
+    offer::{Offer, Target},
     report::{Report, What},
     retry::{Again, Carried},
 };
 use rr_verify::{
     Rule,
     history::{Said, Stored},
-    stream::{Beside, Content, End, Finding, Message, Rules, Scope, Shown, Verifier},
+    stream::{Beside, Content, End, Finding, Message, Rules, Says, Scope, Shown, Verifier, Waiting},
+    token::token,
 };
 
 use crate::{
@@ -89,6 +91,19 @@ impl Story {
         let mut all: Vec<Message> = decisions.chain(inputs).chain(bad).collect();
         all.sort_by_key(|message| message.seq);
         all
+    }
+
+    /// Its workers bear the tokens of what they speak of, as they do in every run that is begun now.
+    pub(crate) fn bear_tokens(&mut self) {
+        let secret = "secret";
+        secret.clone_into(&mut self.decisions[0].decision.secret);
+        for said in &mut self.inputs {
+            match &mut said.input {
+                Input::Report(report) => report.token = token(secret, &self.run, report.task, report.attempt),
+                Input::Claim(claim) => claim.token = token(secret, &self.run, claim.task, claim.attempt),
+                _ => {}
+            }
+        }
     }
 
     /// A worker says once more what it has said before, when everything is over.
@@ -215,6 +230,24 @@ impl Story {
 
     pub(crate) fn decision(&self, n: usize) -> &Decision {
         &self.decisions[n].decision
+    }
+
+    /// The first offer of an attempt as it waits, or just the subject of one, of a task that there is not.
+    pub(crate) fn waiting(&self, task: u32, attempt: u32) -> Waiting {
+        let Some(offer) = self.made(task, attempt) else {
+            let (target, priority) = (Target::Host("h".parse().unwrap()), Priority::default());
+            return Waiting { task, attempt, target, priority, says: Says::Unread };
+        };
+        let (target, priority) = (offer.target.clone(), offer.priority);
+        Waiting { task, attempt, target, priority, says: Says::of(Ok(offer)) }
+    }
+
+    /// The first offer of an attempt, of a task that there is.
+    pub(crate) fn made(&self, task: u32, attempt: u32) -> Option<Offer> {
+        let submitted = self.records().find_map(|(_, record)| record.event.submitted());
+        let plan = submitted.and_then(|run| Plan::of_accepted(run.flow, run.params, run.found).ok());
+        let token = token(&self.decisions[0].decision.secret, &self.run, task, attempt);
+        Some(Offer { token, ..plan?.offer(&self.run, task, attempt, 1)? })
     }
 
     pub(crate) fn offered(&self) -> BTreeSet<(u32, u32)> {

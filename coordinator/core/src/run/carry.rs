@@ -121,7 +121,7 @@ impl Run {
     pub(super) fn next_tasks(&self, planned: &PlannedJob, job: &JobState, n: u32) -> Ranges {
         let mut tasks = Ranges::new();
         let (mut left, mut n_ranges, mut last) = (n, 0, None);
-        for task in planned.first + job.next..planned.first + planned.n {
+        for task in planned.first + job.last..planned.first + planned.n {
             if left == 0 || n_ranges >= RANGES_MAX {
                 break;
             }

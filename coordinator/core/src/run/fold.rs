@@ -135,7 +135,7 @@ impl Run {
             match state.phase {
                 Phase::Waiting if attempt == 1 => {
                     job.begun_tasks += 1;
-                    job.next = job.next.max(task + 1 - first);
+                    job.last = job.last.max(task - first);
                     job.open += 1;
                     is_batch = true;
                 }

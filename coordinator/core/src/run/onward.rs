@@ -90,12 +90,9 @@ impl Run {
         if job.halted || !planned.job.fail_fast || !job.is_hopeless(planned) {
             return;
         }
-        let tasks = planned.first..planned.first + planned.n;
-        if job.delayed > 0 {
-            for task in tasks {
-                if let Ok(TaskState { phase: Phase::Delayed { until, .. }, .. }) = self.state_of(task) {
-                    self.deadlines.remove(&(*until, Due::Task(task)));
-                }
+        for task in planned.first..planned.first + planned.n {
+            if let Ok(TaskState { phase: Phase::Delayed { until, .. }, .. }) = self.state_of(task) {
+                self.deadlines.remove(&(*until, Due::Task(task)));
             }
         }
         if let Some(job) = self.jobs.get_mut(index) {

@@ -54,8 +54,7 @@ pub(super) fn jittered(wait: Span, job: &Job, run: &str, task: u32, attempt: u32
     let share = u64::from(jitter.hundredths());
     let seed = run.bytes().fold(u64::from(task) << 32 | u64::from(attempt), |seed, byte| mix(seed ^ u64::from(byte)));
     let most = wait.as_millis() * share / 10_000;
-    let drawn = if most == 0 { 0 } else { mix(seed) % (2 * most + 1) };
-    Span::saturating_from_millis(wait.as_millis() - most + drawn)
+    Span::saturating_from_millis(wait.as_millis() - most + mix(seed) % (2 * most + 1))
 }
 
 /// One step of the splitmix64 generator.

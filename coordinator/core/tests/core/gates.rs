@@ -70,6 +70,7 @@ fn a_gate_fails_when_its_time_is_over_and_what_needs_it_is_skipped() {
     assert_eq!(stage.now.duration_since(began), jiff::SignedDuration::from_mins(2));
     assert_eq!(states(&stage), [JobStatus::Succeeded, JobStatus::Failed, JobStatus::Skipped]);
     assert_eq!(stage.run.status(), RunStatus::Failed);
+    assert!(stage.signal("approved").is_empty(), "too late");
     is_right(&stage);
 }
 

@@ -118,23 +118,27 @@ fn a_worker_that_is_away_is_waited_for() {
     assert_eq!((stage.now.duration_since(at).as_secs(), n_looks), (600, 5), "after 1, 2, 4, 8 and 10 minutes");
 }
 
+/// A note of what was seen of one attempt of some tasks.
+fn seen(tasks: &str, attempt: u32, offer: u32, found: Found, withdrawn: bool) -> Input {
+    let tasks: Ranges = tasks.parse().unwrap();
+    Input::Seen(Seen { attempts: vec![SeenAttempts { tasks, attempt, offer, found, withdrawn }] })
+}
+
+/// What follows, in short.
+fn kinds(records: &[Record]) -> Vec<String> {
+    let kind = |record: &Record| match &record.event {
+        Event::Extended { tasks, until } => format!("extended {tasks} by {}", until.duration_since(record.at)),
+        Event::Ended { task, end, .. } => format!("{task} {}", end.outcome.word()),
+        Event::Held { task, .. } => format!("{task} held"),
+        Event::Offered { tasks, attempt, offer, .. } => format!("offered {tasks} {attempt}.{offer}"),
+        event => format!("{event:?}"),
+    };
+    records.iter().map(kind).collect()
+}
+
 /// Between a look and its answer a worker may have claimed the attempt; unless the claim was won for nobody.
 #[test]
 fn what_was_seen_counts_of_the_attempt_that_is_still_so() {
-    let seen = |tasks: &str, attempt, offer, found, withdrawn| {
-        let tasks: Ranges = tasks.parse().unwrap();
-        Input::Seen(Seen { attempts: vec![SeenAttempts { tasks, attempt, offer, found, withdrawn }] })
-    };
-    let kinds = |records: &[Record]| -> Vec<String> {
-        let kind = |record: &Record| match &record.event {
-            Event::Extended { tasks, until } => format!("extended {tasks} by {}", until.duration_since(record.at)),
-            Event::Ended { task, end, .. } => format!("{task} {}", end.outcome.word()),
-            Event::Held { task, .. } => format!("{task} held"),
-            Event::Offered { tasks, attempt, offer, .. } => format!("offered {tasks} {attempt}.{offer}"),
-            event => format!("{event:?}"),
-        };
-        records.iter().map(kind).collect()
-    };
     let free = one_job(3, r#""fail_fast":false,"on_lost":"retry""#);
     let claimed = one_job(3, r#""fail_fast":false,"on_lost":"fail""#);
     for (what, flow, stop, input, expected) in [
@@ -189,6 +193,17 @@ fn what_was_seen_counts_of_the_attempt_that_is_still_so() {
     let Event::Ended { by, end, .. } = &gone[0].event else { panic!("{gone:?}") };
     assert_eq!(by.as_ref().map(|by| by.worker.as_str()), Some("w1"));
     assert_eq!((end.outcome, end.reason.as_deref()), (Outcome::Lost, Some("its worker is gone")));
+}
+
+#[test]
+fn what_is_held_waits_for_a_person_whatever_is_seen_of_it_as_long_as_its_run_goes_on() {
+    let mut stage = Stage::new(&one_job(1, r#""on_lost":"hold""#));
+    stage.claim("w1", 0, 1);
+    let gone = seen("0", 1, 1, Found::WorkerGone, false);
+    assert_eq!(kinds(&stage.hear(Source::Note, gone.clone())), ["0 held"]);
+    assert_eq!(kinds(&stage.hear(Source::Note, gone.clone())), [""; 0]);
+    stage.cancel();
+    assert_eq!(kinds(&stage.hear(Source::Note, gone))[0], "0 cancelled");
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod looks;
 mod open;
 mod plans;
 mod retries;
+mod returned;
 mod rules;
 mod stage;
 mod states;

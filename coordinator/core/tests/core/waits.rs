@@ -3,6 +3,7 @@
 use jiff::{Timestamp, ToSpan as _};
 use rr_core::{Policy, Run, Wait};
 use rr_schemas::{
+    decision::{Event, Record},
     input::{Found, Holder},
     report::Outcome,
 };
@@ -65,6 +66,25 @@ fn each_thing_that_a_run_waits_for_has_its_name() {
     let first = Wait::Worker { job: name("first"), tasks: (0..=0).into(), until: until(began, 31) };
     stage.cancel();
     assert_eq!(stage.run.waits(), [first, offered("4-5", 31), runs("w2", "3", 32), retry, person, needs(1)]);
+}
+
+/// Between two decisions of which the first was full: what follows is nobody's but the coordinator's to say.
+#[test]
+fn what_is_decided_in_part_waits_for_its_coordinator() {
+    let stage = Stage::new(&flow(FLOW));
+    let signalled = Event::Signalled { signal: "go".parse().unwrap(), by: "t".into(), reason: None };
+    for event in [signalled, Event::CancelRequested { by: "t".into(), reason: None }] {
+        let mut run = stage.run.clone();
+        run.apply(&Record { cause: 9, at: stage.now, event }).unwrap();
+        let of_gate = |wait: &&Wait| matches!(wait, Wait::Coordinator | Wait::Signal { .. });
+        assert_eq!(run.waits().iter().find(of_gate), Some(&Wait::Coordinator), "the gate ends in the next one");
+    }
+
+    let mut run = Run::new("r".parse().unwrap(), Policy::default());
+    run.apply(&stage.log[0]).unwrap();
+    let begun = run.waits();
+    assert_eq!(begun[..2], [Wait::Coordinator, Wait::Coordinator], "nothing of them was offered yet");
+    assert!(matches!(begun[2..], [Wait::Signal { .. }, Wait::Needs { unmet: 2, .. }]), "{begun:?}");
 }
 
 /// What is stopped is looked after soon, and its own limit ends nothing any more; what waited for a retry is due no more.

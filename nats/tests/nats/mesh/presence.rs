@@ -181,6 +181,19 @@ fn status(id: &str, n: u64, status: RunStatus) -> StatusEntry {
     StatusEntry::new(n, view)
 }
 
+/// Where the log has lost its end, another decision gets the number of one that a state shows.
+#[tokio::test]
+async fn a_state_of_the_same_number_that_shows_something_else_gives_way() {
+    let world = world().await;
+    let [failed, ended] = [RunStatus::Failed, RunStatus::Succeeded].map(|state| status("r1", 3, state));
+    append(&world.mesh, &entity("r1"), 3, 0).await.unwrap();
+    assert_eq!(StatusWriter::new(&world.mesh).put(&failed).await, Ok(Put::Written));
+    let writer = StatusWriter::new(&world.mesh);
+    assert_eq!(writer.put(&ended).await, Ok(Put::Written));
+    assert_eq!(writer.put(&ended).await, Ok(Put::Older));
+    assert_eq!(world.mesh.status(&run("r1")).await.unwrap(), Some(ended));
+}
+
 #[tokio::test]
 async fn a_state_never_goes_back() {
     let world = world().await;

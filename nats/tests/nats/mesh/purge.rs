@@ -3,15 +3,20 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use futures::StreamExt as _;
 use jiff::Timestamp;
-use rr_nats::{OfferMsg, PullConfig, Timers, Topology};
+use rr_nats::{ConnectOptions, OfferMsg, PullConfig, Timers, Topology, connect};
 use rr_schemas::{
     flow::{Priority, select::Labels},
     offer::Target,
     presence::Hosts,
 };
+use tokio::time::timeout;
 
-use super::{World, cancel, entity, feed, host, name, offer, queue, quick, run, soon, take, worker, world, world_of};
+use super::{
+    World, cancel, entity, feed, host, name, offer, options, queue, quick, run, soon, take, worker, world, world_of,
+};
+use crate::support;
 
 /// Deliveries of a lane, until there are `count`.
 async fn deliveries(lane: &mut rr_nats::Lane, count: usize) -> Vec<OfferMsg> {
@@ -180,4 +185,35 @@ async fn a_reading_ends_though_what_it_counted_is_gone() {
     let next = soon(requests.next()).await;
     assert_eq!(next.unwrap().map(|request| request.seq), None);
     requests.close().await;
+}
+
+/// A stream that has no leader for a moment never answers what it was asked then.
+#[tokio::test]
+async fn the_withdrawal_of_what_is_over_is_asked_for_again() {
+    let world = world().await;
+    let between = support::client(&world.server).await;
+    let mut asked = between.subscribe("$BETWEEN.API.>").await.unwrap();
+    let options = ConnectOptions { api_prefix: Some("$BETWEEN.API".to_owned()), ..options(&world.server) };
+    let passes_on = async {
+        let mut lost = 0;
+        while let Some(message) = asked.next().await {
+            if message.subject.contains("STREAM.PURGE") && lost == 0 {
+                lost += 1;
+                continue;
+            }
+            let subject = message.subject.replacen("$BETWEEN", "$JS", 1);
+            between.publish_with_reply(subject, message.reply.unwrap(), message.payload).await.unwrap();
+        }
+    };
+    let withdraws = async {
+        world.mesh.offer(&offer(&run("r1"), 0, host("db0"))).await.unwrap();
+        let mesh = connect(&options).await.unwrap().mesh().await.unwrap();
+        // Far sooner than one answer is waited for.
+        let withdrawn = timeout(Duration::from_secs(8), mesh.withdraw_run(&run("r1"))).await;
+        assert_eq!(withdrawn.unwrap().unwrap(), 1);
+    };
+    tokio::select! {
+        () = passes_on => unreachable!("requests end"),
+        () = withdraws => {}
+    }
 }

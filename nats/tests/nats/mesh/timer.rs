@@ -177,3 +177,26 @@ async fn what_no_timer_has_fired_is_nobodys() {
     world.mesh.arm(&one, Timestamp::UNIX_EPOCH, Some(there)).await.unwrap();
     assert_eq!(next(&mut timers).await.entity, Ok(one));
 }
+
+/// Its sequence may be that of another timer by then, and a work queue removes whatever has it.
+#[tokio::test]
+async fn what_came_before_the_connection_broke_is_not_acknowledged_after_that() {
+    let mut world = world().await;
+    let one = entity("r1");
+    world.mesh.arm(&one, Timestamp::UNIX_EPOCH, None).await.unwrap();
+    let mut timers = timers(&world).await;
+    let before = next(&mut timers).await;
+    let mut connected = world.mesh.connected();
+    world.server.kill().await.unwrap();
+    soon(connected.until(false)).await.unwrap();
+    // Neither now, to be sent when there is a connection again, nor then.
+    before.ack.ack().await;
+    world.server.restart().await.unwrap();
+    soon(connected.until(true)).await.unwrap();
+    before.ack.ack().await;
+    assert!(before.ack.confirm().await.is_err());
+    let again = next(&mut timers).await;
+    assert_eq!((again.entity, again.raw.seq), (Ok(one), before.raw.seq));
+    again.ack.confirm().await.unwrap();
+    assert_eq!(stored(&world).await, 0);
+}

@@ -67,7 +67,7 @@ impl Patient {
     /// Looks at everything that can be looked at at once.
     pub(super) async fn look(link: Link, waiting: Duration, deadline: Deadline) -> Self {
         let of_mesh = async {
-            let mesh = deadline.within("the mesh", link.mesh()).await;
+            let mesh = deadline.within("the mesh", link.mesh_or_loss()).await;
             let of_mesh = Box::pin(OfMesh::look(&mesh, deadline)).await;
             (mesh, of_mesh)
         };

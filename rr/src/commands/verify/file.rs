@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rr_schemas::decision::Decision;
 use rr_schemas::id::RunId;
-use rr_verify::output::Outputs;
+use rr_verify::output::{Age, Outputs};
 use rr_verify::stream::{Beside, Content, Finding, Rules, Scope, Verifier};
 
 use super::told::{Reading, Told};
@@ -13,14 +13,18 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::histories::{Besides, Kind, Line, Reader, STDIN, chunk, message};
 
+/// Runs that are read once more in one reading of a file, each held whole. A file with more of them is read several times.
+const AGAIN_MAX: usize = 1_000;
+
 /// Judges an export. What needs a second reading is read from the file once more; stdin is held instead.
 ///
 /// # Errors
 /// There is no such file, or something in it is not of an export.
 pub(super) fn judge(ctx: &Context, name: &str, told: &mut Told) -> Result<(), CliError> {
-    let again = pass(ctx, name, None, told)?;
-    if !again.is_empty() {
-        pass(ctx, name, Some(&again), told)?;
+    let again: Vec<RunId> = pass(ctx, name, None, told)?.into_iter().collect();
+    for some in again.chunks(AGAIN_MAX) {
+        let some = some.iter().cloned().collect();
+        let _none = pass(ctx, name, Some(&some), told)?;
     }
     Ok(())
 }
@@ -56,12 +60,13 @@ fn pass(
         told.tell(vec![nothing_of(run)])?;
         return Ok(BTreeSet::new());
     }
-    let Held { mut verifier, besides, outputs, decisions, .. } = held;
+    let Held { mut verifier, besides, outputs, decisions, rules, .. } = held;
     let end = verifier.take().unwrap_or_else(|| Verifier::new(rules, chosen(besides, only))).finish();
     told.add(&end.sum, if only.is_some() { Reading::Again } else { Reading::First });
     told.tell(end.findings)?;
     if let (Some(run), Some(outputs)) = (&first.run, outputs) {
-        judge_output(run, &outputs, &decisions, told)?;
+        // How old the oldest output was, no export says.
+        judge_output(run, &outputs, &decisions, Age { now: rules.now, oldest: None }, told)?;
     }
     Ok(end.again)
 }

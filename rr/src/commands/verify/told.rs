@@ -30,6 +30,7 @@ struct Counted {
     runs_forgotten: u64,
     runs_earlier: u64,
     unbelieved: u64,
+    beside_lost: u64,
     nobodys: u64,
     outputs_short: u64,
     violations: u64,
@@ -58,7 +59,8 @@ pub(super) struct Told {
 
 impl Told {
     pub(super) const fn new(ctx: &Context) -> Self {
-        let sum = Sum { messages: 0, over: 0, open: 0, forgotten: 0, earlier: 0, unbelieved: 0, held_most: 0 };
+        let sum =
+            Sum { messages: 0, over: 0, open: 0, forgotten: 0, earlier: 0, unbelieved: 0, beside: 0, held_most: 0 };
         Self { printer: ctx.printer, sum, violations: 0, incomplete: 0, nobodys: 0, short: 0 }
     }
 
@@ -115,6 +117,7 @@ impl Told {
         self.sum.forgotten += sum.forgotten;
         self.sum.earlier += sum.earlier;
         self.sum.unbelieved += sum.unbelieved;
+        self.sum.beside += sum.beside;
     }
 
     /// Says what was looked at, and how it was.
@@ -128,6 +131,7 @@ impl Told {
                 runs_forgotten: sum.forgotten,
                 runs_earlier: sum.earlier,
                 unbelieved: sum.unbelieved,
+                beside_lost: sum.beside,
                 nobodys,
                 outputs_short: short,
                 violations,
@@ -142,6 +146,10 @@ impl Told {
                 (sum.forgotten, "forgotten, as old runs are: only their states are left"),
                 (sum.earlier, "began earlier and were not judged"),
                 (sum.unbelieved + nobodys, "messages that nobody believed, and that changed nothing"),
+                (
+                    sum.beside,
+                    "attempts that began beside lost ones which may still have run, so that more ran than may",
+                ),
                 (short, "attempts with output that is not stored, or not any more"),
             ] {
                 if n > 0 {

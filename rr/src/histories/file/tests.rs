@@ -21,31 +21,6 @@ const FIRST: &str = r#"{"rr-export":1,"at":"2026-01-01T00:00:00Z","partitions":8
 const OUTPUT: &str = r#"{"stream":"RR_OUTPUT","seq":1,"subject":"rr.out.w1.r2.0","base64":""}"#;
 
 #[test]
-fn a_body_comes_out_as_it_went_in() {
-    for (body, is_json) in [
-        (&br#"{"b": 1.50,  "a":[ ] }"#[..], true),
-        (b" {}", false),
-        (b"{}\n", false),
-        (b"{", false),
-        (b"\xff\x00", false),
-        (b"", false),
-        (b"7", true),
-        (b"null", true),
-    ] {
-        let body = Bytes::from_static(body);
-        assert_eq!(as_json(&body).is_some(), is_json, "{body:?}");
-        let written = match as_json(&body) {
-            Some(json) => format!(r#","json":{}"#, json.get()),
-            None if body.is_empty() => String::new(),
-            None => format!(r#","base64":"{}""#, BASE64_STANDARD.encode(&body)),
-        };
-        let line = format!(r#"{{"stream":"RR_EVENTS","seq":1,"subject":"a.b"{written}}}"#);
-        let lines = opened(&format!("{FIRST}\n{line}\n{{\"end\":true,\"lines\":1}}\n")).unwrap();
-        assert_eq!(lines[0].copied.payload, body);
-    }
-}
-
-#[test]
 fn nonsense_is_told_with_its_line() {
     let good = r#"{"stream":"RR_EVENTS","seq":1,"subject":"a","base64":""}"#;
     for (text, told) in [

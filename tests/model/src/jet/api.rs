@@ -8,7 +8,8 @@ use rr_nats::transport::Subject;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::{Jet, Said, Turn, refusal::Refusal};
+use super::{Jet, SERVERS, Said, Turn, refusal::Refusal};
+use crate::config::Servers;
 
 /// Entries of a page at most.
 const NAMES_MAX: usize = 1_024;
@@ -89,14 +90,32 @@ impl Jet {
         })
     }
 
-    /// Who keeps a stream or a consumer with so many copies.
-    fn cluster(&self, copies: u64, is_led: bool) -> Value {
-        let leader = if is_led { "n1" } else { "" };
+    /// Who keeps a stream or a consumer with so many copies, where so many leaders came before.
+    fn cluster(&self, copies: u64, led: Option<usize>) -> Value {
         if !self.must_agree(copies) {
-            return json!({"leader": leader});
+            return json!({"leader": led.map_or("", |_| SERVERS[0])});
         }
+        let mut names = SERVERS;
+        names.rotate_left(led.unwrap_or_default() % SERVERS.len());
+        let [leader, others @ ..] = names;
         let peer = |name: &str| json!({"name": name, "current": true, "active": 1_000_000});
-        json!({"name": "rr", "leader": leader, "replicas": [peer("n2"), peer("n3")]})
+        json!({"name": "rr", "leader": led.map_or("", |_| leader), "replicas": others.map(peer)})
+    }
+
+    /// The leader of a stream, or that of one of its consumers, makes way for another one.
+    fn step_down(&mut self, stream: &str, consumer: &str, turn: &mut Turn<'_>) -> Outcome {
+        if self.servers == Servers::One {
+            return Err(Refusal::no_cluster());
+        }
+        let found = self.stream(stream)?;
+        if consumer.is_empty() {
+            found.step_down(turn);
+        } else if !found.consumers.contains_key(consumer) {
+            return Err(Refusal::consumer_not_found());
+        } else {
+            self.move_consumer(stream, consumer, turn);
+        }
+        Ok(json!({"success": true}))
     }
 }
 

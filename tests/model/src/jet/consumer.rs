@@ -52,6 +52,8 @@ pub(crate) struct Consumer {
     pub(crate) name: String,
     /// Whether several servers keep it.
     is_copied: bool,
+    /// Leaders that it had before, of its own.
+    leaders: usize,
     pub(crate) told: Value,
     pub(crate) config: ConsumerConfig,
     pub(crate) filters: Vec<String>,
@@ -121,6 +123,7 @@ impl Consumer {
             stream: stream.to_owned(),
             name: name.to_owned(),
             is_copied,
+            leaders: 0,
             told,
             filters,
             created: turn.now,
@@ -170,6 +173,14 @@ impl Consumer {
             self.planned = Some(at);
             turn.wake(at, Due::Consumer(self.stream.clone(), self.name.clone()));
         }
+    }
+
+    /// It gets another leader: its pulls come back, its pin is free, and what was given back waits for its time again.
+    pub(crate) fn step_down(&mut self, turn: &mut Turn<'_>) {
+        self.leaders += 1;
+        self.unpin();
+        self.end_all(Some("Leadership Change"), turn);
+        self.forget_given_back(turn);
     }
 
     /// Whether it is to be looked at now: an earlier plan may have taken the place of this one.

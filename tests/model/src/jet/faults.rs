@@ -21,8 +21,7 @@ impl Jet {
     /// A consumer gets another leader.
     pub(crate) fn move_consumer(&mut self, stream: &str, consumer: &str, turn: &mut Turn<'_>) -> bool {
         self.with(stream, consumer, turn, |consumer, _, turn| {
-            consumer.unpin();
-            consumer.end_all(Some("Leadership Change"), turn);
+            consumer.step_down(turn);
             true
         })
     }
@@ -73,6 +72,16 @@ impl Jet {
         let Some(found) = self.streams.get_mut(stream).filter(|stream| stream.is_led()) else { return false };
         found.lose_majority(until);
         true
+    }
+
+    /// The copies of a stream are awake, and one of them leads it.
+    pub(crate) fn wake(&mut self, stream: &str, turn: &mut Turn<'_>) {
+        if let Some(found) = self.streams.get_mut(stream) {
+            found.find_majority(turn);
+            if !found.is_led() {
+                found.led(turn);
+            }
+        }
     }
 
     /// A stream has no leader any more.

@@ -48,6 +48,10 @@ impl Refusal {
         Self::new(400, 10074, "replicas > 1 not supported in non-clustered mode")
     }
 
+    pub(crate) fn no_cluster() -> Self {
+        Self::new(503, 10010, "JetStream clustering support required")
+    }
+
     pub(crate) fn update(text: &str) -> Self {
         Self::new(500, 10052, text)
     }

@@ -48,6 +48,8 @@ pub(crate) struct Stream {
     planned: Option<u64>,
     /// Whether nobody leads it.
     is_leaderless: bool,
+    /// Leaders that it had before.
+    leaders: usize,
     /// Whether it takes nothing, whatever its limits are.
     pub(crate) is_filled: bool,
 }
@@ -71,6 +73,7 @@ impl Stream {
             fires_at: None,
             planned: None,
             is_leaderless: false,
+            leaders: 0,
             is_filled: false,
         }
     }
@@ -103,6 +106,11 @@ impl Stream {
 
     pub(crate) const fn is_led(&self) -> bool {
         !self.is_leaderless
+    }
+
+    /// How many led it before the one who does; none where nobody does.
+    pub(crate) fn led_before(&self) -> Option<usize> {
+        self.is_led().then_some(self.leaders)
     }
 
     /// Sees to it that it is looked at by then.
@@ -337,8 +345,39 @@ impl Stream {
         }
     }
 
-    /// Nobody leads it for a while. Of what its copies have not agreed on a first part is stored, and nobody hears of it.
+    /// Its copies agree on what they were asked, from now on.
+    pub(crate) fn find_majority(&mut self, turn: &mut Turn<'_>) {
+        let mut at = turn.now;
+        for proposal in &mut self.proposed {
+            at += turn.agreement();
+            proposal.at = proposal.at.min(at);
+        }
+        self.agreed_at = self.agreed_at.min(at);
+        if let Some(first) = self.proposed.front().map(|proposal| proposal.at) {
+            self.wake(first, turn);
+        }
+    }
+
+    /// Nobody leads it for a while, nor its consumers.
     pub(crate) fn lose_leader(&mut self, turn: &mut Turn<'_>) {
+        self.hand_over(turn);
+        self.is_leaderless = true;
+        for consumer in self.consumers.values_mut() {
+            consumer.unpin();
+            consumer.end_all(None, turn);
+            consumer.forget_given_back(turn);
+        }
+    }
+
+    /// Another one leads it at once. Its consumers have leaders of their own, and know nothing of it.
+    pub(crate) fn step_down(&mut self, turn: &mut Turn<'_>) {
+        self.hand_over(turn);
+        self.look(turn);
+        self.watch_timers(turn);
+    }
+
+    /// Of what its copies have not agreed on a first part is stored, and nobody hears of it.
+    fn hand_over(&mut self, turn: &mut Turn<'_>) {
         let kept = turn.rng.usize(..=self.proposed.len());
         self.proposed.truncate(kept);
         for proposal in std::mem::take(&mut self.proposed) {
@@ -346,11 +385,7 @@ impl Stream {
             turn.count("stored_unheard");
         }
         self.agreed_at = turn.now;
-        self.is_leaderless = true;
-        for consumer in self.consumers.values_mut() {
-            consumer.unpin();
-            consumer.end_all(None, turn);
-        }
+        self.leaders += 1;
     }
 
     /// Somebody leads it again.

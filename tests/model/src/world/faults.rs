@@ -25,12 +25,14 @@ impl World {
             }),
             Fault::Kill { client } => self.with(client, Self::kill),
             Fault::Restart { down, loses_unsynced } => self.stop(*down, *loses_unsynced),
+            Fault::Start {} => self.start_early(),
             Fault::Sync {} => {
                 self.safe = Some(self.jet.clone());
                 true
             }
             Fault::MoveLeader { stream, leaderless } => self.move_leader(stream, *leaderless),
             Fault::LoseMajority { stream, unaware, leaderless } => self.lose_majority(stream, *unaware, *leaderless),
+            Fault::Wake { stream } => self.wake(stream),
             Fault::MoveConsumer { stream, consumer } => {
                 self.config.servers == Servers::Three && self.jet(|jet, turn| jet.move_consumer(stream, consumer, turn))
             }
@@ -95,6 +97,27 @@ impl World {
         for client in self.clients.keys().copied().collect::<Vec<_>>() {
             self.come_back(client);
         }
+    }
+
+    fn start_early(&mut self) -> bool {
+        let starts = |(key, due): (&(Duration, u64), &Due)| {
+            let Due::Start(died) = due else { return None };
+            Some((*key, *died))
+        };
+        let Some((key, died)) = self.queue.iter().find_map(starts) else { return false };
+        self.queue.remove(&key);
+        self.start(died);
+        true
+    }
+
+    fn wake(&mut self, stream: &str) -> bool {
+        let to_come = self.queue.len();
+        self.queue.retain(|_, due| !matches!(due, Due::Unled(of, _) | Due::Led(of) if of == stream));
+        let was_amiss = self.queue.len() < to_come;
+        if was_amiss {
+            self.jet(|jet, turn| jet.wake(stream, turn));
+        }
+        was_amiss
     }
 
     fn lose_majority(&mut self, stream: &str, unaware: Duration, leaderless: Duration) -> bool {

@@ -16,9 +16,9 @@ use rr_schemas::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-async fn made(servers: Servers) -> (Model, Link, Mesh) {
+pub(crate) async fn made(servers: Servers) -> (Model, Link, Mesh) {
     made_of(3, servers).await
 }
 
@@ -29,7 +29,7 @@ async fn made_of(seed: u64, servers: Servers) -> (Model, Link, Mesh) {
     (model, link, mesh)
 }
 
-fn counted(model: &Model, name: &str) -> u64 {
+pub(crate) fn counted(model: &Model, name: &str) -> u64 {
     model.counts().get(name).copied().unwrap_or_default()
 }
 
@@ -178,28 +178,6 @@ async fn what_somebody_removes_is_gone() {
     // What is not there cannot be removed once more.
     model.inject(&Fault::RemoveStream { stream: stream() });
     assert_eq!((counted(&model, "remove_consumer"), counted(&model, "remove_stream")), (1, 1));
-}
-
-/// A journal has what was stored, each message once, and keeps it when the stream does not.
-#[tokio::test(start_paused = true)]
-async fn a_journal_outlives_what_was_stored() {
-    let (model, _link, mesh) = made(Servers::One).await;
-    let publisher = model.client("publisher", Observer::default());
-    model.keep_journal(&["RR_EVENTS"]);
-    for id in ["1", "2", "2"] {
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", id);
-        let message = Outgoing { headers: Some(headers), ..Outgoing::plain("rr.in.0.a.api", "x") };
-        publisher.publish(message, None).await.unwrap();
-    }
-    sleep(SECOND).await;
-    let journal = model.journal();
-    let ids: Vec<_> = journal.iter().map(|noted| (noted.subject.as_str(), noted.id.as_deref())).collect();
-    assert_eq!(ids, [("rr.in.0.a.api", Some("1")), ("rr.in.0.a.api", Some("2"))]);
-    assert!(journal.iter().all(|noted| noted.at <= model.now()));
-    model.inject(&Fault::RemoveStream { stream: "RR_EVENTS".to_owned() });
-    assert!(mesh.server_time().await.is_err());
-    assert_eq!(model.journal(), journal);
 }
 
 /// Of two that are under way at once the copies of a stream have not agreed on either: the second one hears so, in words of its own.

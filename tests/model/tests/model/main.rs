@@ -3,4 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod faults;
+mod journal;
+mod mended;
 mod mesh;

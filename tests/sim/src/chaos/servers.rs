@@ -145,6 +145,14 @@ impl Chaos {
         None
     }
 
+    /// The servers are there, and every stream has a leader that the others hear.
+    pub(super) fn mend_servers(&self) {
+        self.site.model.inject(&Fault::Start {});
+        for stream in LED {
+            self.site.model.inject(&Fault::Wake { stream: stream.to_owned() });
+        }
+    }
+
     fn partition(&mut self) -> (String, String) {
         let partition = self.dice.roll(u64::from(self.partitions));
         let partition = rr_schemas::id::Partition(u16::try_from(partition).unwrap_or_default());

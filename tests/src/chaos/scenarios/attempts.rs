@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rr_schemas::decision::RunStatus;
 use tokio::time::Instant;
 
@@ -9,7 +10,7 @@ use crate::chaos::flows::{Kind, kind};
 use crate::chaos::scenario::{Cue, Report, Scenario};
 use crate::chaos::stage::{ALL_HOSTS, END, EVERYBODY, Role, Stage};
 use crate::mesh::Timing;
-use crate::procfs;
+use crate::procfs::{self, Found};
 use crate::wait::eventually;
 
 const MIB: u64 = 1024 * 1024;
@@ -35,16 +36,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "escape",
         rows: &[43],
         what: "attempts start twenty children each in sessions of their own, and run into their time limit or are cancelled",
-        bound: Duration::from_secs(10),
-        why: "a stop takes the grace of 1 s, and the search for what is left",
+        bound: Duration::from_secs(2),
+        why: "from the TERM to the death of all of it: the grace of 1 s, and 1 s for the search",
         play: |cue| Box::pin(stubborn(cue, &ESCAPES)),
     },
     Scenario {
         name: "deaf",
         rows: &[44],
         what: "attempts ignore TERM, and run into their time limit or are cancelled",
-        bound: Duration::from_secs(10),
-        why: "a stop takes the grace of 1 s",
+        bound: Duration::from_secs(2),
+        why: "from the TERM to the death of all of it: the grace of 1 s, and 1 s",
         play: |cue| Box::pin(stubborn(cue, &DEAF)),
     },
     Scenario {
@@ -82,6 +83,8 @@ async fn huge_output(mut cue: Cue) -> Report {
         let kept = stage.mesh.rr(["logs", &id, "--raw"]).run().await.exits(0);
         let bytes = kept.stdout.len() as u64;
         stage.report.demand((3 * MIB..=3 * 9 * MIB).contains(&bytes), || format!("{bytes} bytes are kept of {id}"));
+        // What is kept and what was dropped adds up to what was written.
+        let _verified = stage.mesh.rr(["verify", &id]).run().await.exits(0);
     }
     for place in stage.workers() {
         let peak = procfs::peak_resident(stage.part(place).process.pid()).unwrap_or(u64::MAX);
@@ -109,37 +112,46 @@ async fn fan_out(mut cue: Cue) -> Report {
     stage.finish().await
 }
 
+/// What such an attempt runs, which is nothing else's.
+const LEFT: &str = "sleep 611";
+
+// Each notes when it is told to end (`.term`). Who escapes ends then, and leaves what it has started in other sessions.
 const ESCAPES: [Kind; 2] = [
     kind(
         "escape-time",
-        "jobs: [{ name: a, shell: 'NOTE n=0; while [ $n -lt 20 ]; do n=$((n+1)); setsid sleep 611 & done; \
-         echo there > \"$RR_PARAM_DIR/$RR_RUN\"; wait', hosts: h1, timeout: 2s, grace: 1s }]",
+        "jobs: [{ name: a, shell: 'NOTE own=\"$RR_PARAM_DIR/$RR_RUN\"; trap \"date +%s%N > $own.term; exit\" TERM; \
+         n=0; while [ $n -lt 20 ]; do n=$((n+1)); setsid sleep 611 & done; echo there > \"$own\"; wait', \
+         hosts: h1, timeout: 2s, grace: 1s }]",
         &[RunStatus::Failed],
     ),
     kind(
         "escape-cancel",
-        "jobs: [{ name: a, shell: 'NOTE n=0; while [ $n -lt 20 ]; do n=$((n+1)); setsid sleep 611 & done; \
-         echo there > \"$RR_PARAM_DIR/$RR_RUN\"; wait', hosts: h1, grace: 1s }]",
+        "jobs: [{ name: a, shell: 'NOTE own=\"$RR_PARAM_DIR/$RR_RUN\"; trap \"date +%s%N > $own.term; exit\" TERM; \
+         n=0; while [ $n -lt 20 ]; do n=$((n+1)); setsid sleep 611 & done; echo there > \"$own\"; wait', \
+         hosts: h1, grace: 1s }]",
         &[RunStatus::Cancelled],
     ),
 ];
 
+// Who is deaf has a child that ignores TERM, and goes on itself.
 const DEAF: [Kind; 2] = [
     kind(
         "deaf-time",
-        "jobs: [{ name: a, shell: 'NOTE trap \"\" TERM; echo there > \"$RR_PARAM_DIR/$RR_RUN\"; \
-         while :; do sleep 611; done', hosts: h1, timeout: 2s, grace: 1s }]",
+        "jobs: [{ name: a, shell: 'NOTE own=\"$RR_PARAM_DIR/$RR_RUN\"; trap \"date +%s%N > $own.term\" TERM; \
+         (trap \"\" TERM; exec sleep 611) & echo there > \"$own\"; while :; do wait; done', \
+         hosts: h1, timeout: 2s, grace: 1s }]",
         &[RunStatus::Failed],
     ),
     kind(
         "deaf-cancel",
-        "jobs: [{ name: a, shell: 'NOTE trap \"\" TERM; echo there > \"$RR_PARAM_DIR/$RR_RUN\"; \
-         while :; do sleep 611; done', hosts: h1, grace: 1s }]",
+        "jobs: [{ name: a, shell: 'NOTE own=\"$RR_PARAM_DIR/$RR_RUN\"; trap \"date +%s%N > $own.term\" TERM; \
+         (trap \"\" TERM; exec sleep 611) & echo there > \"$own\"; while :; do wait; done', \
+         hosts: h1, grace: 1s }]",
         &[RunStatus::Cancelled],
     ),
 ];
 
-/// Runs of both kinds end, and nothing of them is left.
+/// Runs of both kinds end, and soon after they are told to nothing of them is left.
 async fn stubborn(mut cue: Cue, kinds: &'static [Kind; 2]) -> Report {
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
     stage.load(&mut cue);
@@ -149,20 +161,35 @@ async fn stubborn(mut cue: Cue, kinds: &'static [Kind; 2]) -> Report {
             let run = stage.publish(&id, kind).await;
             eventually(&id, END, async || if stage.mesh.read(&id).is_empty() { Err("not there") } else { Ok(()) })
                 .await;
+            stage.report.demand(!left_of(&stage).is_empty(), || format!("nothing of {id} runs"));
             if kind.ends == [RunStatus::Cancelled] {
                 let _cancelled = stage.mesh.rr(["cancel", &id]).run().await;
             }
-            let _view = stage.mesh.ended(&run, END).await;
-            stage.report.faults += 1;
-            eventually("end of everything that was started", Duration::from_secs(15), async || {
-                let left = stage.mesh.processes();
-                let left: Vec<_> = left.into_iter().filter(|found| found.command.contains("611")).collect();
-                if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+            eventually("end of everything that was started", END, async || match left_of(&stage) {
+                left if left.is_empty() => Ok(()),
+                left => Err(format!("{left:?}")),
             })
             .await;
+            let gone = Timestamp::now();
+            let told = stage.mesh.read(&format!("{id}.term"));
+            let told = told.trim().parse().ok().and_then(|at| Timestamp::from_nanosecond(at).ok());
+            match told {
+                Some(told) => {
+                    let took = Duration::try_from(gone.duration_since(told)).unwrap_or_default();
+                    stage.took(took, format!("{id} was gone {took:.1?} after it was told to end"));
+                }
+                None => stage.report.violations.push(format!("{id} was never told to end")),
+            }
+            let _view = stage.mesh.ended(&run, END).await;
+            stage.report.faults += 1;
         }
     }
     stage.finish().await
+}
+
+/// What lives of such an attempt.
+fn left_of(stage: &Stage) -> Vec<Found> {
+    stage.mesh.processes().into_iter().filter(|found| found.command.contains(LEFT)).collect()
 }
 
 async fn name_twice(mut cue: Cue) -> Report {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 
 use crate::chaos::scenario::{Cue, Report, Scenario};
-use crate::chaos::stage::{EVERYBODY, Stage};
+use crate::chaos::stage::{EVERYBODY, Losses, Stage};
 use crate::mesh::Timing;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -38,6 +38,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 async fn killed(mut cue: Cue) -> Report {
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
+    stage.losses = Losses::Never;
     stage.load(&mut cue);
     stage.has_asked(2).await;
     while cue.again(3) {
@@ -53,6 +54,7 @@ async fn killed(mut cue: Cue) -> Report {
 
 async fn all_gone(mut cue: Cue) -> Report {
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
+    stage.losses = Losses::Never;
     stage.load(&mut cue);
     while cue.again(1) {
         stage.has_asked(6).await;
@@ -72,15 +74,17 @@ async fn all_gone(mut cue: Cue) -> Report {
 
 async fn paused(mut cue: Cue) -> Report {
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
+    stage.losses = Losses::Never;
     stage.load(&mut cue);
     while cue.again(1) {
         stage.has_asked(3).await;
         let victim = *cue.dice.one_of(&stage.coordinators());
         sleep(cue.dice.pause(0..500)).await;
+        let since = Timestamp::now();
         stage.part(victim).process.pause();
         sleep(cue.dice.pause(5_000..8_000)).await;
         stage.part(victim).process.go_on();
-        stage.report.faults += 1;
+        stage.struck_some(since);
         stage.has_asked(3).await;
     }
     stage.finish().await

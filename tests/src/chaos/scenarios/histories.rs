@@ -107,12 +107,13 @@ struct Copied {
 async fn lose(old: &str, is_total: bool) -> Report {
     const SHORT_KIND: &Kind = &SHORT;
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
-    // Of the run that states show and no history has.
-    stage.verdicts = if old.is_empty() { &[0] } else { &[3] };
+    // Of the run that states show and no history has. Where the states are lost, too, a worker may still speak of what is lost.
+    stage.verdicts = if old.is_empty() { &[0, 3] } else { &[3] };
+    stage.puts_aside = true;
     let (store, copy) = (stage.mesh.dir().join("nats"), stage.mesh.dir().join("copy"));
     // The last worker is away while the copy is made.
     let late = *stage.workers().last().expect("a worker");
-    stage.kill(late).await;
+    stage.part(late).process.kill().await;
     let runs = begin(&mut stage).await;
     stage.mesh.server().kill().await.expect("the death of the server");
     copy_all(&store, &copy);
@@ -134,7 +135,7 @@ async fn lose(old: &str, is_total: bool) -> Report {
     let since = Timestamp::now();
     if is_total {
         for place in stage.coordinators() {
-            stage.kill(place).await;
+            stage.part(place).process.kill().await;
         }
     }
     fs::remove_dir_all(store.join(old)).expect("the store to go");
@@ -146,7 +147,7 @@ async fn lose(old: &str, is_total: bool) -> Report {
         }
     }
     stage.was_out(since);
-    stage.report.faults += 1;
+    stage.struck(since);
     for place in stage.coordinators() {
         stage.part(place).process.has_written("the event log has lost its end", END).await;
     }
@@ -154,10 +155,21 @@ async fn lose(old: &str, is_total: bool) -> Report {
         let named = stage.mesh.rr(["doctor"]).run().await;
         let is_named = named.status.code() == Some(1) && named.stdout.contains("the history of run unknown is gone");
         stage.report.demand(is_named, || format!("rr doctor does not name what is lost: {named}"));
+        let named = stage.mesh.rr(["verify", "--all"]).run().await;
+        let is_named = named.status.code() == Some(3) && named.stdout.lines().any(is_truncated);
+        stage.report.demand(is_named, || format!("rr verify does not name what is lost: {named}"));
     }
+    // Where states went back with the log, nothing on the server says of which run something is gone: only coordinators that
+    // have seen more know that it is so.
     stage.mesh.write("open.enough", "");
     let _new = stage.publish("new", SHORT_KIND).await;
     judge(stage, &runs).await
+}
+
+/// Whether this is said of the run of which only a state is left.
+fn is_truncated(line: &str) -> bool {
+    line.starts_with("incomplete run=unknown because ")
+        && (line.contains("its history is truncated") || line.contains("its history is gone"))
 }
 
 async fn begin(stage: &mut Stage) -> Copied {

@@ -1,12 +1,14 @@
 //! Messages that nobody of ours sends: garbage, such of a later version, too large ones, and offers a second time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use rr_nats::subject::partition_of;
-use rr_schemas::decision::RunStatus;
-use rr_schemas::id::EntityId;
+use rr_schemas::decision::{Event, RunStatus};
+use rr_schemas::id::{EntityId, RunId};
 use serde_json::{Value, json};
 
 use super::running_on;
@@ -16,6 +18,7 @@ use crate::chaos::operator::Operator;
 use crate::chaos::scenario::{Cue, Report, Scenario};
 use crate::chaos::stage::{END, EVERYBODY, Stage};
 use crate::mesh::Timing;
+use crate::verdict::Verdict;
 use crate::wait::eventually;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -50,6 +53,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         bound: Duration::from_secs(10),
         why: "a worker's ledger knows what it has started; nothing is waited for",
         play: |cue| Box::pin(twice(cue)),
+    },
+    Scenario {
+        name: "offers-lost",
+        rows: &[41],
+        what: "offers that wait for a worker vanish from their stream, one by one, and nobody is told: they are made again",
+        bound: Duration::from_secs(30),
+        why: "from the removal to the next offer: one is looked after when it has waited for `offer-expiry` (20 s)",
+        play: |cue| Box::pin(lost(cue)),
     },
 ];
 
@@ -93,6 +104,7 @@ const WAITS: Kind = kind(
 async fn poison(mut cue: Cue) -> Report {
     const KIND: &Kind = &WAITS;
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
+    stage.puts_aside = true;
     stage.load(&mut cue);
     let run = stage.publish("target", KIND).await;
     let p = partition_of(&EntityId::from(&run), stage.handle.partitions()).0;
@@ -296,4 +308,74 @@ async fn are_delivered(operator: &Operator, copies: &[(u64, String)]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Attempts on the hosts of a worker that is away.
+const WAITING: Kind =
+    kind("waiting", "jobs: [{ name: a, shell: 'NOTE true', hosts: 'h[7-9]' }]", &[RunStatus::Succeeded]);
+
+async fn lost(mut cue: Cue) -> Report {
+    const KIND: &Kind = &WAITING;
+    let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
+    stage.load(&mut cue);
+    let operator = stage.operator();
+    while cue.again(1) {
+        stage.has_asked(4).await;
+        // Nobody takes these offers, and nobody says that they are gone.
+        let away = *stage.workers().last().expect("a worker");
+        stage.part(away).process.kill().await;
+        let run = stage.publish(&format!("waiting{}", stage.report.faults), KIND).await;
+        let waiting = eventually("offers", END, async || three_of(&operator, &run).await).await;
+        for seq in &waiting {
+            operator.call("STREAM.MSG.DELETE.RR_WORK", &json!({ "seq": seq })).await;
+            stage.report.faults += 1;
+        }
+        let gone = Timestamp::now();
+        // Whoever would have taken them is there again before it would be missed.
+        stage.revive(away);
+        let _view = stage.mesh.ended(&run, END).await;
+        let starts = stage.starts_of(&run);
+        stage.report.demand(starts == 3, || format!("{run} has begun {starts} attempts, not 3"));
+        let again = offered_again(&stage, &run).await;
+        stage.report.demand(again.len() == 3, || format!("of {run} were offered again: {again:?}"));
+        let last = again.into_values().max().unwrap_or(gone);
+        let took = Duration::try_from(last.duration_since(gone)).unwrap_or_default();
+        stage.took(took, format!("the offers of {run} were made again {took:.1?} after they were gone"));
+    }
+    stage.finish().await
+}
+
+/// Tasks of a run that were offered a second time, and when.
+async fn offered_again(stage: &Stage, run: &RunId) -> BTreeMap<u32, Timestamp> {
+    let verdict = Verdict::read(&stage.handle, run, &BTreeSet::new()).await.expect("a history");
+    let mut again = BTreeMap::new();
+    for (stored, at) in verdict.decisions.iter().zip(&verdict.at) {
+        for record in &stored.decision.events {
+            if let Event::Offered { tasks, offer: 2, .. } = &record.event {
+                again.extend(tasks.iter().map(|task| (task, *at)));
+            }
+        }
+    }
+    again
+}
+
+/// The three offers of a run.
+async fn three_of(operator: &Operator, run: &RunId) -> Result<Vec<u64>, String> {
+    let offers = offers_of(operator, run).await;
+    if offers.len() == 3 { Ok(offers) } else { Err(format!("{offers:?}")) }
+}
+
+/// What is on offer of a run, by sequence.
+async fn offers_of(operator: &Operator, run: &RunId) -> Vec<u64> {
+    let info = operator.stream("RR_WORK").await.unwrap_or_default();
+    let number = |path: &str| info.pointer(path).and_then(Value::as_u64).unwrap_or_default();
+    let (mut offers, its) = (Vec::new(), format!(".{run}."));
+    for seq in number("/state/first_seq")..=number("/state/last_seq") {
+        let got = operator.try_call("STREAM.MSG.GET.RR_WORK", &json!({ "seq": seq })).await;
+        let subject = got.pointer("/message/subject").and_then(Value::as_str).unwrap_or_default();
+        if subject.contains(&its) {
+            offers.push(seq);
+        }
+    }
+    offers
 }

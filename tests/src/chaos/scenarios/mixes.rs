@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::sleep;
 
 use crate::chaos::scenario::{Cue, Report, Scenario};
@@ -52,17 +53,17 @@ async fn everything(mut cue: Cue) -> Report {
     }
     stage.load(&mut cue);
     while cue.again(6) {
+        stage.has_asked(1).await;
         let fault = *cue.dice.one_of(&FAULTS);
         let victim = cue.dice.number(0..stage.parts.len());
         let pause = cue.dice.pause(0..6_000);
-        if !matches!(fault, Fault::Kill) {
-            stage.report.faults += 1;
-        }
+        let since = Timestamp::now();
         match fault {
             Fault::Kill => {
                 stage.kill(victim).await;
                 sleep(pause / 2).await;
                 stage.revive(victim);
+                continue;
             }
             Fault::Stop => stage.restart(victim).await,
             Fault::Pause => {
@@ -81,11 +82,14 @@ async fn everything(mut cue: Cue) -> Report {
                 stage.mesh.server().restart().await.expect("a server");
             }
             Fault::Durable(stream, name) => {
-                // It may be gone from the last time.
-                let _answer = stage.operator().try_call(&format!("CONSUMER.DELETE.{stream}.{name}"), &().into()).await;
+                let answer = stage.operator().try_call(&format!("CONSUMER.DELETE.{stream}.{name}"), &().into()).await;
+                // It may be gone from the last time: then nothing was done.
+                if answer.get("error").is_some() {
+                    continue;
+                }
             }
         }
-        stage.has_asked(1).await;
+        stage.struck(since);
     }
     stage.has_asked(3).await;
     stage.finish().await

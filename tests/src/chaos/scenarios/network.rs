@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rr_schemas::decision::{Event, RunStatus};
 use rr_schemas::id::RunId;
 use rr_schemas::report::Outcome;
@@ -24,17 +25,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         what: "a worker, then a coordinator, is cut off for 4 to 8 s, with a reset or in silence; what the worker runs ends meanwhile, and is told",
         bound: Duration::from_secs(15),
         why: "as for one that dies; what ended meanwhile is reported when the link is back",
-        play: |cue| Box::pin(broken(cue, &[Proxy::cut, Proxy::silence_both])),
+        play: |cue| Box::pin(broken(cue, &CUTS)),
     },
     Scenario {
         name: "link-one-way",
         rows: &[14],
-        what: "nothing comes through in one direction, for 4 to 8 s, between a worker, then a coordinator, and the server; what the worker runs ends meanwhile, and is told",
+        what: "nothing comes through in one direction, for 4 to 8 s, between a worker, then a coordinator, and the server, and then on new connections only; what the worker runs ends meanwhile, and is told",
         bound: Duration::from_secs(15),
         why: "as for one that is cut off in silence",
-        play: |cue| {
-            Box::pin(broken(cue, &[|proxy| proxy.silence(Way::ToServer), |proxy| proxy.silence(Way::FromServer)]))
-        },
+        play: |cue| Box::pin(broken(cue, &ONE_WAY)),
     },
     Scenario {
         name: "link-slow",
@@ -54,7 +53,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "hint-lost",
-        rows: &[41],
+        rows: &[],
         what: "a worker does not hear that what it runs is cancelled",
         bound: Duration::from_secs(15),
         why: "its run ends without it; the worker is told again when its link is back",
@@ -70,15 +69,53 @@ const ENDS: Kind = kind(
     &[RunStatus::Succeeded],
 );
 
+/// How a link breaks, and how it is mended.
+#[derive(Clone, Copy)]
+struct Break {
+    begin: fn(&Proxy),
+    end: fn(&Proxy),
+    /// Whether connections from before stay as they are: whoever has one must find out by himself, and make another.
+    is_for_ever: bool,
+}
+
+const CUTS: [Break; 2] = [
+    Break { begin: Proxy::cut, end: Proxy::heal, is_for_ever: false },
+    Break { begin: Proxy::silence_both, end: Proxy::heal, is_for_ever: false },
+];
+
+const ONE_WAY: [Break; 4] = [
+    Break { begin: |proxy| proxy.silence(Way::ToServer), end: Proxy::heal, is_for_ever: false },
+    Break { begin: |proxy| proxy.silence(Way::FromServer), end: Proxy::heal, is_for_ever: false },
+    Break {
+        begin: |proxy| proxy.silence(Way::ToServer),
+        end: |proxy| half_open(proxy, Way::ToServer),
+        is_for_ever: true,
+    },
+    Break {
+        begin: |proxy| proxy.silence(Way::FromServer),
+        end: |proxy| half_open(proxy, Way::FromServer),
+        is_for_ever: true,
+    },
+];
+
+/// In which time a process finds out that its connection is silent for ever, and makes another: two or three pings, 3 s apart, and a
+/// try that falls into the silence.
+const NOTICED: Duration = Duration::from_secs(30);
+
+fn half_open(proxy: &Proxy, way: Way) {
+    proxy.forget_one(way);
+    proxy.heal();
+}
+
 /// Each way meets a worker and a coordinator in turn; what a worker runs ends while nobody can hear of it.
-async fn broken(mut cue: Cue, ways: &[fn(&Proxy)]) -> Report {
+async fn broken(mut cue: Cue, ways: &[Break]) -> Report {
     const KIND: &Kind = &ENDS;
     let mut stage = Stage::networked(Timing::ShortPatient, EVERYBODY).await;
     stage.load(&mut cue);
     while cue.again(2 * ways.len()) {
         stage.has_asked(3).await;
         let n = stage.report.faults;
-        let way = ways.get(n % ways.len()).expect("a way");
+        let Break { begin, end, is_for_ever } = *ways.get(n % ways.len()).expect("a way");
         let is_worker = (n / ways.len()).is_multiple_of(2);
         let places = if is_worker { stage.workers() } else { stage.coordinators() };
         let victim = *cue.dice.one_of(&places);
@@ -91,19 +128,34 @@ async fn broken(mut cue: Cue, ways: &[fn(&Proxy)]) -> Report {
                 Some((run, name, attempts))
             }
         };
-        way(stage.network(victim));
+        let (since, held) = (Timestamp::now(), stage.network(victim).held());
+        begin(stage.network(victim));
         if let Some((run, _, attempts)) = &under_way {
             end_all(&stage, run, attempts).await;
         }
         sleep(cue.dice.pause(4_000..8_000)).await;
-        stage.network(victim).heal();
-        stage.report.faults += 1;
+        end(stage.network(victim));
+        stage.struck_some(since);
+        let held = stage.network(victim).held() - held;
+        stage.report.demand(held > 0, || format!("fault {n} held nothing up"));
+        if is_for_ever {
+            connects_again(&stage, victim).await;
+        }
         if let Some((run, name, attempts)) = &under_way {
             is_told(&stage, run, name, attempts).await;
         }
     }
     stage.has_asked(3).await;
     stage.finish().await
+}
+
+/// Waits until a process has made another connection.
+async fn connects_again(stage: &Stage, place: usize) {
+    let before = stage.network(place).connections();
+    eventually("another connection in place of one that is silent for ever", NOTICED, async || {
+        if stage.network(place).connections() > before { Ok(()) } else { Err(format!("process {place} has {before}")) }
+    })
+    .await;
 }
 
 /// Lets these attempts of a run end, and waits until they have.
@@ -144,13 +196,14 @@ async fn slow(mut cue: Cue) -> Report {
     let mut stage = Stage::networked(Timing::ShortPatient, EVERYBODY).await;
     stage.load(&mut cue);
     while cue.again(15) {
+        let since = Timestamp::now();
         for part in &stage.parts {
             if let Some(proxy) = &part.proxy {
                 proxy.delay(cue.dice.pause(0..400));
             }
         }
-        stage.report.faults += 1;
         sleep(Duration::from_millis(500)).await;
+        stage.struck(since);
     }
     for part in &stage.parts {
         if let Some(proxy) = &part.proxy {
@@ -163,16 +216,21 @@ async fn slow(mut cue: Cue) -> Report {
 async fn acks_lost(mut cue: Cue) -> Report {
     let mut stage = Stage::networked(Timing::ShortPatient, EVERYBODY).await;
     stage.load(&mut cue);
+    let mut silent = Vec::new();
     while cue.again(8) {
         stage.has_asked(1).await;
         let victim = *cue.dice.one_of(&stage.coordinators());
+        let since = Timestamp::now();
         stage.network(victim).silence(Way::FromServer);
         sleep(cue.dice.pause(50..800)).await;
         stage.network(victim).cut();
+        silent.push((victim, since, Timestamp::now()));
         stage.network(victim).heal();
-        stage.report.faults += 1;
+        stage.struck(since);
     }
     stage.has_asked(2).await;
+    let unheard = stage.decisions_of(&silent).await;
+    stage.report.demand(unheard > 0, || "no decision was stored in the silence after it".to_owned());
     stage.finish().await
 }
 
@@ -193,11 +251,16 @@ async fn hint_lost(mut cue: Cue) -> Report {
         let run = stage.publish(&id, KIND).await;
         let file = format!("{id}.pid");
         let pid: u32 = eventually("a process", END, async || stage.mesh.read(&file).trim().parse()).await;
+        let (since, held) = (Timestamp::now(), stage.network(1).held());
         stage.network(1).silence(Way::FromServer);
         let _cancelled = stage.mesh.rr(["cancel", &id]).run().await;
         let view = stage.mesh.ended(&run, END).await;
         assert_eq!(view.status, RunStatus::Cancelled, "{id}");
+        stage.report.demand(procfs::is_alive(pid), || format!("what {id} runs has ended before its worker was told"));
         stage.network(1).heal();
+        stage.struck_some(since);
+        let held = stage.network(1).held() - held;
+        stage.report.demand(held > 0, || format!("nothing was held up while {id} was cancelled"));
         let soon = Duration::from_secs(30);
         eventually(
             "end of what was cancelled",
@@ -205,7 +268,6 @@ async fn hint_lost(mut cue: Cue) -> Report {
             async || if procfs::is_alive(pid) { Err("it runs") } else { Ok(()) },
         )
         .await;
-        stage.report.faults += 1;
     }
     stage.finish().await
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::sleep;
 
 use crate::chaos::scenario::{Cue, Report, Scenario};
-use crate::chaos::stage::{EVERYBODY, Stage};
+use crate::chaos::stage::{EVERYBODY, Losses, Stage};
 use crate::mesh::Timing;
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
@@ -19,14 +20,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 
 async fn restarted(mut cue: Cue) -> Report {
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
+    stage.losses = Losses::Undelivered;
     stage.load(&mut cue);
     while cue.again(3) {
         stage.has_asked(3).await;
         sleep(cue.dice.pause(0..500)).await;
+        let since = Timestamp::now();
         stage.mesh.server().kill().await.expect("the death of the server");
         sleep(cue.dice.pause(0..1_500)).await;
         stage.mesh.server().restart().await.expect("a server");
-        stage.report.faults += 1;
+        stage.struck(since);
     }
     stage.has_asked(3).await;
     stage.finish().await

@@ -14,12 +14,14 @@ use crate::wait::eventually;
 
 /// In which time what was removed is there again.
 const AGAIN: Duration = Duration::from_secs(15);
+/// The same of a consumer, which is all that the matrix asks for; what was delivered to it follows.
+const CONSUMER_AGAIN: Duration = Duration::from_secs(5);
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "consumers-deleted",
         rows: &[24],
-        what: "consumers of partitions, timers, workers and a queue are deleted",
+        what: "consumers of partitions, timers, workers and a queue are deleted, and there again within 5 s",
         bound: Duration::from_secs(15),
         why: "it is looked for what is missing every 2 s; offers that went with a queue are made again after two looks, 5 s apart",
         play: |cue| Box::pin(consumers_deleted(cue)),
@@ -35,9 +37,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "log-deleted",
         rows: &[26],
-        what: "the event log is deleted: coordinators complain, new ones end with 78, and it is not made again",
+        what: "the event log is deleted: coordinators and `rr verify` say so (78), new coordinators end with 78, and it is not made again; somebody makes an empty one: coordinators, new ones too, `rr verify` and `rr doctor` name the runs of `rr-runs`",
         bound: Duration::from_secs(5),
-        why: "nothing is broken before it; afterwards nothing can be decided",
+        why: "nothing is broken before it; afterwards nothing can be decided, and the runs of before are judged before",
         play: |cue| Box::pin(log_deleted(cue)),
     },
     Scenario {
@@ -83,10 +85,11 @@ async fn consumers_deleted(mut cue: Cue) -> Report {
     while cue.again(6) {
         stage.has_asked(2).await;
         let Some((stream, name)) = all.next() else { break };
+        let since = Timestamp::now();
         operator.delete_consumer(stream, name).await;
-        stage.report.faults += 1;
         let again = async || operator.consumer(stream, name).await.map(drop).ok_or("it is not there");
-        eventually(&format!("{name} of {stream}"), AGAIN, again).await;
+        eventually(&format!("{name} of {stream}"), CONSUMER_AGAIN, again).await;
+        stage.struck(since);
     }
     stage.has_asked(2).await;
     stage.finish().await
@@ -103,10 +106,11 @@ async fn streams_deleted(mut cue: Cue) -> Report {
     while cue.again(7) {
         stage.has_asked(2).await;
         let Some(name) = all.next() else { break };
+        let since = Timestamp::now();
         operator.delete_stream(name).await;
-        stage.report.faults += 1;
         let again = async || operator.stream(name).await.map(drop).ok_or("it is not there");
         eventually(name, AGAIN, again).await;
+        stage.struck(since);
     }
     stage.has_asked(2).await;
     stage.finish().await
@@ -117,19 +121,44 @@ async fn log_deleted(mut cue: Cue) -> Report {
     is_looked_after(&mut stage).await;
     stage.load(&mut cue);
     stage.has_asked(8).await;
+    let known = stage.runs();
+    // What was decided before is judged as long as it is there.
     stage.judge().await;
     let operator = stage.operator();
+    let log = operator.stream("RR_EVENTS").await.expect("the event log");
     operator.delete_stream("RR_EVENTS").await;
     stage.report.faults += 1;
     for place in stage.coordinators() {
         stage.part(place).process.has_written("the event log, stream RR_EVENTS, is gone", AGAIN).await;
     }
-    for verb in ["coordinator", "init"] {
-        let told = stage.mesh.rr([verb]).run().await;
-        let is_told = told.status.code() == Some(78) && told.stderr.contains("RR_EVENTS");
+    for call in [&["coordinator"][..], &["init"], &["verify", "--all"]] {
+        let told = stage.mesh.rr(call.iter().copied()).run().await;
+        let is_told = told.status.code() == Some(78) && told.stderr.contains("RR_EVENTS, is gone");
         stage.report.demand(is_told, || format!("without its log: {told}"));
     }
     stage.report.demand(operator.stream("RR_EVENTS").await.is_none(), || "the log was made again".to_owned());
+    // Somebody makes an empty one, as if nothing had ever happened: what the bucket still shows is held against it.
+    let config = log.get("config").cloned().expect("the options of the event log");
+    operator.call("STREAM.CREATE.RR_EVENTS", &config).await;
+    stage.report.faults += 1;
+    let newcomer = *stage.coordinators().first().expect("a coordinator");
+    stage.restart(newcomer).await;
+    for place in stage.coordinators() {
+        let process = &mut stage.part(place).process;
+        process.has_written("the event log has lost its end", AGAIN).await;
+        // More than these are counted only.
+        let said = process.stderr();
+        let is_named = known.iter().any(|run| said.contains(&format!("{run} (decision 0 of ")));
+        stage.report.demand(is_named, || format!("a coordinator on an empty log names none of {known:?}: {said}"));
+    }
+    for (verb, code) in [(&["verify", "--all"][..], 3), (&["doctor"], 1)] {
+        let told = stage.mesh.rr(verb.iter().copied()).run().await;
+        stage.report.demand(told.status.code() == Some(code), || format!("on an empty log: {told}"));
+        for run in &known {
+            let is_named = told.stdout.lines().any(|line| line.contains(run.as_str()) && line.contains("is gone"));
+            stage.report.demand(is_named, || format!("{run} is not named: {told}"));
+        }
+    }
     stage.close().await
 }
 
@@ -144,7 +173,6 @@ async fn shrunk(mut cue: Cue, no_room: serde_json::Value, room: serde_json::Valu
         let Some(name) = all.next() else { break };
         let (since, begun) = (Timestamp::now(), Instant::now());
         operator.edit(name, &no_room).await;
-        stage.report.faults += 1;
         if name == "RR_EVENTS" {
             let refused = stage.mesh.rr(["publish", &stage.flow(), "--id", "refused"]).run().await;
             let is_told = refused.status.code() == Some(78) && refused.stderr.contains("the store is full");
@@ -156,6 +184,7 @@ async fn shrunk(mut cue: Cue, no_room: serde_json::Value, room: serde_json::Valu
         sleep(Duration::from_secs(6).saturating_sub(begun.elapsed())).await;
         operator.edit(name, &room).await;
         stage.was_out(since);
+        stage.struck(since);
     }
     stage.has_asked(4).await;
     stage.finish().await

@@ -1,10 +1,12 @@
 //! Workers that die in the middle, come back at once or later, and sleep.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rr_schemas::decision::{Event, RunStatus};
 use rr_schemas::id::RunId;
+use rr_schemas::report::Outcome;
 use tokio::time::{Instant, sleep};
 
 use super::{Attempt, lost_of, running_on};
@@ -13,15 +15,16 @@ use crate::chaos::scenario::{Cue, Report, Scenario};
 use crate::chaos::stage::{END, EVERYBODY, Role, Stage};
 use crate::mesh::Timing;
 use crate::procfs::Found;
+use crate::verdict::Verdict;
 use crate::wait::eventually;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "worker-killed",
         rows: &[4],
-        what: "`kill -9` of a worker in the middle of its attempts, of which nothing is left within 5 s; it comes back after 4 to 6 s",
-        bound: Duration::from_secs(15),
-        why: "presence runs out (3 s), leases are looked after (2 s), and everybody is given time to show up (3 s)",
+        what: "`kill -9` of a worker in the middle of its attempts, of which nothing is left within 5 s; it comes back when all of it is called lost, after 4 to 6 s at least",
+        bound: Duration::from_secs(7),
+        why: "from its death to the last word that something is lost: a lease (2 s) and 5 s; presence runs out in 3 s, and the lease that is looked after before it in 2 s",
         play: |cue| Box::pin(killed(cue, 4_000..6_000)),
     },
     Scenario {
@@ -93,6 +96,26 @@ struct Victim {
     pids: BTreeSet<u32>,
 }
 
+/// Waits until the history says that all of this is lost, and tells when the last of it was.
+async fn lost_by(stage: &Stage, run: &RunId, attempts: &BTreeSet<Attempt>) -> Timestamp {
+    eventually("loss of what a dead worker ran", END, async || {
+        let verdict = Verdict::read(&stage.handle, run, &BTreeSet::new()).await.map_err(|error| error.to_string())?;
+        let mut lost = BTreeMap::new();
+        for (stored, at) in verdict.decisions.iter().zip(&verdict.at) {
+            for record in &stored.decision.events {
+                if let Event::Ended { task, attempt, end, .. } = &record.event
+                    && end.outcome == Outcome::Lost
+                {
+                    lost.insert((*task, *attempt), *at);
+                }
+            }
+        }
+        let by: Option<Vec<Timestamp>> = attempts.iter().map(|attempt| lost.get(attempt).copied()).collect();
+        by.and_then(|by| by.into_iter().max()).ok_or_else(|| format!("of {attempts:?} of {run}: {lost:?}"))
+    })
+    .await
+}
+
 /// Starts a run on all hosts, and chooses one of those who run it.
 async fn victim(stage: &mut Stage, cue: &mut Cue) -> Victim {
     const KIND: &Kind = &LASTS;
@@ -118,11 +141,15 @@ async fn killed(mut cue: Cue, away: std::ops::Range<u64>) -> Report {
         stage.has_asked(2).await;
         let victim = victim(&mut stage, &mut cue).await;
         sleep(cue.dice.pause(0..500)).await;
+        let since = Timestamp::now();
         stage.kill(victim.place).await;
         let (killed, pause) = (Instant::now(), cue.dice.pause(away.clone()));
-        // As long as it is away, nobody but its guard can see to that.
+        // As long as it is away, nobody but its guard can see to that, and nobody but the coordinators that it is lost.
         if away.start > 0 {
             are_gone(&stage, "death of what a dead worker ran", &victim.pids).await;
+            let lost = lost_by(&stage, &victim.run, &victim.attempts).await;
+            let took = Duration::try_from(lost.duration_since(since)).unwrap_or_default();
+            stage.took(took, format!("what {} ran of {} was lost {took:.1?} after its death", victim.name, victim.run));
         }
         sleep(pause.saturating_sub(killed.elapsed())).await;
         stage.revive(victim.place);
@@ -157,6 +184,7 @@ async fn paused(mut cue: Cue) -> Report {
         stage.has_asked(3).await;
         let Victim { place, name, run, attempts, pids } = victim(&mut stage, &mut cue).await;
         sleep(cue.dice.pause(0..500)).await;
+        let since = Timestamp::now();
         stage.part(place).process.pause();
         eventually("loss of what a sleeper runs", MISSED, async || {
             let lost = lost_of(&stage, &run).await;
@@ -167,7 +195,7 @@ async fn paused(mut cue: Cue) -> Report {
         let n = alive(&stage, &pids).len();
         stage.report.demand(n == pids.len(), || format!("{n} of {pids:?} live beside {name}, which sleeps"));
         stage.part(place).process.go_on();
-        stage.report.faults += 1;
+        stage.struck_some(since);
         are_gone(&stage, "death of what was lost, and runs on a worker that has woken up", &pids).await;
         eventually("late word of what was lost", END, async || {
             let events = stage.events_of(&run).await;

@@ -59,13 +59,13 @@ pub(super) const ALL: [(&str, Rule, Mutator); 5] = [
 ];
 
 /// Whether an attempt ends as its worker has reported it, of a claimed job or of another one.
-fn is_reported(story: &Story, record: &Record, of_claimed: bool) -> bool {
+pub(super) fn is_reported(story: &Story, record: &Record, of_claimed: bool) -> bool {
     let Event::Ended { task, by: Some(_), end, .. } = &record.event else { return false };
     end.outcome != Outcome::Lost && story.report(record.cause).is_some() && story.is_claimed(*task) == of_claimed
 }
 
 /// The attempt ends as lost by a look that comes after the report of its end, which is noted as late if at all.
-fn lose(story: &mut Story, place: (usize, usize), is_noted: bool) -> bool {
+pub(super) fn lose(story: &mut Story, place: (usize, usize), is_noted: bool) -> bool {
     let record = story.decision(place.0).events[place.1].clone();
     let Event::Ended { task, attempt, by, end, .. } = &record.event else { return false };
     let seq = record.cause + 1;

@@ -6,17 +6,22 @@ use jiff::ToSpan as _;
 use rr_schemas::{
     decision::{Event, JobStatus, Record, RunStatus},
     input::{Cancel, Input, Source},
+    offer::{Command, Offer, Target},
     report::Outcome,
     retry::{Again, Carried},
 };
-use rr_verify::{Rule, history::Said};
+use rr_verify::{
+    Rule,
+    history::Said,
+    stream::{Says, Waiting},
+};
 
 use super::Mutator;
 use rr_draw::Dice;
 
 use crate::story::Story;
 
-pub(super) const ALL: [(&str, Rule, Mutator); 27] = [
+pub(super) const ALL: [(&str, Rule, Mutator); 31] = [
     ("a decision is dropped", Rule::Chain, |story, dice| {
         let n = story.decisions.len();
         let drops = n > 2;
@@ -209,14 +214,24 @@ pub(super) const ALL: [(&str, Rule, Mutator); 27] = [
         !held && !gate && !story.records().any(|(_, record)| record.event.is_end())
     }),
     ("an offer waits that nobody has made", Rule::Offered, |story, dice| {
-        let run = story.run.clone();
-        let offered = story.offered();
-        let Some((task, attempt)) = offered.iter().nth(dice.roll(offered.len().max(1) as u64) as usize) else {
-            return false;
-        };
-        let offers = [(*task, *attempt), (*task, *attempt + 90)];
-        story.beside.offers.insert(run, offers.into());
-        true
+        wait(story, dice, |waiting, _| waiting.attempt += 90)
+    }),
+    ("an offer waits whose number nobody has made", Rule::Offered, |story, dice| {
+        wait(story, dice, |_, offer| offer.offer += 90)
+    }),
+    ("an offer waits where its task does not belong", Rule::Offered, |story, dice| {
+        wait(story, dice, |waiting, offer| {
+            waiting.target = Target::Host("elsewhere".parse().unwrap());
+            offer.target = waiting.target.clone();
+        })
+    }),
+    ("an offer waits that asks for another command", Rule::Offered, |story, dice| {
+        wait(story, dice, |_, offer| offer.command = Command::Argv(vec!["rm".into(), "-rf".into(), "/".into()]))
+    }),
+    ("an offer waits with another environment", Rule::Offered, |story, dice| {
+        wait(story, dice, |_, offer| {
+            offer.env.insert("PATH".parse().unwrap(), "/tmp".into());
+        })
     }),
     ("people are shown another count", Rule::Projection, |story, _| {
         let shown = story.beside.shown.values_mut().next().unwrap();
@@ -229,6 +244,23 @@ pub(super) const ALL: [(&str, Rule, Mutator); 27] = [
         true
     }),
 ];
+
+/// Two offers that a decision has made wait, and one of them is changed.
+fn wait(story: &mut Story, dice: &mut Dice, change: impl Fn(&mut Waiting, &mut Offer)) -> bool {
+    let offered = story.offered();
+    let Some((task, attempt)) = offered.iter().nth(dice.roll(offered.len().max(1) as u64) as usize).copied() else {
+        return false;
+    };
+    let (mut waiting, mut offer) = (story.waiting(task, attempt), story.made(task, attempt).unwrap());
+    story.beside.offers.insert(story.run.clone(), vec![waiting.clone()]);
+    if !story.judged().findings.is_empty() {
+        return false;
+    }
+    change(&mut waiting, &mut offer);
+    waiting.says = Says::of(Ok(offer));
+    story.beside.offers.entry(story.run.clone()).or_default().push(waiting);
+    true
+}
 
 const fn is_good_end(event: &Event) -> bool {
     matches!(event, Event::JobEnded { status: JobStatus::Succeeded, .. })

@@ -35,7 +35,10 @@ impl Jet {
         said: &Said,
         turn: &mut Turn<'_>,
     ) -> Option<(&'static str, Outcome)> {
-        let (&name, rest) = rest.split_first()?;
+        let (&name, rest) = match (verb, rest) {
+            ("LEADER", ["STEPDOWN", rest @ ..]) => rest.split_first()?,
+            _ => rest.split_first()?,
+        };
         if self.is_silent(name) {
             return None;
         }
@@ -50,6 +53,7 @@ impl Jet {
             }
             "INFO" => ("consumer_info", self.consumer_info(name, consumer, turn)),
             "DELETE" => ("consumer_delete", self.delete_consumer(name, consumer, turn)),
+            "LEADER" => ("consumer_leader_stepdown", self.step_down(name, consumer, turn)),
             "UNPIN" => ("consumer_unpin", self.unpin_consumer(name, consumer, said, turn)),
             _ => return None,
         })

@@ -23,6 +23,10 @@ impl Jet {
         turn: &mut Turn<'_>,
     ) -> Option<(&'static str, Outcome)> {
         let (verb, name) = match (verb, rest) {
+            ("LEADER", ["STEPDOWN", name]) => {
+                let kind = "stream_leader_stepdown";
+                return (!self.is_silent(name)).then(|| (kind, self.step_down(name, "", turn)));
+            }
             ("MSG", [verb, name]) => (*verb, *name),
             (_, [name]) => (verb, *name),
             (_, []) => (verb, ""),
@@ -72,7 +76,7 @@ impl Jet {
     }
 
     fn told(&self, stream: &Stream, turn: &Turn<'_>) -> Value {
-        stream.info(&self.cluster(stream.config.num_replicas, stream.is_led()), turn)
+        stream.info(&self.cluster(stream.config.num_replicas, stream.led_before()), turn)
     }
 
     fn create_stream(&mut self, name: &str, said: &Said, turn: &Turn<'_>) -> Outcome {

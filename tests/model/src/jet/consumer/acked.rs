@@ -160,6 +160,13 @@ impl Consumer {
         }
     }
 
+    /// Another leader does not know what was given back to come again at once: that waits until its time is over.
+    pub(crate) fn forget_given_back(&mut self, turn: &mut Turn<'_>) {
+        self.queue.clear();
+        self.deadlines = self.pending.iter().map(|(seq, pending)| (pending.until, *seq)).collect();
+        self.watch_pending(turn);
+    }
+
     /// A delivery is done with. The floor moves as the server moves it.
     pub(super) fn settle(&mut self, seq: u64, delivery: u64, turn: &Turn<'_>) {
         self.last_acked = turn.now;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Consumer, Store, Turn};
-use crate::jet::said::written;
+use crate::jet::{SERVERS, said::written};
 
 impl Consumer {
     /// What the server tells of it.
@@ -33,6 +33,10 @@ impl Consumer {
             "num_pending": self.undelivered,
             "ts": written(turn.now),
         });
+        if let Some(fields) = info.as_object_mut().filter(|_| self.is_copied) {
+            let leader = SERVERS.get(self.leaders % SERVERS.len());
+            fields.insert("cluster".to_owned(), json!({"name": "rr", "leader": leader}));
+        }
         if let Some(fields) = info.as_object_mut().filter(|_| !self.config.priority_groups.is_empty()) {
             let groups = self.config.priority_groups.iter().map(|group| match &self.pin {
                 Some(pin) => json!({"group": group, "pinned_client_id": pin.id, "pinned_ts": written(pin.since)}),

@@ -1,0 +1,58 @@
+//! A log that has lost its end.
+
+use rr_schemas::{
+    decision::{Event, RunStatus},
+    id::EntityId,
+    report::Outcome,
+};
+
+use crate::support::{World, hasty, one_job, options, until};
+
+/// A timer that went with what is lost, or was taken away by an acknowledgement of before, wakes nobody: its run would wait
+/// for ever for a worker that never comes.
+#[tokio::test]
+async fn a_run_whose_timer_went_with_the_end_of_the_log_arms_it_again() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    forgotten(&world, &mut worker).await;
+    let run = EntityId::from(&world.submit("r1", &one_job(r#", "hosts": "h1""#)).await);
+    until("its timer is armed", async || world.mesh.armed(&run).await.unwrap()).await;
+    world.purge("RR_TIMERS", "rr.at.*.r1").await;
+    until("its timer is gone", async || world.mesh.armed(&run).await.unwrap().is_none().then_some(())).await;
+    world.purge("RR_EVENTS", "rr.*.*.r0.>").await;
+    world.purge("RR_EVENTS", "rr.ev.*.r0").await;
+    until("its timer is armed again", async || world.mesh.armed(&run).await.unwrap()).await;
+}
+
+/// Its state says that it is over, and so nobody would look after it.
+#[tokio::test]
+async fn a_run_that_has_lost_its_end_comes_to_an_end_again() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    forgotten(&world, &mut worker).await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.offer().await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    let end = world.mesh.history(&EntityId::from(&run), 0).await.unwrap().pop().unwrap();
+    world.remove_message(end.seq).await;
+    world.purge("RR_EVENTS", "rr.*.*.r0.>").await;
+    world.purge("RR_EVENTS", "rr.ev.*.r0").await;
+    until("it is decided anew", async || {
+        let history = world.mesh.history(&EntityId::from(&run), 0).await.unwrap();
+        (history.last()?.seq > end.seq).then_some(())
+    })
+    .await;
+    world.happens(&run, |event| matches!(event, Event::RunEnded { status: RunStatus::Succeeded })).await;
+    world.check(&run).await;
+}
+
+/// A run at the log's begin: with it goes what a coordinator has seen of the log.
+async fn forgotten(world: &World, worker: &mut crate::support::Worker) {
+    let run = world.submit("r0", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.offer().await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+}
