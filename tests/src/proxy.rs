@@ -1,10 +1,12 @@
-//! A bad network between one process and a server: it delays, is silent in one direction or both, cuts, and heals.
+//! A bad network between one process and a server: it delays, is narrow, is silent in one direction or both, cuts,
+//! and heals.
 //!
 //! A process of `rr` has one connection, so a proxy of its own per process lets each be treated by itself. Silence is what a
 //! link is that drops packets: nothing is lost, for TCP sends it again, but nothing comes through before it heals. A cut is
 //! a reset, and refuses until it heals.
 
 use std::net::Ipv4Addr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Bytes that are taken at once.
 const CHUNK: usize = 16 * 1024;
@@ -58,6 +60,10 @@ struct Weather {
     forgotten: Forgotten,
     /// What comes after whatever the server says.
     word: Option<&'static str>,
+    /// What the process says last before nothing comes from the server any more.
+    last_heard: Option<&'static str>,
+    /// Bytes that come through in a second in each direction, where that is limited.
+    rate: Option<NonZero<u32>>,
 }
 
 impl Weather {
@@ -76,7 +82,7 @@ impl Weather {
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
-    weather: watch::Sender<Weather>,
+    weather: Arc<watch::Sender<Weather>>,
     met: Arc<Met>,
     _tasks: JoinSet<()>,
 }
@@ -98,10 +104,10 @@ impl Proxy {
     pub async fn to(server: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port for a proxy");
         let port = listener.local_addr().expect("the address of a proxy").port();
-        let (weather, seen) = watch::channel(Weather::default());
+        let weather = Arc::new(watch::Sender::new(Weather::default()));
         let mut tasks = JoinSet::new();
         let met = Arc::default();
-        tasks.spawn(serve(listener, server, seen, Arc::clone(&met)));
+        tasks.spawn(serve(listener, server, Arc::clone(&weather), Arc::clone(&met)));
         Self { port, weather, met, _tasks: tasks }
     }
 
@@ -163,23 +169,39 @@ impl Proxy {
         self.weather.send_modify(|weather| weather.word = Some(word));
     }
 
+    /// Once the process has said this, nothing comes from the server any more: it is done, and not confirmed.
+    pub fn silence_after(&self, words: &'static str) {
+        self.weather.send_modify(|weather| weather.last_heard = Some(words));
+    }
+
+    /// Whether nothing comes from the server, at once or within this time.
+    pub async fn falls_silent(&self, within: Duration) -> bool {
+        let mut weather = self.weather.subscribe();
+        timeout(within, weather.wait_for(|weather| weather.from_server_silent)).await.is_ok()
+    }
+
+    /// So many bytes in a second come through in each direction from now on.
+    pub fn narrow(&self, rate: NonZero<u32>) {
+        self.weather.send_modify(|weather| weather.rate = Some(rate));
+    }
+
     /// The network is good again.
     pub fn heal(&self) {
         self.weather.send_modify(|weather| *weather = Weather { forgotten: weather.forgotten, ..Weather::default() });
     }
 }
 
-async fn serve(listener: TcpListener, server: u16, weather: watch::Receiver<Weather>, met: Arc<Met>) {
+async fn serve(listener: TcpListener, server: u16, weather: Arc<watch::Sender<Weather>>, met: Arc<Met>) {
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.expect("a connection to a proxy");
         met.connections.fetch_add(1, Ordering::Relaxed);
-        connections.spawn(connection(client, server, weather.clone(), Arc::clone(&met)));
+        connections.spawn(connection(client, server, Arc::clone(&weather), Arc::clone(&met)));
     }
 }
 
-async fn connection(mut client: TcpStream, server: u16, mut weather: watch::Receiver<Weather>, met: Arc<Met>) {
-    let mut cut = weather.clone();
+async fn connection(mut client: TcpStream, server: u16, weather: Arc<watch::Sender<Weather>>, met: Arc<Met>) {
+    let mut seen = weather.subscribe();
     let since = weather.borrow().forgotten;
     // Without a server the process sees a connection that breaks, as it would without a proxy.
     let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await else { return };
@@ -191,9 +213,9 @@ async fn connection(mut client: TcpStream, server: u16, mut weather: watch::Rece
         let (server_read, server_write) = server.split();
         tokio::select! {
             biased;
-            _ = cut.wait_for(|weather| weather.is_cut) => true,
-            () = pump(client_read, server_write, Way::ToServer, since, weather.clone(), &met) => false,
-            () = pump(server_read, client_write, Way::FromServer, since, weather.clone(), &met) => false,
+            _ = seen.wait_for(|weather| weather.is_cut) => true,
+            () = pump(client_read, server_write, Way::ToServer, since, &weather, &met) => false,
+            () = pump(server_read, client_write, Way::FromServer, since, &weather, &met) => false,
         }
     };
     if is_cut {
@@ -203,8 +225,18 @@ async fn connection(mut client: TcpStream, server: u16, mut weather: watch::Rece
         }
     } else {
         // One side has closed in silence; the other one is not told before it can be heard.
-        let _healed = weather.wait_for(|weather| !weather.to_server_silent && !weather.from_server_silent).await;
+        let _healed = seen.wait_for(|weather| !weather.to_server_silent && !weather.from_server_silent).await;
     }
+}
+
+/// Nothing comes from the server any more if this is what was to be said before.
+fn silence_if_said(sky: &watch::Sender<Weather>, piece: &[u8]) {
+    sky.send_if_modified(|weather| {
+        let is_said = |words: &mut &str| piece.windows(words.len()).any(|window| window == words.as_bytes());
+        let is_now = weather.last_heard.take_if(is_said).is_some();
+        weather.from_server_silent |= is_now;
+        is_now
+    });
 }
 
 /// Carries one direction until its end.
@@ -213,11 +245,11 @@ async fn pump(
     mut to: WriteHalf<'_>,
     way: Way,
     since: Forgotten,
-    mut weather: watch::Receiver<Weather>,
+    sky: &watch::Sender<Weather>,
     met: &Met,
 ) {
     let (sender, mut pieces) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_MAX);
-    let seen = weather.clone();
+    let (mut weather, seen) = (sky.subscribe(), sky.subscribe());
     let read = async move {
         let mut chunk = vec![0; CHUNK];
         while let Ok(n @ 1..) = from.read(&mut chunk).await {
@@ -230,6 +262,14 @@ async fn pump(
     let write = async move {
         while let Some((due, piece)) = pieces.recv().await {
             sleep_until(due).await;
+            let rate = weather.borrow().rate;
+            if let Some(rate) = rate {
+                let n_bytes = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+                sleep(Duration::from_secs(1) * n_bytes / rate.get()).await;
+            }
+            if way == Way::ToServer {
+                silence_if_said(sky, &piece);
+            }
             if weather.borrow().is_silent(way, since) {
                 met.held.fetch_add(1, Ordering::Relaxed);
             }

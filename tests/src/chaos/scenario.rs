@@ -64,7 +64,7 @@ impl Cue {
 /// What came out.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Times that the fault struck.
+    /// Times that the fault struck, and met something.
     pub faults: usize,
     /// Runs that were judged.
     pub runs: usize,

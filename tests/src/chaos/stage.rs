@@ -19,7 +19,7 @@ use super::load::{Asked, Load};
 use super::operator::Operator;
 use super::scenario::{Cue, Report};
 use super::stall::Outage;
-use super::strike::{self, Strike};
+use super::strike::Strike;
 use super::trial::Trial;
 use crate::cluster::Servers;
 use crate::mesh::{TestMesh, Timing};
@@ -367,7 +367,7 @@ impl<S> Stage<S> {
         let trial = Trial { mesh: &self.handle, timing, outages: &self.outages, losses, puts_aside };
         let asked = trial.settle(&asked, END, &mut self.report).await;
         let lives = trial.judge(&asked, &self.mesh.read(flows::STARTS), &mut self.report).await;
-        self.report.violations.extend(strike::in_vain(&std::mem::take(&mut self.strikes), &lives));
+        self.met(&lives);
         // What users have says the same.
         let verified = self.mesh.rr(["verify", "--all"]).within(END).run().await;
         let is_expected = verified.status.code().is_some_and(|code| self.verdicts.contains(&code));

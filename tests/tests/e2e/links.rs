@@ -2,6 +2,7 @@
 //! is called lost who is only cut off from the one who would say so, and what ended meanwhile is reported.
 
 use std::collections::BTreeSet;
+use std::num::NonZero;
 use std::time::Duration;
 
 use rr_schemas::{
@@ -309,6 +310,21 @@ async fn a_slow_network_is_only_slow() {
     all_have(&mesh, "starts").await;
     mesh.write("enough", "");
     succeeds_without_a_loss(&mesh, &run, Timing::Default).await;
+}
+
+/// What is on its way through a narrow link holds up the answers to pings as well: that is no reason to begin anew.
+#[tokio::test]
+async fn a_narrow_link_is_not_taken_for_a_broken_one() {
+    let (mesh, _coordinator, _worker) = TestMesh::start(Timing::Default).await;
+    let much = "name: much\njobs: [{ name: a, shell: 'head -c 800000 /dev/zero | tr \"\\000\" x', hosts: h1 }]";
+    mesh.write("much.yaml", much);
+    let _id = mesh.rr(["publish", "much.yaml", "--id", "much", "--wait"]).run().await.exits(0);
+    let proxy = Proxy::to(mesh.address().port()).await;
+    // A quarter of a minute for all of it.
+    proxy.narrow(NonZero::new(48 * 1024).unwrap());
+    let read = mesh.rr_via(&proxy, ["logs", "much"]).within(END).run().await.exits(0);
+    assert!(read.stdout.len() >= 800_000, "{}", read.stdout.len());
+    assert_eq!(proxy.connections(), 1);
 }
 
 /// Whatever makes the client itself fail: here a word that no server says.

@@ -1,5 +1,6 @@
 //! The bad network of the other tests, by itself, in front of a server that says everything back.
 
+use std::num::NonZero;
 use std::time::Duration;
 
 use rr_tests::{Proxy, Way, eventually};
@@ -124,4 +125,29 @@ async fn a_forgotten_connection_stays_silent_and_a_new_one_is_good() {
     says_back(&mut other, b"hello").await;
     proxy.heal();
     hears_nothing(&mut stream).await;
+}
+
+#[tokio::test]
+async fn what_follows_a_word_is_not_heard() {
+    let (proxy, mut stream, _tasks) = echo().await;
+    proxy.silence_after("PUB a");
+    says_back(&mut stream, b"PUB b").await;
+    assert!(!proxy.falls_silent(NOTHING).await);
+    stream.write_all(b"then PUB a.b").await.unwrap();
+    assert!(proxy.falls_silent(LIMIT).await);
+    hears_nothing(&mut stream).await;
+    proxy.heal();
+    hears(&mut stream, b"then PUB a.b").await;
+    // It was meant once.
+    says_back(&mut stream, b"PUB a").await;
+}
+
+#[tokio::test]
+async fn a_narrow_network_carries_so_many_bytes_in_a_second() {
+    let (proxy, mut stream, _tasks) = echo().await;
+    proxy.narrow(NonZero::new(100_000).unwrap());
+    let (begun, text) = (Instant::now(), vec![b'x'; 20_000]);
+    says_back(&mut stream, &text).await;
+    // One piece is on its way for as long as it takes in each direction.
+    assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
 }

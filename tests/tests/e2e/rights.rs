@@ -4,7 +4,7 @@ mod doctor;
 mod roles;
 mod stolen;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -43,7 +43,9 @@ impl Guarded {
         let mut args = vec!["init", "--auth", "--out", "auth", "--server", &url];
         args.extend(roles.iter().flat_map(|role| ["--role", *role]));
         let written = sandbox.rr(args.clone()).run().await.exits(0);
-        assert!(!written.stdout.contains("SU") && !written.stderr.contains("SU"), "no seed is printed: {written}");
+        for seed in seeds(&sandbox.path("auth")) {
+            assert!(!written.stdout.contains(&seed) && !written.stderr.contains(&seed), "a seed is printed: {written}");
+        }
         let _again = sandbox.rr(args).run().await.exits(73).says(&["is there already"]);
         let binary = program::nats_server().await;
         let routes: Vec<u16> = if n == 1 { Vec::new() } else { (0..n).map(|_| ports::free()).collect() };
@@ -134,6 +136,15 @@ impl Guarded {
         })
         .await
     }
+}
+
+/// What only its user may know: the content of every key file there.
+fn seeds(dir: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+    let keys = files.filter(|file| file.extension().is_some_and(|extension| extension == "nk"));
+    let seeds: Vec<String> = keys.map(|key| std::fs::read_to_string(key).unwrap().trim().to_owned()).collect();
+    assert!(!seeds.is_empty() && seeds.iter().all(|seed| seed.starts_with("SU")), "{seeds:?}");
+    seeds
 }
 
 /// A client that is not ours.

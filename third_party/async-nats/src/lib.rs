@@ -230,6 +230,11 @@ pub type Error = Box<dyn std::error::Error + Send + Sync + 'static>;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const LANG: &str = "rust";
 const MAX_PENDING_PINGS: usize = 2;
+/// The same as long as much comes: the answer to a ping stands behind all that was sent before it, and on a narrow link
+/// that takes its time.
+const MAX_PENDING_PINGS_BUSY: usize = 20;
+/// What counts as much, between two pings.
+const BUSY_BYTES: u64 = 16 * 1024;
 const MULTIPLEXER_SID: u64 = 0;
 pub(crate) const DEFAULT_SERVER_MAX_PAYLOAD: usize = 1024 * 1024;
 
@@ -462,6 +467,7 @@ pub(crate) struct ConnectionHandler {
     subscriptions: HashMap<u64, Subscription>,
     multiplexer: Option<Multiplexer>,
     pending_pings: usize,
+    in_bytes_at_ping: u64,
     info_sender: tokio::sync::watch::Sender<Option<ServerInfo>>,
     ping_interval: Interval,
     should_reconnect: bool,
@@ -486,6 +492,7 @@ impl ConnectionHandler {
             subscriptions: HashMap::new(),
             multiplexer: None,
             pending_pings: 0,
+            in_bytes_at_ping: 0,
             info_sender,
             ping_interval,
             should_reconnect: false,
@@ -515,10 +522,15 @@ impl ConnectionHandler {
             fn ping(&mut self) -> Poll<ExitReason> {
                 self.handler.pending_pings += 1;
 
-                if self.handler.pending_pings > MAX_PENDING_PINGS {
+                let in_bytes = self.handler.connector.connect_stats.in_bytes.load(Ordering::Relaxed);
+                let came = in_bytes.wrapping_sub(self.handler.in_bytes_at_ping);
+                self.handler.in_bytes_at_ping = in_bytes;
+                let max_pings = if came >= BUSY_BYTES { MAX_PENDING_PINGS_BUSY } else { MAX_PENDING_PINGS };
+
+                if self.handler.pending_pings > max_pings {
                     debug!(
                         pending_pings = self.handler.pending_pings,
-                        max_pings = MAX_PENDING_PINGS,
+                        max_pings,
                         "disconnecting due to too many pending pings"
                     );
 
