@@ -3,6 +3,16 @@
 /// Whether a filter, which may have wildcards, matches a subject. As for the server, a wildcard in the subject is a token like
 /// any other.
 pub(crate) fn matches(filter: &str, subject: &str) -> bool {
+    // Most filters have nothing to do with a subject, and show it before their first wildcard.
+    let is_telling = |(wanted, found): &(u8, u8)| wanted != found || matches!(wanted, b'*' | b'>');
+    match filter.bytes().zip(subject.bytes()).find(is_telling) {
+        Some((b'*' | b'>', _)) => match_tokens(filter, subject),
+        Some(_) => false,
+        None => filter.len() == subject.len(),
+    }
+}
+
+fn match_tokens(filter: &str, subject: &str) -> bool {
     let mut subject = subject.split('.');
     for wanted in filter.split('.') {
         match (wanted, subject.next()) {
@@ -53,7 +63,7 @@ pub(crate) fn is_routable(subject: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{covers, is_routable, matches, overlap};
+    use super::{covers, is_routable, match_tokens, matches, overlap};
 
     #[test]
     fn filters_match_token_by_token() {
@@ -66,7 +76,13 @@ mod tests {
             ("*.b", "a.b", true),
             (">", "a", true),
             ("a.b", "a", false),
+            ("a", "a.b", false),
+            ("a.*.c", "a.*b.c", true),
+            ("a.b*", "a.bc", false),
+            ("a.b*", "a.b*", true),
+            ("a.>", "a.>", true),
         ] {
+            assert_eq!(match_tokens(filter, subject), expected, "{filter} {subject}, by token");
             assert_eq!(matches(filter, subject), expected, "{filter} {subject}");
         }
     }
