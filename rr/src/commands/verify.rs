@@ -130,7 +130,12 @@ async fn one(
     let end = verifier.finish();
     told.add(&end.sum, reading);
     told.tell(end.findings)?;
-    judge_output(run, &outputs, &decisions, Age { now, oldest }, told)
+    judge_output(run, &outputs, &decisions, Age { now, oldest, kept_since: kept_since(ctx, now) }, told)
+}
+
+/// Runs that were over before then may be removed.
+fn kept_since(ctx: &Context, now: Option<Timestamp>) -> Option<Timestamp> {
+    now?.checked_sub(ctx.config.coordinator.keep.as_duration()).ok()
 }
 
 /// What is asked for by its name, and is not there.

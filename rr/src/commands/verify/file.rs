@@ -8,7 +8,7 @@ use rr_verify::output::{Age, Outputs};
 use rr_verify::stream::{Beside, Content, Finding, Rules, Scope, Verifier};
 
 use super::told::{Reading, Told};
-use super::{hear, judge_output, nothing_of, rules};
+use super::{hear, judge_output, kept_since, nothing_of, rules};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::histories::{Besides, Kind, Line, Reader, STDIN, chunk, message};
@@ -69,7 +69,13 @@ fn pass(
     told.tell(end.findings)?;
     if let (Some(run), Some(outputs)) = (&first.run, outputs) {
         // How old the oldest output was, no export says.
-        judge_output(run, &outputs, &decisions, Age { now: rules.now, oldest: None }, told)?;
+        judge_output(
+            run,
+            &outputs,
+            &decisions,
+            Age { now: rules.now, oldest: None, kept_since: kept_since(ctx, rules.now) },
+            told,
+        )?;
     }
     Ok(end.again)
 }
