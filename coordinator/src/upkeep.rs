@@ -3,6 +3,7 @@
 //! Every coordinator looks, and each that sees something made anew does what follows, for whoever made it may be gone:
 //! all of that is harmless when it is done twice. The event log alone is not made again; see [`rr_nats::upkeep`].
 
+mod left;
 mod over;
 mod recoveries;
 
@@ -26,11 +27,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    left::Left,
     over::{InVain, forget_offers},
     recoveries::{Recoveries, Recovery},
 };
 use crate::{
     recover::{offer_again, wake},
+    retention::DUTY,
     shell::Shell,
 };
 
@@ -51,6 +54,7 @@ pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
         upkeep: Upkeep::new(&shell.mesh),
         recoveries: Recoveries::default(),
         in_vain: InVain::default(),
+        left: Left::default(),
         has_looked: false,
         is_denied: false,
         complained: None,
@@ -85,6 +89,7 @@ struct Keeper {
     /// What is still to be made again, until it is.
     recoveries: Recoveries,
     in_vain: InVain,
+    left: Left,
     has_looked: bool,
     /// Whether it was told that the rights do not suffice.
     is_denied: bool,
@@ -116,6 +121,18 @@ impl Keeper {
         match self.shell.mesh.lane_names().await {
             Ok(names) => self.look_at_lanes(names).await,
             Err(error) => tracing::debug!(%error, "lanes cannot be looked at"),
+        }
+        self.look_at_what_is_left().await;
+    }
+
+    /// One coordinator does so for all.
+    async fn look_at_what_is_left(&mut self) {
+        let Shell { mesh, presence, .. } = &*self.shell;
+        if !presence.is_rather_anothers(DUTY)
+            && self.left.is_due(Instant::now())
+            && let Err(error) = self.left.forget(mesh, self.shell.clock()).await
+        {
+            tracing::debug!(%error, "what is over may still be on offer");
         }
     }
 
