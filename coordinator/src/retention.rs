@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::shell::Shell;
 
-/// Whoever has this partition forgets for all of them; every mesh has it.
-const DUTY: Partition = Partition(0);
+/// Whoever has this partition forgets for all of them, what is old and what is left on offer; every mesh has it.
+pub(crate) const DUTY: Partition = Partition(0);
 /// States outlive the histories of their runs by this many times as long, as tombstones of their ids.
 const TOMBSTONES_KEPT: i32 = 3;
 /// States removed in one sweep: each is a message, and the next sweep goes on.

@@ -3,7 +3,9 @@
 //! Every coordinator looks, and each that sees something made anew does what follows, for whoever made it may be gone:
 //! all of that is harmless when it is done twice. The event log alone is not made again; see [`rr_nats::upkeep`].
 
+mod left;
 mod over;
+mod recoveries;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -21,15 +23,17 @@ use rr_schemas::{
     id::EntityId,
     name::{Name, WorkerName},
 };
-use tokio::{
-    task::{JoinError, JoinSet},
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use self::over::{InVain, forget_offers};
+use self::{
+    left::Left,
+    over::{InVain, forget_offers},
+    recoveries::{Recoveries, Recovery},
+};
 use crate::{
     recover::{offer_again, wake},
+    retention::DUTY,
     shell::Shell,
 };
 
@@ -44,24 +48,13 @@ const SURELY_KEPT: Duration = Duration::from_hours(1);
 /// Runs that are named when the log has lost its end; more are counted.
 const NAMED_MAX: usize = 10;
 
-/// What is to be done after something was made anew.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Recovery {
-    /// Armed timers and states are gone, or of later than the log: every run that is not over arms its own and shows its
-    /// own again.
-    Wake,
-    /// Offers are gone: those that nobody holds are made again.
-    Offers,
-}
-
 /// Looks after the mesh until it is told to stop.
 pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
     let mut keeper = Keeper {
         upkeep: Upkeep::new(&shell.mesh),
-        owed: BTreeSet::new(),
-        ahead: BTreeSet::new(),
-        recoveries: JoinSet::new(),
+        recoveries: Recoveries::default(),
         in_vain: InVain::default(),
+        left: Left::default(),
         has_looked: false,
         is_denied: false,
         complained: None,
@@ -76,12 +69,9 @@ pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
             () = shell.known_lanes.lost() => {
-                keeper.owe(Recovery::Offers);
+                keeper.recoveries.owe(Recovery::Offers);
             }
-            Some(ended) = keeper.recoveries.join_next(), if !keeper.recoveries.is_empty() => {
-                keeper.ended(ended);
-                continue;
-            }
+            () = keeper.recoveries.ended() => continue,
         }
         if shell.mesh.is_connected() {
             tokio::select! {
@@ -97,12 +87,9 @@ struct Keeper {
     shell: Arc<Shell>,
     upkeep: Upkeep,
     /// What is still to be made again, until it is.
-    owed: BTreeSet<Recovery>,
-    /// Runs to be woken whose states may say that they are over, and whose histories do not.
-    ahead: BTreeSet<EntityId>,
-    /// One at most. It tells what is left to do.
-    recoveries: JoinSet<Option<(Recovery, BTreeSet<EntityId>)>>,
+    recoveries: Recoveries,
     in_vain: InVain,
+    left: Left,
     has_looked: bool,
     /// Whether it was told that the rights do not suffice.
     is_denied: bool,
@@ -134,6 +121,18 @@ impl Keeper {
         match self.shell.mesh.lane_names().await {
             Ok(names) => self.look_at_lanes(names).await,
             Err(error) => tracing::debug!(%error, "lanes cannot be looked at"),
+        }
+        self.look_at_what_is_left().await;
+    }
+
+    /// One coordinator does so for all.
+    async fn look_at_what_is_left(&mut self) {
+        let Shell { mesh, presence, .. } = &*self.shell;
+        if !presence.is_rather_anothers(DUTY)
+            && self.left.is_due(Instant::now())
+            && let Err(error) = self.left.forget(mesh, self.shell.clock()).await
+        {
+            tracing::debug!(%error, "what is over may still be on offer");
         }
     }
 
@@ -183,8 +182,7 @@ impl Keeper {
                 lost_end(was, &runs);
                 // Timers that were armed in the time that is lost, and such that have fired in it, stand for nothing that is left.
                 let left = runs.into_iter().filter(|run| run.left > 0);
-                self.ahead.extend(left.map(|Shortened { run, .. }| EntityId::from(run)));
-                self.owe(Recovery::Wake);
+                self.recoveries.owe_waking(left.map(|Shortened { run, .. }| EntityId::from(run)));
             }
             Finding::Missing { what, error } => self.complain(|| {
                 tracing::error!(what, %error, "a part of the mesh is missing and cannot be made again; rr init makes it");
@@ -207,18 +205,14 @@ impl Keeper {
     /// What a stream held when it was removed follows from the histories.
     fn replace(&mut self, store: Store) {
         match store {
-            Store::Timers => self.owe(Recovery::Wake),
+            Store::Timers => self.recoveries.owe(Recovery::Wake),
             Store::Runs => {
                 self.shell.forget_statuses();
-                self.owe(Recovery::Wake);
+                self.recoveries.owe(Recovery::Wake);
             }
-            Store::Work => self.owe(Recovery::Offers),
+            Store::Work => self.recoveries.owe(Recovery::Offers),
             Store::Workers | Store::Output | Store::Quarantine | Store::Locks => {}
         }
-    }
-
-    fn owe(&mut self, recovery: Recovery) {
-        self.owed.insert(recovery);
     }
 
     fn complain(&mut self, complain: impl FnOnce()) {
@@ -228,44 +222,22 @@ impl Keeper {
         }
     }
 
-    /// Begins what is owed, one after the other. What does not succeed is owed further on: the next look tries again.
+    /// Begins what is owed, if nothing is under way.
     fn recover(&mut self) {
-        if !self.recoveries.is_empty() {
-            return;
-        }
-        let Some(recovery) = self.owed.pop_first() else { return };
         let shell = Arc::clone(&self.shell);
-        let ahead = match recovery {
-            Recovery::Wake => std::mem::take(&mut self.ahead),
-            Recovery::Offers => BTreeSet::new(),
-        };
-        self.recoveries.spawn(async move {
+        self.recoveries.begin(|recovery, ahead| async move {
             let recovered: Result<usize, Error> = match recovery {
                 Recovery::Wake => wake(&shell, &ahead).await,
                 Recovery::Offers => offer_again(&shell).await,
             };
             match recovered {
-                Ok(runs) => {
-                    tracing::info!(?recovery, runs, "what was lost with a part of the mesh is made again");
-                    None
-                }
-                Err(error) => {
+                Ok(runs) => tracing::info!(?recovery, runs, "what was lost with a part of the mesh is made again"),
+                Err(ref error) => {
                     tracing::warn!(?recovery, %error, "what was lost with a part of the mesh is not made again yet");
-                    Some((recovery, ahead))
                 }
             }
+            recovered.is_ok()
         });
-    }
-
-    fn ended(&mut self, ended: Result<Option<(Recovery, BTreeSet<EntityId>)>, JoinError>) {
-        match ended {
-            Ok(None) => {}
-            Ok(Some((recovery, ahead))) => {
-                self.owe(recovery);
-                self.ahead.extend(ahead);
-            }
-            Err(error) => tracing::error!(%error, "a recovery failed"),
-        }
     }
 }
 

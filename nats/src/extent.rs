@@ -6,13 +6,16 @@ use serde::Deserialize;
 use crate::{
     error::Error,
     link::{DEADLINE, Link},
+    raw::parse_time,
 };
 
-/// The sequences of a stream, as its leader has them.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+/// What a stream keeps, as its leader has it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Extent {
     /// The first message that is kept; one behind the last where none is.
     pub(crate) first_seq: u64,
+    /// When that one was stored; none where none is kept.
+    pub(crate) first_at: Option<Timestamp>,
     /// The last message that it ever took, kept or not; 0 where it never took one.
     pub(crate) last_seq: u64,
 }
@@ -24,26 +27,18 @@ pub(crate) struct Extent {
 pub(crate) async fn extent(link: &Link, stream: &str) -> Result<Extent, Error> {
     #[derive(Deserialize)]
     struct Info {
-        state: Extent,
-    }
-    let info: Info = link.api(&format!("STREAM.INFO.{stream}"), &(), DEADLINE).await?;
-    Ok(info.state)
-}
-
-/// When the oldest message that a stream still has was stored; none where it has none.
-///
-/// # Errors
-/// As [`extent`].
-pub(crate) async fn oldest(link: &Link, stream: &str) -> Result<Option<Timestamp>, Error> {
-    #[derive(Deserialize)]
-    struct Info {
         state: State,
     }
     #[derive(Deserialize)]
     struct State {
         messages: u64,
-        first_ts: Timestamp,
+        first_seq: u64,
+        first_ts: String,
+        last_seq: u64,
     }
-    let info: Info = link.api(&format!("STREAM.INFO.{stream}"), &(), DEADLINE).await?;
-    Ok((info.state.messages > 0).then_some(info.state.first_ts))
+    let Info { state } = link.api(&format!("STREAM.INFO.{stream}"), &(), DEADLINE).await?;
+    let State { messages, first_seq, first_ts, last_seq } = state;
+    // Of an empty stream the server names a time at which nothing was stored.
+    let first_at = if messages == 0 { None } else { parse_time(&first_ts) };
+    Ok(Extent { first_seq, first_at, last_seq })
 }

@@ -7,7 +7,7 @@ use rr_schemas::{id::RunId, name::WorkerName, ranges::Ranges};
 use crate::{
     copies::Copied,
     error::{Error, PublishError},
-    extent,
+    extent::extent,
     link::typed,
     mesh::Mesh,
     ordered::{Content, From, Ordered, Plan, Step},
@@ -123,7 +123,7 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn oldest_output(&self) -> Result<Option<Timestamp>, Error> {
-        extent::oldest(self.link(), subject::OUTPUT).await
+        Ok(extent(self.link(), subject::OUTPUT).await?.first_at)
     }
 
     /// Stores a chunk. Many may be under way at once; readers put them in order by their number.

@@ -1,5 +1,5 @@
 //! How messages are taken out of a stream. An answer that does not come is not asked for again, for what is purged late may
-//! be new by then: a purge is repeated by whoever repeats the whole. Of what nobody puts there any more it is asked for again.
+//! be new by then: a purge is repeated by whoever repeats the whole. Of offers whose attempts are over it is asked for again.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +29,11 @@ pub(crate) async fn matching(link: &Link, stream: &str, filter: &PurgeFilter) ->
     purge(link, stream, &What::Filter(filter.as_str())).await
 }
 
-/// The same of what is over: nothing that comes later is named by the filter, so it is asked for again until there is an answer.
-/// A stream without a leader, as after the death of a server, never answers.
+/// The same of offers whose attempts are over: it is asked for again until there is an answer, because a stream without a leader, as
+/// after the death of a server, never answers. As long as the log keeps what it had, nothing that comes later is named by the filter.
+/// A log that has lost its end may not know that an attempt is over, and have it offered anew under the same subject; a request
+/// that is repeated then takes that offer away. This costs time and nothing else: the run's next look finds its offer gone, and it
+/// is made once more.
 pub(crate) async fn over(link: &Link, stream: &str, filter: &PurgeFilter) -> Result<u64, Error> {
     let what = What::Filter(filter.as_str());
     let Purged { purged } = link.api(&operation(stream), &what, DEADLINE_LONG).await?;

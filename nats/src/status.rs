@@ -268,7 +268,7 @@ impl Mesh {
         wanted: impl Fn(&StatusEntry) -> bool + Send,
     ) -> Result<(Vec<StatusEntry>, bool), Error> {
         let link = self.link();
-        let Extent { first_seq, last_seq } = extent(link, RUNS.stream).await?;
+        let Extent { first_seq, last_seq, .. } = extent(link, RUNS.stream).await?;
         let filter = subject::bucket_key(RUNS.name, ">");
         let mut entries = Vec::new();
         // A window of sequences, since what stands before a key's newest state is gone and leaves holes.

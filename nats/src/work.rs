@@ -171,7 +171,8 @@ impl Mesh {
         Ok(found)
     }
 
-    /// Takes one offer back, whether or not a worker has it. Its attempt is over: no other offer of it follows.
+    /// Takes one offer back, whether or not a worker has it. Its attempt is over: no other offer of it follows, unless the log loses
+    /// its end; one that does may be taken back with it, and is made once more when its run looks.
     ///
     /// # Errors
     /// [`Error`].

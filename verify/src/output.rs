@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rr_schemas::{
-    decision::{Decision, Event},
+    decision::{Decision, Event, Record},
     name::WorkerName,
     report::{Ended, Output},
 };
@@ -34,10 +34,12 @@ impl Outputs {
     pub fn judge<'d>(&self, decisions: impl Iterator<Item = &'d Decision>, age: Age) -> Judged {
         let mut findings = Findings::default();
         let mut judged = Judged::default();
-        let mut began: BTreeMap<(u32, u32), Timestamp> = BTreeMap::new();
+        let mut began = Began::default();
+        let mut over = None;
         for record in decisions.flat_map(|decision| &decision.events) {
-            if let Event::Started { task, attempt, .. } = &record.event {
-                began.entry((*task, *attempt)).or_insert(record.at);
+            began.hear(record);
+            if record.event.is_end() {
+                over = Some(record.at);
             }
             let Event::Ended { task, attempt, by: Some(by), end, .. } = &record.event else { continue };
             if !has_account(end) {
@@ -55,7 +57,7 @@ impl Outputs {
                 }
             };
             judged.n_short += 1;
-            let may_be_old = missing.is_of_front && age.may_have_gone(began.get(&(*task, *attempt)).copied());
+            let may_be_old = missing.is_of_front && age.may_have_gone(began.of(*task, *attempt));
             if age.is_settled(record.at) && !may_be_old && judged.lost.len() < FINDINGS_MAX {
                 let Missing { first, last, .. } = missing;
                 let chunks = end.output.chunks;
@@ -65,8 +67,44 @@ impl Outputs {
                 ));
             }
         }
+        // A run is removed with all of its output, and its decisions go last.
+        if self.attempts.is_empty() && age.may_be_removed(over) {
+            judged.lost.clear();
+        }
         judged.violations = findings.0;
         judged
+    }
+}
+
+/// Since when there may be output of attempts.
+#[derive(Debug, Default)]
+struct Began {
+    started: BTreeMap<(u32, u32), Timestamp>,
+    /// First offers of attempts: by attempt and the first of consecutive tasks, with the last of them. A few bytes can name four
+    /// billion.
+    offered: BTreeMap<(u32, u32), (u32, Timestamp)>,
+}
+
+impl Began {
+    fn hear(&mut self, record: &Record) {
+        if let Event::Started { task, attempt, .. } = &record.event {
+            self.started.entry((*task, *attempt)).or_insert(record.at);
+        }
+        if let Event::Offered { tasks, attempt, offer: 1, .. } = &record.event {
+            for range in tasks.iter_ranges() {
+                let (first, last) = range.into_inner();
+                self.offered.entry((*attempt, first)).or_insert((last, record.at));
+            }
+        }
+    }
+
+    /// Since its start was told, else since it was offered: what ends in a moment is not told to start.
+    fn of(&self, task: u32, attempt: u32) -> Option<Timestamp> {
+        let offered = || {
+            let (key, (last, at)) = self.offered.range(..=(attempt, task)).next_back()?;
+            (key.0 == attempt && task <= *last).then_some(*at)
+        };
+        self.started.get(&(task, attempt)).copied().or_else(offered)
     }
 }
 
@@ -77,12 +115,19 @@ pub struct Age {
     pub now: Option<Timestamp>,
     /// When the oldest output of all that is still there was stored, where that is known: what is older has gone.
     pub oldest: Option<Timestamp>,
+    /// Runs that were over before this may be removed one by one, where that is known: behind one that holds the log back.
+    pub kept_since: Option<Timestamp>,
 }
 
 impl Age {
     /// Whether the first output of an attempt that began then may have gone, as the oldest does.
     fn may_have_gone(self, began: Option<Timestamp>) -> bool {
         began.zip(self.oldest).is_none_or(|(began, oldest)| began <= oldest)
+    }
+
+    /// Whether a run that was over then may have been removed by itself.
+    fn may_be_removed(self, over: Option<Timestamp>) -> bool {
+        over.zip(self.kept_since).is_some_and(|(over, kept_since)| over < kept_since)
     }
 
     /// Whether what was written before this has been stored, or never will.
@@ -159,7 +204,7 @@ impl Stored {
 
 #[cfg(test)]
 mod tests {
-    use rr_schemas::{decision::Record, input::Holder, report::Outcome};
+    use rr_schemas::{input::Holder, report::Outcome};
 
     use super::*;
 

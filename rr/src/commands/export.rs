@@ -48,7 +48,7 @@ async fn one(ctx: &Context, mesh: &Mesh, run: &RunId, with_output: bool, left: b
         }
         output.close().await;
     }
-    said(ctx, writer.finish()?);
+    said(ctx, writer.finish()?, besides.n_unread);
     Ok(())
 }
 
@@ -64,10 +64,13 @@ async fn all(ctx: &Context, mesh: &Mesh) -> Result<(), CliError> {
     while let Some(copied) = log.next().await.map_err(told)? {
         writer.write(Kind::Event, &copied)?;
     }
-    said(ctx, writer.finish()?);
+    said(ctx, writer.finish()?, besides.n_unread);
     Ok(())
 }
 
-fn said(ctx: &Context, n: u64) {
+fn said(ctx: &Context, n: u64, n_unread: usize) {
     ctx.printer.note(format_args!("{n} messages"));
+    if n_unread > 0 {
+        ctx.printer.note(format_args!("offers without their bodies, which may not be read: {n_unread}"));
+    }
 }

@@ -74,9 +74,10 @@ async fn all(
         None => mesh.server_time().await.map_err(failed)?,
     };
     let since = since.map(|span| now.checked_sub(span.as_duration()).unwrap_or(Timestamp::UNIX_EPOCH));
-    let beside = gather(mesh, None, false).await?.into_beside();
+    let besides = gather(mesh, None, false).await?;
+    told.unread(besides.n_unread);
     let rules = rules(ctx, Some(now), false, since.map_or(Scope::Log, Scope::Since));
-    let mut verifier = Verifier::new(rules, beside);
+    let mut verifier = Verifier::new(rules, besides.into_beside());
     let mut log = mesh.copy_log(since).await.map_err(failed)?;
     while let Some(copied) = log.next().await.map_err(failed)? {
         match message(&copied, mesh.partitions()) {
@@ -105,7 +106,10 @@ async fn one(
     told: &mut Told,
 ) -> Result<(), CliError> {
     let failed = |error: rr_nats::Error| mesh::told(&error);
-    let beside = gather(mesh, Some(run), false).await?.into_beside();
+    let besides = gather(mesh, Some(run), false).await?;
+    if reading == Reading::First {
+        told.unread(besides.n_unread);
+    }
     let log = mesh.copy_run(run).await.map_err(failed)?;
     if log.is_empty() {
         return told.tell(vec![nothing_of(run)]);
@@ -118,7 +122,7 @@ async fn one(
     reader.close().await;
     // What goes while output is read is older than what there is now.
     let oldest = mesh.oldest_output().await.map_err(failed)?;
-    let mut verifier = Verifier::new(rules(ctx, now, true, Scope::Runs), beside);
+    let mut verifier = Verifier::new(rules(ctx, now, true, Scope::Runs), besides.into_beside());
     let mut decisions = Vec::new();
     for copied in &log {
         judge_message(copied, mesh.partitions(), &mut verifier, &mut decisions, told);
@@ -126,7 +130,12 @@ async fn one(
     let end = verifier.finish();
     told.add(&end.sum, reading);
     told.tell(end.findings)?;
-    judge_output(run, &outputs, &decisions, Age { now, oldest }, told)
+    judge_output(run, &outputs, &decisions, Age { now, oldest, kept_since: kept_since(ctx, now) }, told)
+}
+
+/// Runs that were over before then may be removed.
+fn kept_since(ctx: &Context, now: Option<Timestamp>) -> Option<Timestamp> {
+    now?.checked_sub(ctx.config.coordinator.keep.as_duration()).ok()
 }
 
 /// What is asked for by its name, and is not there.

@@ -22,6 +22,8 @@ pub(crate) struct Besides {
     /// The messages, in the order of an export.
     pub(crate) lines: Vec<Line>,
     beside: Beside,
+    /// Offers of which only the subjects are known.
+    pub(crate) n_unread: usize,
 }
 
 impl Besides {
@@ -56,12 +58,16 @@ impl Besides {
             Kind::Offer => {
                 let now = copies::offer_now(&line.copied)
                     .ok_or_else(|| format!("{:?} is no subject of an offer", line.copied.subject))?;
-                let (run, waiting) = waiting(now);
-                self.beside.offers.entry(run).or_default().push(waiting);
+                self.take_offer(waiting(now));
             }
             Kind::Event | Kind::Output => {}
         }
         Ok(())
+    }
+
+    fn take_offer(&mut self, (run, waiting): (RunId, Waiting)) {
+        self.n_unread += usize::from(waiting.says == Says::Unread);
+        self.beside.offers.entry(run).or_default().push(waiting);
     }
 }
 
@@ -94,8 +100,8 @@ pub(crate) async fn gather(mesh: &Mesh, run: Option<&RunId>, keeps: bool) -> Res
         let line = |copied| Some(Line { kind: Kind::Offer, copied });
         lines.extend(offers(mesh, run, line).await?);
     } else {
-        for (run, waiting) in offers(mesh, run, |copied| copies::offer_now(&copied).map(waiting)).await? {
-            besides.beside.offers.entry(run).or_default().push(waiting);
+        for offer in offers(mesh, run, |copied| copies::offer_now(&copied).map(waiting)).await? {
+            besides.take_offer(offer);
         }
     }
     for line in &lines {
@@ -110,7 +116,8 @@ pub(crate) async fn gather(mesh: &Mesh, run: Option<&RunId>, keeps: bool) -> Res
     Ok(besides)
 }
 
-/// Offers that exist, made into something one by one: a queue may be long. Of their bodies watchers know nothing.
+/// Offers that exist, made into something one by one: a queue may be long. Watchers may not read their bodies, and get subjects alone;
+/// whatever else goes wrong is told, for what was not looked at would pass as right.
 async fn offers<T: Send>(
     mesh: &Mesh,
     run: Option<&RunId>,
@@ -119,11 +126,12 @@ async fn offers<T: Send>(
     let mut found = Vec::new();
     match mesh.each_offer(run, |copied| found.extend(make(copied))).await {
         Ok(()) => Ok(found),
-        Err(error) => {
+        Err(error @ rr_nats::Error::Denied { .. }) => {
             tracing::debug!(%error, "only the subjects of offers are read");
             let subjects = mesh.offer_subjects(run).await.map_err(|error| mesh::told(&error))?;
             Ok(subjects.into_iter().filter_map(|subject| make(bare(subject))).collect())
         }
+        Err(error) => Err(mesh::told(&error)),
     }
 }
 

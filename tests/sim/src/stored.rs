@@ -10,7 +10,7 @@ use rr_nats::{Copied, Error, Follow, LogMessage, Mesh, OutputFilter, RawMessage,
 use rr_schemas::{
     decision::{Decision, Event},
     id::RunId,
-    input::Input,
+    input::{Input, Signal},
     view::StatusEntry,
 };
 use rr_verify::{
@@ -150,17 +150,45 @@ impl Stored {
     }
 
     /// What was put aside, though whoever has said it bears the token of an attempt that he was offered, or needs none. Nobody here
-    /// bears the token of another one.
+    /// bears the token of another one. A signal that its run does not wait for may be put aside.
     fn put_aside_in_vain(&self) -> Vec<Complaint> {
         let unbelievable: BTreeSet<u64> = self.unbelievable(|_, _| true).into_iter().map(|(seq, _)| seq).collect();
         let is_wrong = |seq: &u64| self.quarantined.contains(seq) && !unbelievable.contains(seq);
-        // Whether a job waits for a signal the verifier knows.
-        let is_other =
-            |content: &Content| matches!(content, Content::Input { input, .. } if !matches!(**input, Input::Signal(_)));
-        let has_said = |message: &&Message| is_other(&message.content) && is_wrong(&message.seq);
+        let counts = |message: &Message| match &message.content {
+            Content::Input { input, .. } => match &**input {
+                Input::Signal(given) => self.is_awaited(message, given),
+                Input::Submit(_)
+                | Input::Cancel(_)
+                | Input::Timer {}
+                | Input::Seen(_)
+                | Input::Report(_)
+                | Input::Claim(_) => true,
+            },
+            Content::Decision { .. } | Content::Unreadable(_) | Content::Foreign | Content::Bad(_) => false,
+        };
+        let has_said = |message: &&Message| is_wrong(&message.seq) && counts(message);
         let text = |seq| format!("message {seq} must be believed, and was put aside");
         let told = |message: &Message| Complaint { run: Some(message.run.clone()), text: text(message.seq) };
         self.log.iter().filter(has_said).map(told).collect()
+    }
+
+    /// Whether a job of its run waits for a signal. One that comes before the run is asked for is given to nobody.
+    fn is_awaited(&self, said: &Message, given: &Signal) -> bool {
+        let mut is_asked_for = false;
+        for message in self.log.iter().filter(|message| message.run == said.run) {
+            match &message.content {
+                Content::Input { input, .. } if matches!(**input, Input::Submit(_)) => {
+                    is_asked_for |= message.seq < said.seq;
+                }
+                Content::Decision { decision, .. } => {
+                    if let Some(begun) = decision.submitted() {
+                        return is_asked_for && begun.flow.signals().contains(&given.signal);
+                    }
+                }
+                Content::Input { .. } | Content::Unreadable(_) | Content::Foreign | Content::Bad(_) => {}
+            }
+        }
+        false
     }
 
     /// Sequences of what nobody may believe, with the run that it is of. `asks` says of the first decision and of a message without

@@ -1,10 +1,11 @@
 //! What was answered, in words: without times, and with names for what each server makes up.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use jiff::Timestamp;
 use rr_nats::transport::{HeaderMap, HeaderValue, Message};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// What differs each time, or is about who keeps a stream.
 const UNTOLD: [&str; 12] = [
@@ -74,7 +75,10 @@ impl Teller {
     /// An answer without what differs each time.
     pub(crate) fn plain(&mut self, value: Value) -> Value {
         match value {
-            Value::Object(fields) => {
+            Value::Object(mut fields) => {
+                if let Some(first) = first_of(&fields) {
+                    fields.insert("first".to_owned(), first.into());
+                }
                 let told = fields.into_iter().filter(|(name, _)| !UNTOLD.contains(&name.as_str()));
                 let told: BTreeMap<String, Value> = told.collect();
                 let told = told.into_iter().map(|(name, value)| match (name.as_str(), &value) {
@@ -100,6 +104,21 @@ impl Teller {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
         }
     }
+}
+
+/// What the state of a stream says of when its first message was stored, in words that do not depend on the time.
+fn first_of(state: &Map<String, Value>) -> Option<&'static str> {
+    let at = |name: &str| Some(state.get(name)?.as_str()?.parse::<Timestamp>());
+    let (first, last, messages) = (at("first_ts")?, at("last_ts")?, state.get("messages")?.as_u64()?);
+    let (Ok(first), Ok(last)) = (first, last) else { return Some("at no time") };
+    Some(match (messages, first.cmp(&last)) {
+        (0, _) if first < Timestamp::UNIX_EPOCH => "never",
+        (0, _) => "some time",
+        (1, Ordering::Equal) => "when the last",
+        (1, Ordering::Less) => "before the last, which is gone",
+        (_, Ordering::Less | Ordering::Equal) => "no later than the last",
+        (_, Ordering::Greater) => "later than the last",
+    })
 }
 
 /// The numbers of a consumer.

@@ -61,8 +61,9 @@ async fn what_was_changed_or_cut_off_in_a_file_is_said() {
     let is_decision = |line: &&str| line.contains("\"subject\":\"rr.ev.");
     let third = lines.iter().copied().filter(is_decision).nth(2).unwrap();
     let without_third: Vec<&str> =
-        lines.iter().copied().filter(|line| *line != third && !line.contains("\"end\"")).collect();
-    let is_of_log = |line: &&str| line.contains("RR_EVENTS") || line.contains("RR_OUTPUT") || line.contains("\"end\"");
+        lines.iter().copied().filter(|line| *line != third && !line.starts_with("{\"end\"")).collect();
+    let is_of_log =
+        |line: &&str| line.contains("RR_EVENTS") || line.contains("RR_OUTPUT") || line.starts_with("{\"end\"");
     let beside: Vec<&str> = lines.iter().copied().filter(|line| !is_of_log(line)).collect();
     let n_events = lines.iter().filter(|line| line.contains("RR_EVENTS")).count();
     let beginning: Vec<&str> = lines
@@ -193,7 +194,7 @@ async fn a_run_is_shown_as_it_stood_at_any_moment() {
     let _cut = mesh.rr(["replay", "cut.jsonl"]).run().await.exits(0).says(&["cut.jsonl was cut off"]);
     let is_decision = |line: &&str| line.contains("\"subject\":\"rr.ev.");
     let second = exported.lines().filter(is_decision).nth(1).unwrap();
-    let is_left = |line: &&str| *line != second && !line.contains("\"end\"");
+    let is_left = |line: &&str| *line != second && !line.starts_with("{\"end\"");
     mesh.write("hole.jsonl", exported.lines().filter(is_left).collect::<Vec<_>>().join("\n"));
     let _hole = mesh.rr(["replay", "hole.jsonl"]).run().await.exits(65).says(&["follows decision 1"]);
 }

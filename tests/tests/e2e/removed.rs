@@ -1,6 +1,8 @@
 //! Parts of a mesh that somebody removes while everything works: they are there again within seconds, with nothing
 //! lost and nothing doubled. Only the event log is not made again, and everybody says so.
 
+mod left;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -231,6 +231,28 @@ async fn works(guarded: &Guarded, coordinator: Running, worker: Running) {
 }
 
 #[tokio::test]
+async fn who_may_not_read_the_bodies_of_offers_is_told_that_they_were_not_looked_at() {
+    let (guarded, _coordinator, _worker) = Guarded::with_mesh().await;
+    guarded.sandbox.write("flow.yaml", "name: f\njobs: [{ name: a, run: [\"true\"], hosts: [h7, h8] }]\n");
+    let _stored = guarded.rr("p", &["publish", "flow.yaml", "--id", "r1"]).run().await.exits(0);
+    let (mesh, run) = (guarded.mesh().await, "r1".parse().unwrap());
+    eventually("both offers", SOON, async || match mesh.offers(&run).await {
+        Ok(offers) if offers.len() == 2 => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    let unread = "only the subjects were looked at, because their bodies may not be read: 2";
+    for args in [&["verify"][..], &["verify", "r1"]] {
+        let _told = guarded.rr("v", args).run().await.exits(0).says(&[unread]);
+        let whole = guarded.rr("admin", args).run().await.exits(0);
+        assert!(!whole.stderr.contains("only the subjects"), "{whole}");
+    }
+    let exported = guarded.rr("v", &["export", "r1"]).run().await.exits(0).says(&["may not be read: 2"]);
+    guarded.sandbox.write("r1.jsonl", &exported.stdout);
+    let _told = guarded.sandbox.rr(["verify", "r1.jsonl"]).run().await.exits(0).says(&[unread]);
+}
+
+#[tokio::test]
 async fn a_refusal_names_the_subject_and_is_no_timeout() {
     let guarded = Guarded::start().await;
     guarded.sandbox.write("flow.yaml", "name: f\njobs: [{ name: a, run: [echo, hi], hosts: [h1] }]\n");

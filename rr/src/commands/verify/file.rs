@@ -8,7 +8,7 @@ use rr_verify::output::{Age, Outputs};
 use rr_verify::stream::{Beside, Content, Finding, Rules, Scope, Verifier};
 
 use super::told::{Reading, Told};
-use super::{hear, judge_output, nothing_of, rules};
+use super::{hear, judge_output, kept_since, nothing_of, rules};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::histories::{Besides, Kind, Line, Reader, STDIN, chunk, message};
@@ -60,13 +60,22 @@ fn pass(
         told.tell(vec![nothing_of(run)])?;
         return Ok(BTreeSet::new());
     }
+    if only.is_none() {
+        told.unread(held.n_unread);
+    }
     let Held { mut verifier, besides, outputs, decisions, rules, .. } = held;
     let end = verifier.take().unwrap_or_else(|| Verifier::new(rules, chosen(besides, only))).finish();
     told.add(&end.sum, if only.is_some() { Reading::Again } else { Reading::First });
     told.tell(end.findings)?;
     if let (Some(run), Some(outputs)) = (&first.run, outputs) {
         // How old the oldest output was, no export says.
-        judge_output(run, &outputs, &decisions, Age { now: rules.now, oldest: None }, told)?;
+        judge_output(
+            run,
+            &outputs,
+            &decisions,
+            Age { now: rules.now, oldest: None, kept_since: kept_since(ctx, rules.now) },
+            told,
+        )?;
     }
     Ok(end.again)
 }
@@ -77,6 +86,8 @@ struct Held<'o> {
     only: Option<&'o BTreeSet<RunId>>,
     /// What stands beside the log, until that begins.
     besides: Option<Besides>,
+    /// Offers of which the export has only the subjects.
+    n_unread: usize,
     verifier: Option<Verifier>,
     /// Sequence of the last message of the log.
     last: u64,
@@ -89,7 +100,7 @@ struct Held<'o> {
 impl<'o> Held<'o> {
     fn new(rules: Rules, only: Option<&'o BTreeSet<RunId>>) -> Self {
         let besides = Some(Besides::default());
-        Self { rules, only, besides, verifier: None, last: 0, outputs: None, decisions: Vec::new() }
+        Self { rules, only, besides, n_unread: 0, verifier: None, last: 0, outputs: None, decisions: Vec::new() }
     }
 
     /// Takes a line in, and says whether it is a message of the log that is nobody's.
@@ -98,6 +109,7 @@ impl<'o> Held<'o> {
             Kind::State | Kind::Bad | Kind::Offer => {
                 let besides = self.besides.as_mut().ok_or("what stands beside the log comes before it")?;
                 besides.take(line)?;
+                self.n_unread = besides.n_unread;
             }
             Kind::Output => {
                 let outputs = self.outputs.get_or_insert_default();

@@ -33,6 +33,7 @@ struct Counted {
     beside_lost: u64,
     nobodys: u64,
     outputs_short: u64,
+    offers_unread: u64,
     violations: u64,
     incomplete: u64,
 }
@@ -55,13 +56,14 @@ pub(super) struct Told {
     incomplete: u64,
     nobodys: u64,
     short: u64,
+    unread: u64,
 }
 
 impl Told {
     pub(super) const fn new(ctx: &Context) -> Self {
         let sum =
             Sum { messages: 0, over: 0, open: 0, forgotten: 0, earlier: 0, unbelieved: 0, beside: 0, held_most: 0 };
-        Self { printer: ctx.printer, sum, violations: 0, incomplete: 0, nobodys: 0, short: 0 }
+        Self { printer: ctx.printer, sum, violations: 0, incomplete: 0, nobodys: 0, short: 0, unread: 0 }
     }
 
     /// Prints findings.
@@ -106,6 +108,11 @@ impl Told {
         self.short += u64::try_from(n).unwrap_or(u64::MAX);
     }
 
+    /// Offers of which only the subjects were looked at.
+    pub(super) fn unread(&mut self, n: usize) {
+        self.unread += u64::try_from(n).unwrap_or(u64::MAX);
+    }
+
     /// Something more was looked at. Messages of a second reading have been counted.
     pub(super) const fn add(&mut self, sum: &Sum, reading: Reading) {
         self.sum.messages += match reading {
@@ -122,7 +129,7 @@ impl Told {
 
     /// Says what was looked at, and how it was.
     pub(super) fn finish(self) -> Result<Exit, CliError> {
-        let Self { printer, sum, violations, incomplete, nobodys, short } = self;
+        let Self { printer, sum, violations, incomplete, nobodys, short, unread } = self;
         if printer.is_json() {
             printer.json_line(&Printed::Sum(Counted {
                 messages: sum.messages,
@@ -134,6 +141,7 @@ impl Told {
                 beside_lost: sum.beside,
                 nobodys,
                 outputs_short: short,
+                offers_unread: unread,
                 violations,
                 incomplete,
             }))?;
@@ -151,6 +159,7 @@ impl Told {
                     "attempts that began beside lost ones which may still have run, so that more ran than may",
                 ),
                 (short, "attempts with output that is not stored, or not any more"),
+                (unread, "offers of which only the subjects were looked at, because their bodies may not be read"),
             ] {
                 if n > 0 {
                     printer.note(format_args!("{what}: {n}"));

@@ -3,10 +3,10 @@
 use rr_model::{Model, ModelConfig, Servers};
 use rr_nats::{Finder, Timers, Topology, ensure, subject, transport::Outgoing};
 use rr_schemas::{
-    decision::RunStatus,
-    flow::params::ParamValues,
+    decision::{Record, RunStatus},
+    flow::{params::ParamValues, select::FoundTargets},
     id::EntityId,
-    input::{Source, Submit},
+    input::{Signal, Source, Submit},
     view::Tally,
 };
 use tokio::time::sleep;
@@ -145,4 +145,35 @@ fn what_is_left_of_a_forgotten_run_is_missed() {
     for (what, log, shown, complaints) in rows {
         assert_eq!(told(&stored(log, shown).of_forgotten(&runs)), complaints, "{what}");
     }
+}
+
+/// A signal is put aside in vain where a job waits for it and its run was asked for before; any other may be put aside.
+#[test]
+fn a_signal_that_a_job_waits_for_and_that_was_put_aside_is_complained_of() {
+    let flow = serde_json::from_str(r#"{"name":"f","jobs":[{"name":"gate","signal":"go"}]}"#).unwrap();
+    let (found, params, by) = (FoundTargets::default(), ParamValues::default(), "t".to_owned());
+    let event = Event::Submitted { flow, params, by, found, retry_of: None };
+    let mut begun = decision();
+    if let Content::Decision { decision, .. } = &mut begun {
+        decision.events.push(Record { at: Timestamp::UNIX_EPOCH, cause: 2, event });
+    }
+    let signal = |name: &str| {
+        let given = Signal { signal: name.parse().unwrap(), by: "t".to_owned(), reason: None };
+        Content::Input { source: Source::Api, input: Box::new(Input::Signal(given)) }
+    };
+    let log = vec![
+        message("r1", 1, signal("go")),
+        message("r1", 2, submit()),
+        message("r1", 3, signal("go")),
+        message("r1", 4, begun),
+        message("r1", 5, signal("go")),
+        message("r1", 6, signal("stop")),
+        message("r2", 7, signal("go")),
+    ];
+    let mut stored = stored(log, &[]);
+    assert_eq!(told(&stored.put_aside_in_vain()), [""; 0], "nothing is put aside");
+    stored.quarantined.extend(1..=7);
+    stored.quarantined.remove(&2);
+    let in_vain = |seq| format!("run r1: message {seq} must be believed, and was put aside");
+    assert_eq!(told(&stored.put_aside_in_vain()), [in_vain(3), in_vain(5)]);
 }

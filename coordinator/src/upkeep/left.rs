@@ -1,0 +1,91 @@
+//! What is over and was left on offer to hosts: its acknowledgement went to a consumer that was gone by then, or never went, and
+//! nobody is there for whom that consumer would be made again. Whoever serves the host next would run it once more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use rr_nats::{Error, Mesh};
+use rr_schemas::{id::RunId, presence::Hosts};
+use tokio::time::Instant;
+
+/// Pause between two looks. Each costs every subject of an offer to a host, and the states of the runs that have some.
+const PAUSE: Duration = Duration::from_secs(16);
+/// Runs whose states are asked for in one look: each takes the server well below a millisecond, and the next look goes on with the
+/// others.
+const RUNS_MAX: usize = 1_000;
+/// How long a run is over before what it has on offer counts as left: who has ended an attempt acknowledges its offer in a moment.
+const SETTLED: SignedDuration = SignedDuration::from_secs(10);
+
+/// When it is looked for next, and behind which run.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    next: Option<Instant>,
+    behind: Option<RunId>,
+}
+
+impl Left {
+    /// Whether it is time to look.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        if self.next.is_some_and(|next| now < next) {
+            return false;
+        }
+        self.next = Some(now + PAUSE);
+        true
+    }
+
+    /// Takes away what runs have on offer that are over since a while, and says of how many runs.
+    pub(super) async fn forget(&mut self, mesh: &Mesh, now: Timestamp) -> Result<usize, Error> {
+        let mut offers: BTreeMap<RunId, usize> = BTreeMap::new();
+        for offer in mesh.offers_to(&Hosts::All).await? {
+            *offers.entry(offer.run).or_default() += 1;
+        }
+        let mut n = 0;
+        for run in self.turn(offers.keys().cloned().collect()) {
+            let Some(entry) = mesh.status(&run).await? else { continue };
+            let is_settled = |ended: Timestamp| ended.checked_add(SETTLED).is_ok_and(|settled| settled < now);
+            if entry.view.status.is_final() && entry.view.ended_at.is_some_and(is_settled) {
+                let left = mesh.withdraw_run(&run).await?;
+                tracing::info!(run.id = %run, offers = left, "what was left on offer of a run that is over is taken away");
+                n += 1;
+            }
+        }
+        Ok(n)
+    }
+
+    /// The runs whose turn it is.
+    fn turn(&mut self, runs: BTreeSet<RunId>) -> Vec<RunId> {
+        let is_behind = |run: &RunId| self.behind.as_ref().is_none_or(|behind| run > behind);
+        let (mut turn, first): (Vec<RunId>, Vec<RunId>) = runs.into_iter().partition(is_behind);
+        turn.extend(first);
+        turn.truncate(RUNS_MAX);
+        self.behind = turn.last().cloned();
+        turn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_looked_at_once_and_then_after_a_pause() {
+        let (mut left, begun) = (Left::default(), Instant::now());
+        let due: Vec<u64> = (0..40).filter(|second| left.is_due(begun + Duration::from_secs(*second))).collect();
+        assert_eq!(due, [0, 16, 32]);
+    }
+
+    #[test]
+    fn every_run_has_its_turn_however_many_there_are() {
+        let run = |n: usize| -> RunId { format!("r{n:05}").parse().unwrap() };
+        let runs: BTreeSet<RunId> = (0..RUNS_MAX * 2 + 5).map(run).collect();
+        let mut left = Left::default();
+        let turns: Vec<Vec<RunId>> = (0..3).map(|_| left.turn(runs.clone())).collect();
+        assert!(turns.iter().all(|turn| turn.len() == RUNS_MAX));
+        assert_eq!(turns.concat().into_iter().collect::<BTreeSet<_>>(), runs);
+        assert_eq!(turns[2][5], run(0), "it begins anew behind the last one");
+        assert_eq!(left.turn(BTreeSet::from([run(7)])), [run(7)], "a few all have their turn");
+    }
+}
