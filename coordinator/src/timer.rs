@@ -1,7 +1,11 @@
 //! Arming an entity's timer.
 //!
-//! Invariant: an armed timer is only ever replaced by an earlier one, whoever does so and whatever they believe of the
-//! entity. So a coordinator that others have overtaken can wake an entity once too often, but never too late.
+//! Invariant: an armed timer is only ever replaced by one that is no later, whoever does so and whatever they believe of
+//! the entity. So a coordinator that others have overtaken can wake an entity once too often, but never too late.
+//!
+//! Only what this coordinator has armed itself is relied on. A server that is killed forgets that an earlier timer took the
+//! place of a later one: where the earlier one has fired meanwhile, the later one is there again, and never fires. Nothing
+//! tells it from one that does, so whatever is found is armed anew.
 
 use jiff::Timestamp;
 use rr_nats::{Armed, PublishError};
@@ -60,9 +64,8 @@ pub(crate) async fn arm(shell: &Shell, id: &EntityId, known: Known, at: Timestam
         Known::Armed(armed) => Some(armed),
     };
     for _ in 0..TRIES {
-        if let Some(early) = there.filter(|there| there.at <= at) {
-            return Ok(early);
-        }
+        // Somebody may rely on what is there.
+        let at = there.map_or(at, |there| there.at.min(at));
         match shell.mesh.arm(id, at, there).await {
             Err(PublishError::Conflict) => there = shell.mesh.armed(id).await?,
             settled => return Ok(settled?),

@@ -199,6 +199,10 @@ impl Keeper {
                 }
             }
             Finding::Younger(store) => self.replace(store),
+            Finding::Behind(store) => {
+                tracing::warn!(stream = store.stream(), "a stream has lost its end, as after a loss of power");
+                self.replace(store);
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! The one timer of an entity: a message schedule in a stream that only coordinators publish to.
 //!
 //! It fires into that stream too, for schedules do not cross streams; whoever pulls [`Timers`] then tells the entity.
-//! Invariant: a timer is only ever put in place of a later one, and of the one that its author has seen. So whoever
-//! knows of one knows that the entity is told by then, whatever others do.
+//! Invariant: a timer is only ever put in place of one that is no earlier, and of the one that its author has seen. So
+//! whoever has armed one knows that the entity is told by then, whatever others do.
 
 use std::time::Duration;
 
@@ -49,7 +49,8 @@ impl Armed {
 }
 
 impl Mesh {
-    /// The entity's timer, where one is armed.
+    /// The entity's timer, where one is armed. It may never fire: a server that was killed brings back one that an earlier
+    /// one had replaced, where that one has fired, and does not know it as a timer.
     ///
     /// # Errors
     /// [`Error`].
@@ -59,7 +60,7 @@ impl Mesh {
         Ok(last.as_ref().map(Armed::read))
     }
 
-    /// Arms the entity's timer for `at`, in place of the one that is there. Call it only with a later one there.
+    /// Arms the entity's timer for `at`, in place of the one that is there. Call it only with none there that is earlier.
     ///
     /// A timer fires up to 250 ms late. One that fires voids what took its place at that moment: ask what is armed
     /// before the fired one is answered.

@@ -92,6 +92,8 @@ pub enum Finding {
     Anew(Store),
     /// A stream is younger than the log, as the first look shows: what it held when it was removed may still be missing.
     Younger(Store),
+    /// A stream has lost its end, though it is the same one: what was put there last is missing.
+    Behind(Store),
     /// A durable was gone, and is there again.
     Durable {
         /// Its name.
@@ -229,9 +231,10 @@ impl Upkeep {
         }
         let Some(now) = found else { return Ok(None) };
         self.missed.remove(&store);
-        let created = now.created.clone();
+        let (created, last_seq) = (now.created.clone(), now.last_seq);
         Ok(match self.streams.insert(store, now) {
-            Some(before) => (before.created != created).then_some(Finding::Anew(store)),
+            Some(before) if before.created == created => (before.last_seq > last_seq).then_some(Finding::Behind(store)),
+            Some(_) => Some(Finding::Anew(store)),
             None if was_missing => Some(Finding::Anew(store)),
             None => is_younger(&created, log).then_some(Finding::Younger(store)),
         })

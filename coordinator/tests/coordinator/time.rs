@@ -191,8 +191,9 @@ async fn a_timer_that_fires_too_early_is_armed_anew() {
     assert_eq!(second.at, first.at, "what it waits for is the same");
 }
 
+/// Whoever loads a run does not know who armed its timer, nor whether that still fires: it is armed anew, and no later.
 #[tokio::test]
-async fn a_timer_that_is_early_enough_stays() {
+async fn a_timer_that_is_early_enough_is_armed_anew_for_the_same_time() {
     let world = World::new(hasty()).await;
     let coordinator = world.coordinator(policy(millis(60_000), millis(60_000))).await;
     let mut worker = world.worker("w1", "h1").await;
@@ -206,5 +207,29 @@ async fn a_timer_that_is_early_enough_stays() {
     world.happens(&run, |event| matches!(event, Event::Started { .. })).await;
     worker.ends(&offer, Outcome::Ok).await;
     world.ends(&run, RunStatus::Succeeded).await;
-    assert_eq!(world.mesh.armed(&entity).await.unwrap(), Some(first));
+    let last = world.mesh.armed(&entity).await.unwrap().expect("a timer");
+    assert!(last.seq > first.seq, "{last:?} is the first one");
+    assert_eq!(last.at, first.at);
+}
+
+/// A server that is killed forgets that an earlier timer took the place of a later one: where the earlier one has fired, the
+/// later one is there again, and never fires. A run that relied on it would sleep for ever.
+#[tokio::test]
+async fn a_timer_that_comes_back_with_a_killed_server_is_not_relied_on() {
+    let mut world = World::new(hasty()).await;
+    let [other, entity]: [EntityId; 2] = ["r0", "r1"].map(|run| EntityId::from(&run.parse::<RunId>().unwrap()));
+    let soon = Timestamp::now() + Duration::from_secs(2);
+    // A message in front of it: an empty stream forgets nothing.
+    world.mesh.arm(&other, soon + Duration::from_hours(1), None).await.unwrap();
+    let replaced = world.mesh.arm(&entity, soon, None).await.unwrap();
+    world.mesh.arm(&entity, Timestamp::UNIX_EPOCH, Some(replaced)).await.unwrap();
+    until("the earlier one has fired", async || world.mesh.armed(&entity).await.unwrap().is_none().then_some(())).await;
+    world.server.kill().await.unwrap();
+    world.server.restart().await.unwrap();
+    let there = until("the server answers", async || world.mesh.armed(&entity).await.ok()).await;
+    assert_eq!(there, Some(replaced), "the server has learnt it: nothing is left to test here");
+    let _coordinator = world.coordinator(policy(millis(4_000), millis(60_000))).await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let view = world.ends(&run, RunStatus::Failed).await;
+    assert_eq!(view.jobs[0].unreachable, 1);
 }

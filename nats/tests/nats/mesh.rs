@@ -46,7 +46,7 @@ struct World {
     server: Embedded,
     link: Link,
     mesh: Mesh,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 async fn world() -> World {
@@ -58,7 +58,7 @@ async fn world_of(topology: &Topology) -> World {
     let server = support::start(dir.path()).await;
     let link = connect(&options(&server)).await.unwrap();
     let mesh = ensure(&link, topology).await.unwrap();
-    World { server, link, mesh, _dir: dir }
+    World { server, link, mesh, dir }
 }
 
 /// Short waits, few partitions.

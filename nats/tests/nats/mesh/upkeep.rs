@@ -1,13 +1,13 @@
 //! What is made again when somebody removes it.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use async_nats::jetstream::stream::{Config, Info};
 use jiff::Timestamp;
 use rr_nats::{Finding, Store, Upkeep};
 use rr_schemas::id::Partition;
 
-use super::{cancel, run, world};
+use super::{cancel, run, soon, world};
 
 #[tokio::test]
 async fn a_durable_is_made_again_as_it_was_and_one_that_was_not_fit_as_it_must_be() {
@@ -81,5 +81,46 @@ async fn a_stream_that_nobody_remembers_is_made_with_the_usual_numbers() {
         assert!(after.state.first_sequence > 1_000_000 + before.state.last_sequence, "{:?}", after.state);
         let config = |info: &Info| Config { first_sequence: None, ..info.config.clone() };
         assert_eq!(config(&after), config(&before));
+    }
+}
+
+/// A loss of power takes of each stream what was not on the disk yet: the log may be whole, and the timers of its runs gone.
+#[tokio::test]
+async fn a_stream_that_has_lost_its_end_is_told() {
+    let mut world = world().await;
+    let (there, copy) = (world.dir.path().join("store/jetstream/$G/streams/RR_TIMERS"), world.dir.path().join("copy"));
+    let mut upkeep = Upkeep::new(&world.mesh);
+    world.server.kill().await.unwrap();
+    copy_all(&there, &copy);
+    world.server.restart().await.unwrap();
+    let later = Timestamp::now() + Duration::from_hours(1);
+    super::until("the server takes it", || async { world.mesh.arm(&run("r1").into(), later, None).await.is_ok() })
+        .await;
+    let (findings, looked) = upkeep.look(Timestamp::UNIX_EPOCH).await;
+    looked.unwrap();
+    assert!(!findings.contains(&Finding::Behind(Store::Timers)), "{findings:?}");
+    let mut connected = world.mesh.connected();
+    world.server.kill().await.unwrap();
+    soon(connected.until(false)).await.unwrap();
+    fs::remove_dir_all(&there).unwrap();
+    copy_all(&copy, &there);
+    world.server.restart().await.unwrap();
+    soon(connected.until(true)).await.unwrap();
+    let (findings, looked) = upkeep.look(Timestamp::UNIX_EPOCH).await;
+    looked.unwrap();
+    assert_eq!(findings, [Finding::Behind(Store::Timers)]);
+    assert_eq!(upkeep.look(Timestamp::UNIX_EPOCH).await.0, [], "it is told once");
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy_all(&source, &target);
+        } else {
+            fs::copy(&source, &target).unwrap();
+        }
     }
 }

@@ -129,6 +129,13 @@ impl Store {
         message
     }
 
+    /// What was removed is there again.
+    pub(crate) fn bring_back(&mut self, message: &Arc<Stored>) {
+        self.bytes += message.size();
+        self.subjects.entry(message.subject.clone()).or_default().insert(message.seq);
+        self.messages.insert(message.seq, Arc::clone(message));
+    }
+
     pub(crate) fn remove(&mut self, seq: u64) -> Option<Arc<Stored>> {
         let removed = self.messages.remove(&seq)?;
         self.bytes = self.bytes.saturating_sub(removed.size());

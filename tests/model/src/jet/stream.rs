@@ -4,7 +4,10 @@ mod expected;
 mod publish;
 mod schedule;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use serde_json::{Value, json};
 
@@ -42,6 +45,8 @@ pub(crate) struct Stream {
     expiries: BTreeSet<(u64, u64)>,
     /// Timers, by their subject.
     armed: BTreeMap<String, Armed>,
+    /// The last timer of a subject that has given way to another one: see [`Stream::bring_back`].
+    gave_way: BTreeMap<String, Arc<Stored>>,
     /// When the server looks at them next.
     fires_at: Option<u64>,
     /// When it is looked at next for any of these.
@@ -70,6 +75,7 @@ impl Stream {
             last_id: String::new(),
             expiries: BTreeSet::new(),
             armed: BTreeMap::new(),
+            gave_way: BTreeMap::new(),
             fires_at: None,
             planned: None,
             is_leaderless: false,
@@ -322,6 +328,7 @@ impl Stream {
     /// The server was away: what was only in its memory is gone.
     pub(crate) fn restarted(&mut self, died: u64, turn: &mut Turn<'_>) {
         self.is_leaderless = false;
+        self.bring_back();
         self.proposed.clear();
         self.agreed_at = turn.now;
         self.read_ids(turn);

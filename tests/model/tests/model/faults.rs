@@ -228,6 +228,26 @@ async fn the_last_moment_before_a_death_may_be_forgotten() {
     assert!((1..20).contains(&again[0]) && again[1] == 0, "{again:?}");
 }
 
+/// What had given way to another one that has fired is there again, and nobody fires it. Where the other one is there still, it stays.
+#[tokio::test(start_paused = true)]
+async fn a_timer_that_had_given_way_comes_back_with_a_killed_server_and_never_fires() {
+    for (fires, back) in [(true, true), (false, false)] {
+        let (model, _link, mesh) = made(Servers::One).await;
+        let [first, run]: [EntityId; 2] = ["r0", "r1"].map(|run| run.parse().unwrap());
+        let now = mesh.server_time().await.unwrap();
+        mesh.arm(&first, now + 1_000 * SECOND, None).await.unwrap();
+        let later = mesh.arm(&run, now + 100 * SECOND, None).await.unwrap();
+        let earlier = mesh.arm(&run, now + 10 * SECOND, Some(later)).await.unwrap();
+        sleep(if fires { 20 * SECOND } else { SECOND }).await;
+        assert_eq!(mesh.armed(&run).await.unwrap(), Some(earlier).filter(|_| !fires));
+        model.inject(&Fault::Restart { down: SECOND, loses_unsynced: false });
+        sleep(5 * SECOND).await;
+        assert_eq!(mesh.armed(&run).await.unwrap(), Some(if back { later } else { earlier }));
+        sleep(200 * SECOND).await;
+        assert_eq!(mesh.armed(&run).await.unwrap(), Some(later).filter(|_| back));
+    }
+}
+
 fn pinned() -> PullConfig {
     PullConfig { pinned: rr_nats::Pinned::Group, ..PullConfig::default() }
 }

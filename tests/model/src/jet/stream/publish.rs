@@ -170,6 +170,7 @@ impl Stream {
             self.expiries.insert((turn.now + lifetime, seq));
             self.wake(turn.now + lifetime, turn);
         }
+        self.gives_way(&message.subject);
         match message.header("Nats-Rollup") {
             Some("all") => drop(self.purge(None, Some(seq), 0, turn)),
             Some(_) => drop(self.purge(Some(&message.subject), Some(seq), 0, turn)),

@@ -90,6 +90,22 @@ impl Stream {
         }
     }
 
+    /// What is armed on a subject is about to be replaced.
+    pub(super) fn gives_way(&mut self, subject: &str) {
+        let timer = self.armed.get(subject).and_then(|armed| self.store.get(armed.seq)).map(Arc::clone);
+        self.gave_way.extend(timer.map(|timer| (subject.to_owned(), timer)));
+    }
+
+    /// A server that was killed has forgotten that messages had given way to newer ones on their subject: where the newer ones
+    /// are gone, too, the last of the others is there again. A timer that comes back so is none any more: it never fires.
+    pub(super) fn bring_back(&mut self) {
+        for (subject, timer) in &self.gave_way {
+            if self.store.count_on(subject) == 0 && self.store.first() < timer.seq {
+                self.store.bring_back(timer);
+            }
+        }
+    }
+
     /// Fires what is due.
     pub(super) fn fire(&mut self, turn: &mut Turn<'_>) {
         if self.fires_at.is_none_or(|at| at > turn.now) {
