@@ -12,7 +12,7 @@ use rr_draw::Dice;
 
 use crate::story::Story;
 
-pub(super) const ALL: [(&str, Rule, Mutator); 7] = [
+pub(super) const ALL: [(&str, Rule, Mutator); 8] = [
     ("a late report is put aside", Rule::Readable, |story, dice| {
         let Some(place) = pick_late(story, dice) else { return false };
         let late = story.events_mut(place).remove(place.1);
@@ -40,6 +40,9 @@ pub(super) const ALL: [(&str, Rule, Mutator); 7] = [
     }),
     ("what was seen to be void goes on", Rule::Presence, |story, dice| {
         see(story, dice, |seen| seen.found = Found::ClaimVoid)
+    }),
+    ("what nobody can claim any more goes on", Rule::Presence, |story, dice| {
+        see(story, dice, |seen| (seen.found, seen.withdrawn) = (Found::OfferGone, true))
     }),
     ("an attempt goes on by an offer that it does not have", Rule::Presence, |story, dice| {
         see(story, dice, |seen| seen.offer += 5)
