@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use rr_schemas::{
     flow::Priority,
     id::{EntityId, RunId},
+    input::Source,
     offer::{Offer, Target},
     view::StatusEntry,
 };
@@ -154,6 +155,12 @@ pub fn run_of(log_subject: &str) -> Option<RunId> {
         None => InputSubject::parse(log_subject)?.entity,
     };
     Some(entity.into())
+}
+
+/// The run that an input is said to, and who may have sent it, as its subject has them; none where it is no input's.
+pub fn input_of(log_subject: &str) -> Option<(RunId, Source)> {
+    let InputSubject { entity, source, .. } = InputSubject::parse(log_subject)?;
+    Some((entity.into(), source))
 }
 
 /// The run that a subject of output is of.

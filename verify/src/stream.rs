@@ -8,6 +8,7 @@
 //! anybody still works on it (`now`).
 
 mod open;
+mod quarantine;
 mod told;
 mod waiting;
 
@@ -28,6 +29,7 @@ use rr_schemas::{
 
 use self::open::Open;
 pub use self::{
+    quarantine::{Noted, Quarantine, is_no_older},
     told::{End, Finding, Sum},
     waiting::{Says, Waiting},
 };
@@ -94,8 +96,8 @@ const SURELY_KEPT: Duration = Duration::from_hours(1);
 /// What stands beside the log and is judged with it. It must have been read before the log: what it shows has been decided.
 #[derive(Clone, Debug, Default)]
 pub struct Beside {
-    /// Inputs that coordinators put into the quarantine, by their sequence in the log.
-    pub aside: BTreeSet<u64>,
+    /// Inputs that coordinators put into the quarantine.
+    pub aside: Quarantine,
     /// What people see of runs.
     pub shown: BTreeMap<RunId, Shown>,
     /// Offers that wait in the work queue or are held by a worker.
@@ -264,7 +266,8 @@ impl Verifier {
     fn judge(&mut self, run: &RunId, open: &Open) {
         let shown = self.beside.shown.remove(run);
         let offers = self.beside.offers.remove(run).unwrap_or_default();
-        self.sum.unbelieved += open.n_unbelieved(&self.beside.aside);
+        let aside = open.aside(run, &self.beside.aside);
+        self.sum.unbelieved += open.n_unbelieved(&aside);
         if self.began_earlier(open, shown.as_ref()) {
             self.sum.earlier += 1;
             return;
@@ -292,7 +295,7 @@ impl Verifier {
             return self.incomplete(run, reason.to_owned());
         }
         *(if open.is_over() { &mut self.sum.over } else { &mut self.sum.open }) += 1;
-        let judged = open.judge(run, &self.rules, &self.beside.aside, shown, &offers);
+        let judged = open.judge(run, &self.rules, &aside, shown, &offers);
         self.sum.beside += judged.n_beside;
         let violations = judged.violations.into_iter();
         self.findings.extend(violations.map(|violation| Finding::Violation { run: run.clone(), violation }));

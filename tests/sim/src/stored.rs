@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rr_model::Noted;
-use rr_nats::{Copied, Error, Follow, LogMessage, Mesh, OutputFilter, RawMessage, copies, copies::OfferNow};
+use rr_nats::{
+    Copied, Error, Follow, LogMessage, Mesh, OutputFilter, Quarantined, RawMessage, copies, copies::OfferNow,
+};
 use rr_schemas::{
     decision::{Decision, Event},
     id::RunId,
@@ -15,7 +17,7 @@ use rr_schemas::{
 };
 use rr_verify::{
     output::{Age, Outputs},
-    stream::{Beside, Content, Finding, Message, Rules, Says, Scope, Shown, Verifier, Waiting},
+    stream::{self, Beside, Content, Finding, Message, Rules, Says, Scope, Shown, Verifier, Waiting, is_no_older},
     token::is_borne,
 };
 
@@ -27,6 +29,8 @@ use crate::{
 
 /// How subjects of inputs begin.
 const INPUTS: &str = "rr.in.";
+/// How those who find what is in the quarantine begin that are coordinators.
+const COORDINATOR: &str = "coordinator.";
 /// How subjects of timers begin that have fired.
 const FIRED: &str = "rr.fired.";
 
@@ -35,17 +39,23 @@ const FIRED: &str = "rr.fired.";
 pub(crate) struct Stored {
     beside: Beside,
     log: Vec<Message>,
-    /// Sequences of inputs that are nobody's, and of all that are in the quarantine.
+    /// Sequences of inputs that are nobody's.
     nobodys: BTreeSet<u64>,
-    quarantined: BTreeSet<u64>,
+    /// Subjects of inputs by their sequences, and when they were stored.
+    inputs: BTreeMap<u64, (String, Timestamp)>,
+    /// Inputs in the quarantine.
+    quarantined: Notes,
     /// Timers in the quarantine, by their sequences among timers.
-    timers: BTreeSet<u64>,
+    timers: Notes,
     /// Messages of the log that no verifier hears, and why.
     odd: Vec<String>,
     outputs: BTreeMap<RunId, Outputs>,
     /// Every byte of the log.
     pub(crate) digest: Digest,
 }
+
+/// When messages were put aside last, by their sequences and subjects: what has lost its end gives sequences to others.
+type Notes = BTreeMap<(u64, String), Timestamp>;
 
 /// A run as the log has it.
 #[derive(Debug)]
@@ -68,6 +78,7 @@ impl Stored {
             beside,
             log: Vec::new(),
             nobodys: BTreeSet::new(),
+            inputs: BTreeMap::new(),
             quarantined,
             timers,
             odd: Vec::new(),
@@ -100,6 +111,9 @@ impl Stored {
         self.digest.take(&seq.to_le_bytes());
         self.digest.take(&at.as_nanosecond().to_le_bytes());
         self.digest.take(&raw.payload);
+        if is_input {
+            self.inputs.insert(seq, (raw.subject.clone(), at));
+        }
         let (entity, content) = match LogMessage::read(raw, partitions) {
             LogMessage::Decision(entity, stored) => (entity, Content::of_decision(stored.hash, stored.decision)),
             LogMessage::Foreign(entity) => (entity, Content::Foreign),
@@ -144,16 +158,21 @@ impl Stored {
     pub(crate) fn not_put_aside(&self) -> Vec<Complaint> {
         // What is said before a run exists is said to nobody, and need not be looked at.
         let mut unbelievable = self.unbelievable(|decided, seq| decided < seq);
-        unbelievable.retain(|(seq, _)| !self.quarantined.contains(seq));
+        unbelievable.retain(|(seq, _)| !self.is_quarantined(*seq));
         let text = |seq| format!("message {seq} may not be believed, and is not in the quarantine");
         unbelievable.into_iter().map(|(seq, run)| Complaint { run: run.cloned(), text: text(seq) }).collect()
+    }
+
+    /// Whether the input that has this sequence now is in the quarantine.
+    fn is_quarantined(&self, seq: u64) -> bool {
+        self.inputs.get(&seq).is_some_and(|(subject, at)| is_in(&self.quarantined, seq, subject, *at))
     }
 
     /// What was put aside, though whoever has said it bears the token of an attempt that he was offered, or needs none. Nobody here
     /// bears the token of another one.
     fn put_aside_in_vain(&self) -> Vec<Complaint> {
         let unbelievable: BTreeSet<u64> = self.unbelievable(|_, _| true).into_iter().map(|(seq, _)| seq).collect();
-        let is_wrong = |seq: &u64| self.quarantined.contains(seq) && !unbelievable.contains(seq);
+        let is_wrong = |seq: &u64| self.is_quarantined(*seq) && !unbelievable.contains(seq);
         // Whether a job waits for a signal the verifier knows.
         let is_other =
             |content: &Content| matches!(content, Content::Input { input, .. } if !matches!(**input, Input::Signal(_)));
@@ -189,7 +208,8 @@ impl Stored {
         let fired = journal.iter().filter(|noted| noted.subject.starts_with(FIRED));
         // A subject keeps one message.
         let last: BTreeMap<&str, &Noted> = fired.map(|noted| (noted.subject.as_str(), noted)).collect();
-        let unread = last.into_values().filter(|noted| noted.scheduler.is_none() && !self.timers.contains(&noted.seq));
+        let is_aside = |noted: &Noted| self.timers.contains_key(&(noted.seq, noted.subject.clone()));
+        let unread = last.into_values().filter(|noted| noted.scheduler.is_none() && !is_aside(noted));
         let text = |seq| format!("timer {seq} was fired by nobody, and is not in the quarantine");
         unread.map(|noted| Complaint { run: None, text: text(noted.seq) }).collect()
     }
@@ -291,8 +311,13 @@ impl Kept<'_> {
     }
 }
 
-/// What stands beside the log, and the sequences of all inputs in the quarantine, of runs or not, and of all timers.
-async fn beside(mesh: &Mesh) -> Result<(Beside, BTreeSet<u64>, BTreeSet<u64>), Error> {
+/// Whether a message is in the quarantine.
+fn is_in(notes: &Notes, seq: u64, subject: &str, stored: Timestamp) -> bool {
+    notes.get(&(seq, subject.to_owned())).is_some_and(|noted| is_no_older(*noted, stored))
+}
+
+/// What stands beside the log, and all inputs in the quarantine, of runs or not, and all timers.
+async fn beside(mesh: &Mesh) -> Result<(Beside, Notes, Notes), Error> {
     let mut beside = Beside::default();
     let shown = &mut beside.shown;
     let take = |entry: StatusEntry, _| {
@@ -300,8 +325,13 @@ async fn beside(mesh: &Mesh) -> Result<(Beside, BTreeSet<u64>, BTreeSet<u64>), E
     };
     mesh.each_status(take).await?;
     let bad = mesh.all_quarantined().await?;
-    beside.aside.extend(bad.iter().filter(|bad| copies::run_of(&bad.subject).is_some()).map(|bad| bad.was));
-    let on = |start| bad.iter().filter(move |bad| bad.subject.starts_with(start)).map(|bad| bad.was).collect();
+    beside.aside.extend(bad.iter().filter_map(|bad| {
+        let (run, source) = copies::input_of(&bad.subject)?;
+        bad.finder.starts_with(COORDINATOR).then_some(stream::Noted { run, source, seq: bad.was, at: Some(bad.at) })
+    }));
+    // The oldest comes first.
+    let note = |bad: &Quarantined| ((bad.was, bad.subject.clone()), bad.at);
+    let on = |start| bad.iter().filter(move |bad| bad.subject.starts_with(start)).map(note).collect();
     let (quarantined, timers) = (on(INPUTS), on(FIRED));
     let offers = &mut beside.offers;
     let take = |copied: Copied| {

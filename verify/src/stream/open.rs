@@ -12,7 +12,7 @@ use rr_schemas::{
 };
 
 use super::{
-    Content, Finding, Rules, Shown,
+    Content, Finding, Quarantine, Rules, Shown,
     waiting::{self, Waiting},
 };
 use crate::{
@@ -111,6 +111,12 @@ impl Open {
     pub(super) fn has_unanswered_reports(&self) -> bool {
         let upto = self.decisions.last().map_or(0, |last| last.decision.upto);
         self.inputs.iter().rev().take_while(|said| said.seq > upto).any(|said| matches!(said.input, Input::Report(_)))
+    }
+
+    /// Its inputs that were put aside.
+    pub(super) fn aside(&self, run: &RunId, quarantine: &Quarantine) -> BTreeSet<u64> {
+        let is_in = |said: &&Said| quarantine.has(run, &said.source, said.seq, self.times.get(&said.seq).copied());
+        self.inputs.iter().filter(is_in).map(|said| said.seq).collect()
     }
 
     /// Messages that were not believed: put aside, left behind, or nothing that can be read.

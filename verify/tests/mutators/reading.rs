@@ -27,7 +27,6 @@ fn reading(rules: Rules, stories: &[Story]) -> Verifier {
     let mut beside = Beside::default();
     for story in stories {
         beside.shown.extend(story.beside.shown.clone());
-        beside.aside.extend(story.beside.aside.clone());
     }
     let mut verifier = Verifier::new(rules, beside);
     stories.iter().flat_map(Story::messages).for_each(|message| verifier.hear(message));

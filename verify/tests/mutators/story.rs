@@ -17,7 +17,7 @@ use rr_schemas::{
 use rr_verify::{
     Rule,
     history::{Said, Stored},
-    stream::{Beside, Content, End, Finding, Message, Rules, Says, Scope, Shown, Verifier, Waiting},
+    stream::{Beside, Content, End, Finding, Message, Noted, Rules, Says, Scope, Shown, Verifier, Waiting},
     token::token,
 };
 
@@ -166,6 +166,14 @@ impl Story {
             }
             _ => false,
         })
+    }
+
+    /// A coordinator puts an input into the quarantine; false where there is no such input.
+    pub(crate) fn put_aside(&mut self, seq: u64) -> bool {
+        let Some(source) = self.said(seq).map(|said| said.source.clone()) else { return false };
+        let at = self.times.get(&seq).copied();
+        self.beside.aside.insert(Noted { run: self.run.clone(), source, seq, at });
+        true
     }
 
     /// Somebody says something between two others.
