@@ -184,15 +184,18 @@ pub struct OfferNow {
     pub priority: Priority,
     /// What it asks for, or why it cannot be believed. None where only its subject is known.
     pub offer: Option<Result<Offer, String>>,
+    /// Whether it is one that this build cannot read, a newer one most likely.
+    pub is_unreadable: bool,
 }
 
 /// What a message of the work queue offers; none where its subject is no offer's. One without a body is known by its subject
 /// alone.
 pub fn offer_now(copied: &Copied) -> Option<OfferNow> {
     let OfferSubject { target, priority, run, task, attempt } = OfferSubject::parse(&copied.subject)?;
-    let read = || copied.raw().and_then(|raw| believe(&raw));
-    let offer = (!copied.payload.is_empty()).then(read);
-    Some(OfferNow { run, task, attempt, target, priority, offer })
+    let raw = copied.raw();
+    let is_unreadable = raw.as_ref().is_ok_and(|raw| raw.flaw().is_none() && raw.is_unreadable::<Offer>());
+    let offer = (!copied.payload.is_empty()).then(|| raw.and_then(|raw| believe(&raw)));
+    Some(OfferNow { run, task, attempt, target, priority, offer, is_unreadable })
 }
 
 /// The run, the task and the attempt that a subject of an offer is of.

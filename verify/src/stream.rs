@@ -33,6 +33,7 @@ pub use self::{
     told::{End, Finding, Sum},
     waiting::{Says, Waiting},
 };
+pub use crate::history::PolicyOf;
 
 /// A message of the log.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub enum Content {
         /// The input.
         input: Box<Input>,
     },
+    /// An input that this build cannot read, a newer one most likely, and why.
+    Unread(String),
     /// Something among the inputs that nobody can believe, and why.
     Bad(String),
 }
@@ -81,10 +84,11 @@ impl Content {
         }
     }
 
-    /// An input with who may have sent it, or why nobody can believe it.
-    pub fn of_input(source: Source, input: Result<Input, String>) -> Self {
+    /// An input with who may have sent it, or why nobody can believe it, or this build cannot read it.
+    pub fn of_input(source: Source, input: Result<Input, String>, is_unreadable: bool) -> Self {
         match input {
             Ok(input) => Self::Input { source, input: Box::new(input) },
+            Err(reason) if is_unreadable => Self::Unread(reason),
             Err(reason) => Self::Bad(reason),
         }
     }
@@ -131,6 +135,8 @@ impl From<&StatusEntry> for Shown {
 pub struct Rules {
     /// The coordinators' policy, for what flows do not say.
     pub policy: Policy,
+    /// Whether it is theirs.
+    pub policy_of: PolicyOf,
     /// The time by the server's clock, where it is asked whether something should have been answered by now.
     pub now: Option<Timestamp>,
     /// Runs that are over are kept until the end of the reading, with what comes behind their end. For readings of few runs.
@@ -199,7 +205,7 @@ impl Verifier {
         let key = key(&message.run);
         if self.over.contains(&key) {
             // It is judged once more, and counts then. What was found broken is known.
-            let is_of_no_use = matches!(message.content, Content::Foreign | Content::Bad(_));
+            let is_of_no_use = matches!(message.content, Content::Foreign | Content::Unread(_) | Content::Bad(_));
             if is_of_no_use && !self.again.contains(&message.run) {
                 self.sum.unbelieved += 1;
                 *self.unbelieved.entry(key).or_default() += 1;
@@ -299,6 +305,9 @@ impl Verifier {
         self.sum.beside += judged.n_beside;
         let violations = judged.violations.into_iter();
         self.findings.extend(violations.map(|violation| Finding::Violation { run: run.clone(), violation }));
+        for reason in judged.unsure {
+            self.incomplete(run, reason);
+        }
         if let Some(reason) = judged.truncated {
             self.incomplete(run, format!("its history is truncated: {reason}"));
         }
@@ -380,7 +389,9 @@ fn key(run: &RunId) -> u64 {
 fn ends(content: &Content) -> bool {
     match content {
         Content::Decision { decision, .. } => decision.events.iter().any(|record| record.event.is_end()),
-        Content::Unreadable(_) | Content::Foreign | Content::Input { .. } | Content::Bad(_) => false,
+        Content::Unreadable(_) | Content::Foreign | Content::Input { .. } | Content::Unread(_) | Content::Bad(_) => {
+            false
+        }
     }
 }
 
@@ -389,6 +400,6 @@ fn may_matter(content: &Content) -> bool {
     match content {
         Content::Decision { .. } | Content::Unreadable(_) => true,
         Content::Input { input, .. } => matches!(**input, Input::Report(_) | Input::Claim(_)),
-        Content::Foreign | Content::Bad(_) => false,
+        Content::Foreign | Content::Unread(_) | Content::Bad(_) => false,
     }
 }

@@ -128,8 +128,9 @@ async fn offers<T: Send>(
     }
 }
 
-fn waiting(OfferNow { run, task, attempt, target, priority, offer }: OfferNow) -> (RunId, Waiting) {
-    let says = offer.map_or(Says::Unread, Says::of);
+fn waiting(now: OfferNow) -> (RunId, Waiting) {
+    let OfferNow { run, task, attempt, target, priority, offer, is_unreadable } = now;
+    let says = offer.map_or(Says::Unread, |offer| Says::of(offer, is_unreadable));
     (run, Waiting { task, attempt, target, priority, says })
 }
 
@@ -178,6 +179,40 @@ mod tests {
             besides.take(&line).unwrap();
             let stored = Some(stored.parse().unwrap());
             assert_eq!(besides.into_beside().aside.has(&run, &worker, seq, stored), is_in, "{what}");
+        }
+    }
+
+    /// Of an offer that a newer build has made its subject is known.
+    #[test]
+    fn an_offer_that_this_build_cannot_read_is_told_from_what_nobody_believes() {
+        let (run, worker) = ("r1".parse::<RunId>().unwrap(), "w1");
+        let offer = |v: u16, task: u32, command: &str| {
+            format!(
+                r#"{{"v":{v},"kind":"rr.offer","from":"coordinator:offer","to":"r1","body":{{"run":"r1","flow":"f","job":"a",
+                "task":{task},"attempt":1,"offer":1,"target":{{"worker":"{worker}"}},"command":{command},"later":[]}}}}"#
+            )
+        };
+        let argv = r#"{"argv":["x"]}"#;
+        for (what, payload, word) in [
+            ("with a field of a later version", offer(1, 0, argv), "this"),
+            ("of a later version", offer(2, 0, argv), "newer"),
+            ("with a command of a later version", offer(1, 0, r#"{"image":"x"}"#), "newer"),
+            ("of another task", offer(1, 1, argv), "odd"),
+            ("no offer", "hello".to_owned(), "odd"),
+            ("its subject alone", String::new(), "unread"),
+        ] {
+            let (subject, time) = (format!("rr.work.w.{worker}.r1.0.1"), "2026-01-01T00:00:00Z".to_owned());
+            let copied = Copied { subject, seq: 1, time, headers: Vec::new(), payload: payload.into_bytes().into() };
+            let mut besides = Besides::default();
+            besides.take(&Line { kind: Kind::Offer, copied }).unwrap();
+            let found = match &besides.into_beside().offers[&run][..] {
+                [Waiting { says: Says::This { .. }, .. }] => "this",
+                [Waiting { says: Says::Newer(_), .. }] => "newer",
+                [Waiting { says: Says::Odd(_), .. }] => "odd",
+                [Waiting { says: Says::Unread, .. }] => "unread",
+                other => panic!("{what}: {other:?}"),
+            };
+            assert_eq!(found, word, "{what}");
         }
     }
 }

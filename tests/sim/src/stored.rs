@@ -17,7 +17,9 @@ use rr_schemas::{
 };
 use rr_verify::{
     output::{Age, Outputs},
-    stream::{self, Beside, Content, Finding, Message, Rules, Says, Scope, Shown, Verifier, Waiting, is_no_older},
+    stream::{
+        self, Beside, Content, Finding, Message, PolicyOf, Rules, Says, Scope, Shown, Verifier, Waiting, is_no_older,
+    },
     token::is_borne,
 };
 
@@ -117,7 +119,10 @@ impl Stored {
         let (entity, content) = match LogMessage::read(raw, partitions) {
             LogMessage::Decision(entity, stored) => (entity, Content::of_decision(stored.hash, stored.decision)),
             LogMessage::Foreign(entity) => (entity, Content::Foreign),
-            LogMessage::Input(said) => (said.entity, Content::of_input(said.source, said.input)),
+            LogMessage::Input(said) => {
+                let is_unreadable = said.is_unreadable();
+                (said.entity, Content::of_input(said.source, said.input, is_unreadable))
+            }
             LogMessage::Nobodys if is_input => {
                 self.nobodys.insert(seq);
                 return;
@@ -130,7 +135,7 @@ impl Stored {
     /// What is wrong with it. `now`: the time by which everything that was due or said should have been answered, where that is
     /// asked.
     pub(crate) fn complaints(&self, now: Option<Timestamp>) -> Vec<Complaint> {
-        let rules = Rules { policy: policy(), now, keeps: false, scope: Scope::Log };
+        let rules = Rules { policy: policy(), policy_of: PolicyOf::Coordinators, now, keeps: false, scope: Scope::Log };
         let mut verifier = Verifier::new(rules, self.beside.clone());
         for message in &self.log {
             verifier.hear(message.clone());
@@ -195,7 +200,7 @@ impl Stored {
             Content::Input { source, input } => secrets.get(&message.run).is_some_and(|(decided, secret)| {
                 asks(*decided, message.seq) && !is_borne(secret, &message.run, source, input)
             }),
-            Content::Bad(_) => true,
+            Content::Unread(_) | Content::Bad(_) => true,
             Content::Decision { .. } | Content::Unreadable(_) | Content::Foreign => false,
         };
         let of_runs = self.log.iter().filter(is_unbelievable).map(|message| (message.seq, Some(&message.run)));
@@ -282,7 +287,7 @@ impl Stored {
                         kept.inputs.push((*seq, input.as_ref()));
                     }
                 }
-                Content::Unreadable(_) | Content::Foreign | Content::Bad(_) => {}
+                Content::Unreadable(_) | Content::Foreign | Content::Unread(_) | Content::Bad(_) => {}
             }
         }
         kept
@@ -335,8 +340,10 @@ async fn beside(mesh: &Mesh) -> Result<(Beside, Notes, Notes), Error> {
     let (quarantined, timers) = (on(INPUTS), on(FIRED));
     let offers = &mut beside.offers;
     let take = |copied: Copied| {
-        if let Some(OfferNow { run, task, attempt, target, priority, offer }) = copies::offer_now(&copied) {
-            let says = offer.map_or(Says::Unread, Says::of);
+        if let Some(OfferNow { run, task, attempt, target, priority, offer, is_unreadable }) =
+            copies::offer_now(&copied)
+        {
+            let says = offer.map_or(Says::Unread, |offer| Says::of(offer, is_unreadable));
             offers.entry(run).or_default().push(Waiting { task, attempt, target, priority, says });
         }
     };

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rr_schemas::{
     decision::{Event, Record},
     input::{Found, Holder, SeenAttempts},
+    name::InstanceId,
     offer::Target,
+    ranges::Ranges,
     report::Outcome,
     span::Span,
 };
 
 use super::{
-    Said,
+    Said, Stored,
     causes::{found_of, seen},
     heard::{Heard, report_of},
 };
@@ -65,7 +67,8 @@ impl Heard<'_> {
         let Some(plan) = &self.plan else { return };
         let mut last: BTreeMap<u32, Last<'_>> = BTreeMap::new();
         let mut is_stopped = false;
-        for record in &self.log {
+        let mut leases = BTreeMap::new();
+        for (by, record) in self.whole.decisions.iter().flat_map(of_process) {
             if let Event::Offered { tasks, attempt, offer, .. } = &record.event
                 && within(plan, tasks)
             {
@@ -92,6 +95,7 @@ impl Heard<'_> {
                 if fits {
                     let looks = tasks.iter().map(|task| Look { task, is_stopped, last: last.get(&task).copied() });
                     self.check_goes_on(record, *until, looks, findings);
+                    self.check_lease(by, record, (tasks, *until), &mut leases, findings);
                 }
             }
         }
@@ -117,6 +121,29 @@ impl Heard<'_> {
                 format!("task {task} is not looked after before {until}, and should be by {latest}")
             });
         }
+    }
+
+    /// A process has one lease as long as it lives, whatever it is.
+    fn check_lease<'l>(
+        &self,
+        by: &'l InstanceId,
+        record: &Record,
+        (tasks, until): (&Ranges, Timestamp),
+        leases: &mut BTreeMap<&'l InstanceId, SignedDuration>,
+        findings: &mut Findings,
+    ) {
+        let Some(seen) = self.inputs.get(&record.cause).and_then(|said| seen(said)) else { return };
+        let is_there = |seen: &&SeenAttempts| seen.found == Found::WorkerPresent;
+        let by_lease = tasks.iter().all(|task| seen.attempts.iter().filter(is_there).any(|it| it.tasks.contains(task)));
+        let lease = until.duration_since(record.at);
+        // What may be claimed in a run that is being stopped is looked after at once, whoever was seen.
+        if !by_lease || lease.is_zero() || until == Timestamp::MAX {
+            return;
+        }
+        let first = *leases.entry(by).or_insert(lease);
+        findings.demand(first == lease, Rule::Liveness, record.cause, || {
+            format!("{by} looks after attempts again in {first:#}, and here in {lease:#}")
+        });
     }
 
     /// Until when an attempt goes on because of this, until it is looked after once more; none where it does not. The rules are the
@@ -168,6 +195,11 @@ impl Heard<'_> {
             }
         }
     }
+}
+
+/// The events of a decision, with the process that has taken it.
+fn of_process(stored: &Stored) -> impl Iterator<Item = (&InstanceId, &Record)> {
+    stored.decision.events.iter().map(|record| (&stored.decision.by, record))
 }
 
 /// The instant a span later, or the last one there is.

@@ -33,6 +33,8 @@ pub struct Waiting {
 pub enum Says {
     /// Nobody has read it: only its subject is known.
     Unread,
+    /// It is one that this build cannot read, a newer one most likely, and why: only its subject is compared.
+    Newer(String),
     /// It says another thing than its subject, or cannot be read; no worker starts it.
     Odd(String),
     /// This.
@@ -47,9 +49,10 @@ pub enum Says {
 }
 
 impl Says {
-    /// What an offer says, or why it cannot be believed.
-    pub fn of(offer: Result<Offer, String>) -> Self {
+    /// What an offer says, or why it cannot be believed, or this build cannot read it.
+    pub fn of(offer: Result<Offer, String>, is_unreadable: bool) -> Self {
         match offer {
+            Err(reason) if is_unreadable => Self::Newer(reason),
             Ok(offer) => Self::This { offer: offer.offer, token: offer.token.clone(), rest: rest(offer) },
             Err(reason) => Self::Odd(reason),
         }
@@ -103,13 +106,27 @@ pub(super) fn unknown_offers<'r>(
                 {
                     Some("waits, and bears another token than its own".to_owned())
                 }
-                Says::Unread | Says::This { .. } => None,
+                Says::Unread | Says::Newer(_) | Says::This { .. } => None,
             }
         });
         violations
             .extend(wrong.map(|wrong| violation(format!("an offer of attempt {attempt} of task {task} {wrong}"))));
     }
     violations
+}
+
+/// What cannot be said of offers that wait: those that this build cannot read.
+pub(super) fn unread(offers: &[Waiting]) -> Option<String> {
+    let mut newer = offers.iter().filter_map(|waiting| match &waiting.says {
+        Says::Newer(reason) => Some((waiting, reason)),
+        Says::Unread | Says::Odd(_) | Says::This { .. } => None,
+    });
+    let (Waiting { task, attempt, .. }, reason) = newer.next()?;
+    let others = match newer.count() {
+        0 => String::new(),
+        n => format!(", nor can {n} others"),
+    };
+    Some(format!("the offer of attempt {attempt} of task {task} that waits cannot be read{others}: {reason}"))
 }
 
 /// Of the attempts that wait the numbers of the offers that decisions have made.

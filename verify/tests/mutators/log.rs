@@ -8,7 +8,7 @@ use rr_schemas::{
 };
 use rr_verify::{
     Rule,
-    stream::{Beside, Content, Finding, Message, Noted, Rules, Scope, Shown, Verifier},
+    stream::{Beside, Content, Finding, Message, Noted, PolicyOf, Rules, Scope, Shown, Verifier},
 };
 
 use rr_draw::Dice;
@@ -23,6 +23,7 @@ pub(crate) const RULES: Rules = Rules {
         stop_wait: rr_schemas::span::Span::saturating_from_secs(1),
         look_max: rr_schemas::span::Span::saturating_from_secs(600),
     },
+    policy_of: PolicyOf::Coordinators,
     now: None,
     keeps: false,
     scope: Scope::Log,
