@@ -366,7 +366,11 @@ impl Verifier {
         offers.retain(|run, offers| self.rules.scope == Scope::Log && !is_over(run) && !offers.is_empty());
         for (run, shown) in unread {
             match self.lost(&shown) {
-                Some(reason) => self.incomplete(&run, reason.to_owned()),
+                Some(reason) => {
+                    // What has made its offers is lost with it.
+                    offers.remove(&run);
+                    self.incomplete(&run, reason.to_owned());
+                }
                 None => self.sum.forgotten += 1,
             }
         }

@@ -49,6 +49,7 @@ impl Open {
                 self.inputs.push(Said { seq, source, input: *input });
             }
             Content::Unread(reason) => {
+                self.times.insert(seq, at);
                 self.unread.insert(seq, reason);
             }
             Content::Bad(reason) => {
@@ -146,7 +147,8 @@ impl Open {
     ) -> Judgement {
         let extent = if self.is_over() { Extent::Over } else { Extent::SoFar };
         // What the log has lost may have answered what waits.
-        let has_lost = shown.is_some_and(|shown| shown.n > self.last_number());
+        let of_offers = self.unknown_offers(run, offers);
+        let has_lost = of_offers.truncated.is_some() || shown.is_some_and(|shown| shown.n > self.last_number());
         let mut judged = judge_whole(&Whole {
             run,
             decisions: &self.decisions,
@@ -165,8 +167,9 @@ impl Open {
         }
         // Behind a broken chain nothing is sure, and a run may have more tasks there than can be planned.
         if judged.truncated.is_none() && judged.violations.iter().all(|found| found.rule != Rule::Chain) {
-            judged.violations.extend(self.unknown_offers(run, offers));
+            judged.violations.extend(of_offers.violations);
             judged.unsure.extend(waiting::unread(offers));
+            judged.truncated = of_offers.truncated;
         }
         judged
     }
@@ -211,8 +214,8 @@ impl Open {
         }
     }
 
-    /// Offers that wait and that no decision has made like that.
-    fn unknown_offers(&self, run: &RunId, offers: &[Waiting]) -> Vec<Violation> {
+    /// What the offers say that wait.
+    fn unknown_offers(&self, run: &RunId, offers: &[Waiting]) -> waiting::Told {
         let secret = self.decisions.first().map_or("", |stored| stored.decision.secret.as_str());
         let records = self.decisions.iter().flat_map(|stored| &stored.decision.events);
         waiting::unknown_offers(run, secret, records, offers)

@@ -68,7 +68,9 @@ fn a_log_with_newer_messages_is_incomplete() {
     let mut story = (0..1_000).map(Story::drawn).find(|story| story.decisions.len() > 8).unwrap();
     let offers: Vec<_> = story.offered().into_iter().map(|(task, attempt)| story.waiting(task, attempt)).collect();
     let newer = |mut offers: Vec<rr_verify::stream::Waiting>| {
-        offers.iter_mut().for_each(|waiting| waiting.says = Says::Newer("version 9".into()));
+        for waiting in &mut offers {
+            waiting.says = Says::Newer("version 9".into());
+        }
         offers
     };
     let told = |story: &Story| {
