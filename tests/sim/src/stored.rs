@@ -2,13 +2,13 @@
 //!
 //! Invariant: what stands beside the log is read before it, so whatever it shows has been decided by then.
 
+mod notes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rr_model::Noted;
-use rr_nats::{
-    Copied, Error, Follow, LogMessage, Mesh, OutputFilter, Quarantined, RawMessage, copies, copies::OfferNow,
-};
+use rr_nats::{Copied, Error, Follow, LogMessage, Mesh, OutputFilter, RawMessage, copies, copies::OfferNow};
 use rr_schemas::{
     decision::{Decision, Event},
     id::RunId,
@@ -17,12 +17,11 @@ use rr_schemas::{
 };
 use rr_verify::{
     output::{Age, Outputs},
-    stream::{
-        self, Beside, Content, Finding, Message, PolicyOf, Rules, Says, Scope, Shown, Verifier, Waiting, is_no_older,
-    },
+    stream::{self, Beside, Content, Finding, Message, PolicyOf, Rules, Says, Scope, Shown, Verifier, Waiting},
     token::is_borne,
 };
 
+use self::notes::Notes;
 use crate::{
     function::Start,
     judge::{Complaint, Digest},
@@ -55,9 +54,6 @@ pub(crate) struct Stored {
     /// Every byte of the log.
     pub(crate) digest: Digest,
 }
-
-/// When messages were put aside last, by their sequences and subjects: what has lost its end gives sequences to others.
-type Notes = BTreeMap<(u64, String), Timestamp>;
 
 /// A run as the log has it.
 #[derive(Debug)]
@@ -170,7 +166,7 @@ impl Stored {
 
     /// Whether the input that has this sequence now is in the quarantine.
     fn is_quarantined(&self, seq: u64) -> bool {
-        self.inputs.get(&seq).is_some_and(|(subject, at)| is_in(&self.quarantined, seq, subject, *at))
+        self.inputs.get(&seq).is_some_and(|(subject, at)| self.quarantined.has(seq, subject, *at))
     }
 
     /// What was put aside, though whoever has said it bears the token of an attempt that he was offered, or needs none. Nobody here
@@ -213,7 +209,7 @@ impl Stored {
         let fired = journal.iter().filter(|noted| noted.subject.starts_with(FIRED));
         // A subject keeps one message.
         let last: BTreeMap<&str, &Noted> = fired.map(|noted| (noted.subject.as_str(), noted)).collect();
-        let is_aside = |noted: &Noted| self.timers.contains_key(&(noted.seq, noted.subject.clone()));
+        let is_aside = |noted: &Noted| self.timers.knows(noted.seq, &noted.subject);
         let unread = last.into_values().filter(|noted| noted.scheduler.is_none() && !is_aside(noted));
         let text = |seq| format!("timer {seq} was fired by nobody, and is not in the quarantine");
         unread.map(|noted| Complaint { run: None, text: text(noted.seq) }).collect()
@@ -316,11 +312,6 @@ impl Kept<'_> {
     }
 }
 
-/// Whether a message is in the quarantine.
-fn is_in(notes: &Notes, seq: u64, subject: &str, stored: Timestamp) -> bool {
-    notes.get(&(seq, subject.to_owned())).is_some_and(|noted| is_no_older(*noted, stored))
-}
-
 /// What stands beside the log, and all inputs in the quarantine, of runs or not, and all timers.
 async fn beside(mesh: &Mesh) -> Result<(Beside, Notes, Notes), Error> {
     let mut beside = Beside::default();
@@ -334,9 +325,7 @@ async fn beside(mesh: &Mesh) -> Result<(Beside, Notes, Notes), Error> {
         let (run, source) = copies::input_of(&bad.subject)?;
         bad.finder.starts_with(COORDINATOR).then_some(stream::Noted { run, source, seq: bad.was, at: Some(bad.at) })
     }));
-    // The oldest comes first.
-    let note = |bad: &Quarantined| ((bad.was, bad.subject.clone()), bad.at);
-    let on = |start| bad.iter().filter(move |bad| bad.subject.starts_with(start)).map(note).collect();
+    let on = |start| bad.iter().filter(move |bad| bad.subject.starts_with(start)).collect();
     let (quarantined, timers) = (on(INPUTS), on(FIRED));
     let offers = &mut beside.offers;
     let take = |copied: Copied| {

@@ -71,12 +71,12 @@ async fn a_timer_that_nobody_has_armed_is_missed_in_the_quarantine() {
     assert_eq!(timers_left(&model, &mesh).await, [missed(6)]);
     // An input may have the same sequence.
     let mut stored = Stored::read(&mesh, &[]).await.unwrap();
-    stored.quarantined.insert((6, "rr.fired.0.nobody-1".to_owned()), model.now());
+    stored.quarantined.insert(6, "rr.fired.0.nobody-1", model.now());
     assert_eq!(told(&stored.timers_not_put_aside(&model.journal())), [missed(6)]);
     // So may one that is lost, on another subject.
-    stored.timers.insert((6, "rr.fired.0.nobody-2".to_owned()), model.now());
+    stored.timers.insert(6, "rr.fired.0.nobody-2", model.now());
     assert_eq!(told(&stored.timers_not_put_aside(&model.journal())), [missed(6)]);
-    stored.timers.insert((6, "rr.fired.0.nobody-1".to_owned()), model.now());
+    stored.timers.insert(6, "rr.fired.0.nobody-1", model.now());
     assert_eq!(told(&stored.timers_not_put_aside(&model.journal())), [""; 0]);
 }
 
@@ -109,8 +109,8 @@ fn stored(log: Vec<Message>, shown: &[&str]) -> Stored {
         log,
         nobodys: BTreeSet::new(),
         inputs: BTreeMap::new(),
-        quarantined: Notes::new(),
-        timers: Notes::new(),
+        quarantined: Notes::default(),
+        timers: Notes::default(),
         odd: Vec::new(),
         outputs: BTreeMap::new(),
         digest: Digest::new(),
@@ -130,7 +130,7 @@ fn what_was_put_aside_is_known_by_its_subject_and_its_age() {
     ] {
         let mut stored = stored(vec![message("r1", 7, Content::Bad("no JSON".to_owned()))], &[]);
         stored.inputs.insert(7, (SUBJECT.to_owned(), at(100)));
-        stored.quarantined.insert((7, subject.to_owned()), noted);
+        stored.quarantined.insert(7, subject, noted);
         assert_eq!(told(&stored.not_put_aside()), complaints, "{what}");
     }
 }
