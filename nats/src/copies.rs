@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use rr_schemas::{
     flow::Priority,
     id::{EntityId, RunId},
+    input::Source,
     offer::{Offer, Target},
     view::StatusEntry,
 };
@@ -156,6 +157,12 @@ pub fn run_of(log_subject: &str) -> Option<RunId> {
     Some(entity.into())
 }
 
+/// The run that an input is said to, and who may have sent it, as its subject has them; none where it is no input's.
+pub fn input_of(log_subject: &str) -> Option<(RunId, Source)> {
+    let InputSubject { entity, source, .. } = InputSubject::parse(log_subject)?;
+    Some((entity.into(), source))
+}
+
 /// The run that a subject of output is of.
 pub fn run_of_output(output_subject: &str) -> Option<RunId> {
     let (_, run, _) = subject::parse_output(output_subject)?;
@@ -177,15 +184,18 @@ pub struct OfferNow {
     pub priority: Priority,
     /// What it asks for, or why it cannot be believed. None where only its subject is known.
     pub offer: Option<Result<Offer, String>>,
+    /// Whether it is one that this build cannot read, a newer one most likely.
+    pub is_unreadable: bool,
 }
 
 /// What a message of the work queue offers; none where its subject is no offer's. One without a body is known by its subject
 /// alone.
 pub fn offer_now(copied: &Copied) -> Option<OfferNow> {
     let OfferSubject { target, priority, run, task, attempt } = OfferSubject::parse(&copied.subject)?;
-    let read = || copied.raw().and_then(|raw| believe(&raw));
-    let offer = (!copied.payload.is_empty()).then(read);
-    Some(OfferNow { run, task, attempt, target, priority, offer })
+    let raw = copied.raw();
+    let is_unreadable = raw.as_ref().is_ok_and(|raw| raw.flaw().is_none() && raw.is_unreadable::<Offer>());
+    let offer = (!copied.payload.is_empty()).then(|| raw.and_then(|raw| believe(&raw)));
+    Some(OfferNow { run, task, attempt, target, priority, offer, is_unreadable })
 }
 
 /// The run, the task and the attempt that a subject of an offer is of.

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use rr_schemas::{
-    codec::{self, Body as _, Envelope, Format, JSON},
+    codec::{Format, JSON},
     decision::Decision,
     id::{EntityId, RunId},
     input::Input,
@@ -107,11 +107,7 @@ impl StoredDecision {
     /// Whether it is a decision that this build cannot read, a newer one most likely. To pass over it would be to begin a
     /// second history beside the one that it belongs to.
     pub fn is_unreadable(&self) -> bool {
-        let (content_type, payload) = (self.raw.content_type(), &self.raw.payload);
-        self.decision.is_err()
-            && self.raw.scheduler().is_none()
-            && codec::kind(content_type, payload).is_some_and(|kind| kind == Decision::KIND)
-            && Envelope::<Decision>::read(content_type, payload).is_err()
+        self.decision.is_err() && self.raw.is_unreadable::<Decision>()
     }
 }
 

@@ -50,6 +50,11 @@ impl InputMsg {
         self.raw.seq
     }
 
+    /// Whether it is an input that this build cannot read, a newer one most likely, rather than one that nobody may believe.
+    pub fn is_unreadable(&self) -> bool {
+        self.input.is_err() && self.raw.flaw().is_none() && self.raw.is_unreadable::<Input>()
+    }
+
     /// When it was stored: the only clock that decisions know.
     pub const fn at(&self) -> jiff::Timestamp {
         self.raw.at

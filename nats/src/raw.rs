@@ -93,6 +93,13 @@ impl RawMessage {
         Envelope::read(self.content_type(), &self.payload).map_err(|error| error.to_string())
     }
 
+    /// Whether it says to be of this kind, and this build cannot read it: a newer one has written it, most likely.
+    pub(crate) fn is_unreadable<B: Body>(&self) -> bool {
+        self.scheduler().is_none()
+            && codec::kind(self.content_type(), &self.payload).is_some_and(|kind| kind == B::KIND)
+            && Envelope::<B>::read(self.content_type(), &self.payload).is_err()
+    }
+
     /// The schedule that published it, where the server did so on somebody's behalf.
     pub fn scheduler(&self) -> Option<&str> {
         self.rare.as_ref()?.scheduler.as_deref()

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rr_nats::{Error, Mesh};
 use rr_schemas::decision::{Event, Record};
 use rr_schemas::id::{EntityId, RunId};
-use rr_verify::history::{Judgement, Said, Stored, Whole, judge_whole};
+use rr_verify::history::{Judgement, PolicyOf, Said, Stored, Whole, judge_whole};
 use rr_verify::records::Extent;
 
 use crate::mesh::Timing;
@@ -84,10 +84,10 @@ impl Verdict {
     pub fn violations(&self, run: &RunId, timing: Timing) -> Vec<String> {
         let Self { decisions, inputs, times, bad, aside, .. } = self;
         let policy = &timing.policy();
-        let (extent, now) = (Extent::Over, None);
-        let whole = Whole { run, decisions, inputs, times, bad, aside, policy, extent, now };
-        let Judgement { violations, truncated, .. } = judge_whole(&whole);
-        violations.iter().map(ToString::to_string).chain(truncated).collect()
+        let (unread, policy_of, extent, now) = (&BTreeMap::new(), PolicyOf::Coordinators, Extent::Over, None);
+        let whole = Whole { run, decisions, inputs, times, bad, unread, aside, policy, policy_of, extent, now };
+        let Judgement { violations, truncated, unsure, .. } = judge_whole(&whole);
+        violations.iter().map(ToString::to_string).chain(truncated).chain(unsure).collect()
     }
 
     /// Every event in order.

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`Whole`] (what is judged), `chain` (decisions by themselves), `heard` (what was said, and to whom),
 //! `causes` (what each event rests on), `reports`, `claims`, `overlap` (what runs at once), `extended` (what goes on), `limit`,
-//! `aside` (what was not believed), `live` (what should have been answered by now).
+//! `policies` (whose numbers they are), `aside` (what was not believed), `live` (what should have been answered by now).
 
 mod aside;
 mod causes;
@@ -13,6 +13,7 @@ mod heard;
 mod limit;
 mod live;
 mod overlap;
+mod policies;
 mod reports;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,15 +65,30 @@ pub struct Whole<'a> {
     pub times: &'a BTreeMap<u64, Timestamp>,
     /// Messages on subjects of inputs that nobody can believe, with the reason.
     pub bad: &'a BTreeMap<u64, String>,
+    /// Inputs that this build cannot read, newer ones most likely, with the reason. Where something follows from one, whoever decided
+    /// so could read it.
+    pub unread: &'a BTreeMap<u64, String>,
     /// Inputs that a coordinator put into the quarantine, and so did not believe unless a decision cites them. Whether it was right
     /// is judged.
     pub aside: &'a BTreeSet<u64>,
     /// The coordinators' policy, for what flows do not say.
     pub policy: &'a Policy,
+    /// Whether it is theirs.
+    pub policy_of: PolicyOf,
     /// Whether the run is to have ended.
     pub extent: Extent,
     /// The time by the server's clock, where it is asked whether something should have been answered by now.
     pub now: Option<Timestamp>,
+}
+
+/// Whose policy a history is judged by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PolicyOf {
+    /// That of the coordinators which have made it.
+    Coordinators,
+    /// That of whoever reads it. Nothing that is stored says what theirs was, so what is broken under this one and not under every
+    /// other is no violation: it is said to be unsure.
+    Reader,
 }
 
 /// What is to be said of one run.
@@ -82,25 +98,48 @@ pub struct Judgement {
     pub violations: Vec<Violation>,
     /// Why the history is not whole: something outside of it shows that more was decided.
     pub truncated: Option<String>,
+    /// Why something cannot be said for sure: an input that cannot be read, or a policy that nobody has noted.
+    pub unsure: Vec<String>,
     /// How often something began beside an attempt that was lost and may still have run, so that more ran than may.
     pub n_beside: u64,
 }
 
 /// Everything that is wrong with the whole history of a run that has ended; every input is one that can be believed.
 pub fn judge(run: &RunId, decisions: &[Stored], inputs: &[Said], policy: &Policy) -> Vec<Violation> {
-    let (times, bad, aside, extent) = (&BTreeMap::new(), &BTreeMap::new(), &BTreeSet::new(), Extent::Over);
-    judge_whole(&Whole { run, decisions, inputs, times, bad, aside, policy, extent, now: None }).violations
+    let (times, bad, unread) = (&BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new());
+    let (aside, policy_of, extent) = (&BTreeSet::new(), PolicyOf::Coordinators, Extent::Over);
+    judge_whole(&Whole { run, decisions, inputs, times, bad, unread, aside, policy, policy_of, extent, now: None })
+        .violations
 }
 
 /// The same of whatever is stored of a run.
 pub fn judge_whole(whole: &Whole<'_>) -> Judgement {
+    let judged = judge_under(whole);
+    if whole.policy_of == PolicyOf::Coordinators || judged.violations.is_empty() {
+        return judged;
+    }
+    let mut surely = policies::judge_under_any(whole);
+    let is_sure = |found: &Violation| surely.violations.contains(found);
+    if let Some(found) = judged.violations.into_iter().find(|found| !is_sure(found)) {
+        surely.unsure.push(format!(
+            "under the policy that is known here it would break {}, seq={}: {}; its coordinators may have had another one",
+            found.rule.id(),
+            found.at,
+            found.text
+        ));
+    }
+    surely
+}
+
+/// Everything under one policy.
+fn judge_under(whole: &Whole<'_>) -> Judgement {
     let mut findings = Findings::default();
     chain::check(whole, &mut findings);
     if !findings.0.is_empty() {
         // What stands behind a broken link says nothing for sure.
         return Judgement { violations: findings.0, ..Judgement::default() };
     }
-    let (mut truncated, mut n_beside) = (None, 0);
+    let (mut truncated, mut unsure, mut n_beside) = (None, Vec::new(), 0);
     if !whole.decisions.is_empty() || whole.extent == Extent::Over {
         let heard = Heard::new(whole);
         heard.check_aside(&mut findings);
@@ -113,6 +152,11 @@ pub fn judge_whole(whole: &Whole<'_>) -> Judgement {
         heard.check_limit(&mut findings);
         n_beside = heard.check_overlap(&mut findings);
         truncated = heard.truncated();
+        if let Some((seq, reason)) = heard.unread() {
+            // Whatever was said behind it may be explained by it.
+            findings.0.retain(|found| (1..seq).contains(&found.at));
+            unsure.push(format!("input seq={seq}, from which something follows, cannot be read: {reason}"));
+        }
         findings.0.extend(records::judge_extent(whole.run, &records_of(whole), whole.policy, whole.extent));
     }
     // The first one in the order of the log is the likeliest root; what is of the whole run comes last.
@@ -124,7 +168,7 @@ pub fn judge_whole(whole: &Whole<'_>) -> Judgement {
             live::check(whole, &mut findings);
         }
     }
-    Judgement { violations: findings.0, truncated, n_beside }
+    Judgement { violations: findings.0, truncated, unsure, n_beside }
 }
 
 fn records_of(whole: &Whole<'_>) -> Vec<Record> {

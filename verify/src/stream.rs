@@ -7,7 +7,9 @@
 //! Three questions are kept apart: what is read ([`Scope`]), whether what is over stays in memory (`keeps`), and whether
 //! anybody still works on it (`now`).
 
+mod content;
 mod open;
+mod quarantine;
 mod told;
 mod waiting;
 
@@ -20,73 +22,22 @@ use std::{
 use jiff::Timestamp;
 use rr_core::Policy;
 use rr_schemas::{
-    decision::{Decision, RunStatus},
+    decision::RunStatus,
     id::RunId,
-    input::{Input, Source},
     view::{StatusEntry, Tally},
 };
 
-use self::open::Open;
 pub use self::{
+    content::{Content, Message},
+    quarantine::{Noted, Quarantine, is_no_older},
     told::{End, Finding, Sum},
     waiting::{Says, Waiting},
 };
-
-/// A message of the log.
-#[derive(Clone, Debug)]
-pub struct Message {
-    /// The run that its subject names.
-    pub run: RunId,
-    /// Its sequence.
-    pub seq: u64,
-    /// When it was stored.
-    pub at: Timestamp,
-    /// What it is.
-    pub content: Content,
-}
-
-/// What a message of the log is.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// A decision.
-    Decision {
-        /// The hash of its bytes.
-        hash: String,
-        /// The decision.
-        decision: Box<Decision>,
-    },
-    /// A decision that this build cannot read, a newer one most likely, and why.
-    Unreadable(String),
-    /// Something else among the decisions, which every fold passes over. It is counted among what nobody believes.
-    Foreign,
-    /// An input that says what its subject says.
-    Input {
-        /// Who may have sent it.
-        source: Source,
-        /// The input.
-        input: Box<Input>,
-    },
-    /// Something among the inputs that nobody can believe, and why.
-    Bad(String),
-}
-
-impl Content {
-    /// A decision with the hash of its bytes, or why this build cannot read it.
-    pub fn of_decision(hash: String, decision: Result<Decision, String>) -> Self {
-        match decision {
-            Ok(decision) => Self::Decision { hash, decision: Box::new(decision) },
-            Err(reason) => Self::Unreadable(reason),
-        }
-    }
-
-    /// An input with who may have sent it, or why nobody can believe it.
-    pub fn of_input(source: Source, input: Result<Input, String>) -> Self {
-        match input {
-            Ok(input) => Self::Input { source, input: Box::new(input) },
-            Err(reason) => Self::Bad(reason),
-        }
-    }
-}
+use self::{
+    content::{ends, may_matter},
+    open::Open,
+};
+pub use crate::history::PolicyOf;
 
 /// How long the history of a run is surely kept: until then its absence is a loss.
 const SURELY_KEPT: Duration = Duration::from_hours(1);
@@ -94,8 +45,8 @@ const SURELY_KEPT: Duration = Duration::from_hours(1);
 /// What stands beside the log and is judged with it. It must have been read before the log: what it shows has been decided.
 #[derive(Clone, Debug, Default)]
 pub struct Beside {
-    /// Inputs that coordinators put into the quarantine, by their sequence in the log.
-    pub aside: BTreeSet<u64>,
+    /// Inputs that coordinators put into the quarantine.
+    pub aside: Quarantine,
     /// What people see of runs.
     pub shown: BTreeMap<RunId, Shown>,
     /// Offers that wait in the work queue or are held by a worker.
@@ -129,6 +80,8 @@ impl From<&StatusEntry> for Shown {
 pub struct Rules {
     /// The coordinators' policy, for what flows do not say.
     pub policy: Policy,
+    /// Whether it is theirs.
+    pub policy_of: PolicyOf,
     /// The time by the server's clock, where it is asked whether something should have been answered by now.
     pub now: Option<Timestamp>,
     /// Runs that are over are kept until the end of the reading, with what comes behind their end. For readings of few runs.
@@ -197,7 +150,7 @@ impl Verifier {
         let key = key(&message.run);
         if self.over.contains(&key) {
             // It is judged once more, and counts then. What was found broken is known.
-            let is_of_no_use = matches!(message.content, Content::Foreign | Content::Bad(_));
+            let is_of_no_use = matches!(message.content, Content::Foreign | Content::Unread(_) | Content::Bad(_));
             if is_of_no_use && !self.again.contains(&message.run) {
                 self.sum.unbelieved += 1;
                 *self.unbelieved.entry(key).or_default() += 1;
@@ -264,7 +217,8 @@ impl Verifier {
     fn judge(&mut self, run: &RunId, open: &Open) {
         let shown = self.beside.shown.remove(run);
         let offers = self.beside.offers.remove(run).unwrap_or_default();
-        self.sum.unbelieved += open.n_unbelieved(&self.beside.aside);
+        let aside = open.aside(run, &self.beside.aside);
+        self.sum.unbelieved += open.n_unbelieved(&aside);
         if self.began_earlier(open, shown.as_ref()) {
             self.sum.earlier += 1;
             return;
@@ -292,10 +246,13 @@ impl Verifier {
             return self.incomplete(run, reason.to_owned());
         }
         *(if open.is_over() { &mut self.sum.over } else { &mut self.sum.open }) += 1;
-        let judged = open.judge(run, &self.rules, &self.beside.aside, shown, &offers);
+        let judged = open.judge(run, &self.rules, &aside, shown, &offers);
         self.sum.beside += judged.n_beside;
         let violations = judged.violations.into_iter();
         self.findings.extend(violations.map(|violation| Finding::Violation { run: run.clone(), violation }));
+        for reason in judged.unsure {
+            self.incomplete(run, reason);
+        }
         if let Some(reason) = judged.truncated {
             self.incomplete(run, format!("its history is truncated: {reason}"));
         }
@@ -354,7 +311,11 @@ impl Verifier {
         offers.retain(|run, offers| self.rules.scope == Scope::Log && !is_over(run) && !offers.is_empty());
         for (run, shown) in unread {
             match self.lost(&shown) {
-                Some(reason) => self.incomplete(&run, reason.to_owned()),
+                Some(reason) => {
+                    // What has made its offers is lost with it.
+                    offers.remove(&run);
+                    self.incomplete(&run, reason.to_owned());
+                }
                 None => self.sum.forgotten += 1,
             }
         }
@@ -372,20 +333,4 @@ fn key(run: &RunId) -> u64 {
     let mut hasher = DefaultHasher::new();
     run.as_str().hash(&mut hasher);
     hasher.finish()
-}
-
-fn ends(content: &Content) -> bool {
-    match content {
-        Content::Decision { decision, .. } => decision.events.iter().any(|record| record.event.is_end()),
-        Content::Unreadable(_) | Content::Foreign | Content::Input { .. } | Content::Bad(_) => false,
-    }
-}
-
-/// Whether something behind the end of a run may have to be noted: reports, and whatever was decided of them.
-fn may_matter(content: &Content) -> bool {
-    match content {
-        Content::Decision { .. } | Content::Unreadable(_) => true,
-        Content::Input { input, .. } => matches!(**input, Input::Report(_) | Input::Claim(_)),
-        Content::Foreign | Content::Bad(_) => false,
-    }
 }

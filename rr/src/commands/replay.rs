@@ -143,7 +143,7 @@ fn decided(message: Message) -> Option<(RunId, Stored)> {
     let decision = match content {
         Content::Decision { decision, .. } => Ok(*decision),
         Content::Unreadable(reason) => Err(reason),
-        Content::Foreign | Content::Input { .. } | Content::Bad(_) => return None,
+        Content::Foreign | Content::Input { .. } | Content::Unread(_) | Content::Bad(_) => return None,
     };
     Some((run, Stored { seq, at, decision }))
 }

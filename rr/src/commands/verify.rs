@@ -9,7 +9,7 @@ use rr_schemas::decision::Decision;
 use rr_schemas::id::RunId;
 use rr_schemas::span::Span;
 use rr_verify::output::{Age, Judged, Outputs};
-use rr_verify::stream::{Content, Finding, Rules, Scope, Verifier};
+use rr_verify::stream::{Content, Finding, PolicyOf, Rules, Scope, Verifier};
 
 use self::told::{Reading, Told};
 use crate::cli::VerifyArgs;
@@ -57,7 +57,9 @@ pub(super) async fn all_of(ctx: &Context, mesh: &Mesh, at: Timestamp) -> Result<
 }
 
 fn rules(ctx: &Context, now: Option<Timestamp>, keeps: bool, scope: Scope) -> Rules {
-    Rules { policy: ctx.config.coordinator.policy, now, keeps, scope }
+    // What the coordinators of a mesh or of an export had is written nowhere.
+    let policy_of = PolicyOf::Reader;
+    Rules { policy: ctx.config.coordinator.policy, policy_of, now, keeps, scope }
 }
 
 /// The whole log, or what began not long ago.

@@ -7,7 +7,7 @@ use rr_nats::copies::OfferNow;
 use rr_nats::{Copied, Mesh, Quarantined, copies};
 use rr_schemas::id::RunId;
 use rr_schemas::view::StatusEntry;
-use rr_verify::stream::{Beside, Says, Shown, Waiting};
+use rr_verify::stream::{Beside, Noted, Says, Shown, Waiting};
 
 use super::file::{Kind, Line};
 use crate::error::CliError;
@@ -48,11 +48,12 @@ impl Besides {
                 let header = |name| line.copied.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value);
                 let seq = header(copies::BAD_SEQ).and_then(|seq| seq.parse().ok());
                 // Workers put offers aside, and may not say of inputs that nobody believed them.
-                if let (Some(subject), Some(seq)) = (header(copies::BAD_SUBJECT), seq)
-                    && copies::run_of(subject).is_some()
+                if let (Some((run, source)), Some(seq)) =
+                    (header(copies::BAD_SUBJECT).and_then(|of| copies::input_of(of)), seq)
                     && line.copied.subject.starts_with(BY_COORDINATOR)
                 {
-                    self.beside.aside.insert(seq);
+                    let at = line.copied.raw().ok().map(|raw| raw.at);
+                    self.beside.aside.insert(Noted { run, source, seq, at });
                 }
             }
             Kind::Offer => {
@@ -135,8 +136,9 @@ async fn offers<T: Send>(
     }
 }
 
-fn waiting(OfferNow { run, task, attempt, target, priority, offer }: OfferNow) -> (RunId, Waiting) {
-    let says = offer.map_or(Says::Unread, Says::of);
+fn waiting(now: OfferNow) -> (RunId, Waiting) {
+    let OfferNow { run, task, attempt, target, priority, offer, is_unreadable } = now;
+    let says = offer.map_or(Says::Unread, |offer| Says::of(offer, is_unreadable));
     (run, Waiting { task, attempt, target, priority, says })
 }
 
@@ -154,4 +156,71 @@ fn of_quarantined(bad: &Quarantined) -> Copied {
 /// Something of which only the subject is known.
 const fn bare(subject: String) -> Copied {
     Copied { subject, seq: 0, time: String::new(), headers: Vec::new(), payload: Bytes::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use rr_schemas::input::Source;
+
+    use super::*;
+
+    /// What a coordinator put aside is the input of that subject and sequence, stored no later.
+    #[test]
+    fn a_note_is_of_one_message() {
+        let line = |finder: &str, subject: &str| {
+            let headers = [(copies::BAD_SUBJECT, subject), (copies::BAD_SEQ, "7"), (copies::BAD_REASON, "no JSON")];
+            let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let (subject, time) = (format!("rr.bad.{finder}"), "2026-01-01T00:00:09Z".to_owned());
+            Line { kind: Kind::Bad, copied: Copied { subject, seq: 1, time, headers, payload: Bytes::new() } }
+        };
+        let (run, worker) = ("r1".parse().unwrap(), Source::Worker("w1".parse().unwrap()));
+        for (what, line, seq, stored, is_in) in [
+            ("it", line("coordinator.c1", "rr.in.0.r1.w.w1"), 7, "2026-01-01T00:00:08Z", true),
+            ("a younger one", line("coordinator.c1", "rr.in.0.r1.w.w1"), 7, "2026-01-01T00:01:00Z", false),
+            ("another one", line("coordinator.c1", "rr.in.0.r1.w.w1"), 8, "2026-01-01T00:00:08Z", false),
+            ("another run's", line("coordinator.c1", "rr.in.0.r2.w.w1"), 7, "2026-01-01T00:00:08Z", false),
+            ("another worker's", line("coordinator.c1", "rr.in.0.r1.w.w2"), 7, "2026-01-01T00:00:08Z", false),
+            ("a worker's word", line("worker.w1", "rr.in.0.r1.w.w1"), 7, "2026-01-01T00:00:08Z", false),
+            ("no input", line("coordinator.c1", "rr.ev.0.r1"), 7, "2026-01-01T00:00:08Z", false),
+        ] {
+            let mut besides = Besides::default();
+            besides.take(&line).unwrap();
+            let stored = Some(stored.parse().unwrap());
+            assert_eq!(besides.into_beside().aside.has(&run, &worker, seq, stored), is_in, "{what}");
+        }
+    }
+
+    /// Of an offer that a newer build has made its subject is known.
+    #[test]
+    fn an_offer_that_this_build_cannot_read_is_told_from_what_nobody_believes() {
+        let (run, worker) = ("r1".parse::<RunId>().unwrap(), "w1");
+        let offer = |v: u16, task: u32, command: &str| {
+            format!(
+                r#"{{"v":{v},"kind":"rr.offer","from":"coordinator:offer","to":"r1","body":{{"run":"r1","flow":"f","job":"a",
+                "task":{task},"attempt":1,"offer":1,"target":{{"worker":"{worker}"}},"command":{command},"later":[]}}}}"#
+            )
+        };
+        let argv = r#"{"argv":["x"]}"#;
+        for (what, payload, word) in [
+            ("with a field of a later version", offer(1, 0, argv), "this"),
+            ("of a later version", offer(2, 0, argv), "newer"),
+            ("with a command of a later version", offer(1, 0, r#"{"image":"x"}"#), "newer"),
+            ("of another task", offer(1, 1, argv), "odd"),
+            ("no offer", "hello".to_owned(), "odd"),
+            ("its subject alone", String::new(), "unread"),
+        ] {
+            let (subject, time) = (format!("rr.work.w.{worker}.r1.0.1"), "2026-01-01T00:00:00Z".to_owned());
+            let copied = Copied { subject, seq: 1, time, headers: Vec::new(), payload: payload.into_bytes().into() };
+            let mut besides = Besides::default();
+            besides.take(&Line { kind: Kind::Offer, copied }).unwrap();
+            let found = match &besides.into_beside().offers[&run][..] {
+                [Waiting { says: Says::This { .. }, .. }] => "this",
+                [Waiting { says: Says::Newer(_), .. }] => "newer",
+                [Waiting { says: Says::Odd(_), .. }] => "odd",
+                [Waiting { says: Says::Unread, .. }] => "unread",
+                other => panic!("{what}: {other:?}"),
+            };
+            assert_eq!(found, word, "{what}");
+        }
+    }
 }

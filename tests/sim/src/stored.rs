@@ -2,6 +2,8 @@
 //!
 //! Invariant: what stands beside the log is read before it, so whatever it shows has been decided by then.
 
+mod notes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -15,10 +17,11 @@ use rr_schemas::{
 };
 use rr_verify::{
     output::{Age, Outputs},
-    stream::{Beside, Content, Finding, Message, Rules, Says, Scope, Shown, Verifier, Waiting},
+    stream::{self, Beside, Content, Finding, Message, PolicyOf, Rules, Says, Scope, Shown, Verifier, Waiting},
     token::is_borne,
 };
 
+use self::notes::Notes;
 use crate::{
     function::Start,
     judge::{Complaint, Digest},
@@ -27,6 +30,8 @@ use crate::{
 
 /// How subjects of inputs begin.
 const INPUTS: &str = "rr.in.";
+/// How those who find what is in the quarantine begin that are coordinators.
+const COORDINATOR: &str = "coordinator.";
 /// How subjects of timers begin that have fired.
 const FIRED: &str = "rr.fired.";
 
@@ -35,11 +40,14 @@ const FIRED: &str = "rr.fired.";
 pub(crate) struct Stored {
     beside: Beside,
     log: Vec<Message>,
-    /// Sequences of inputs that are nobody's, and of all that are in the quarantine.
+    /// Sequences of inputs that are nobody's.
     nobodys: BTreeSet<u64>,
-    quarantined: BTreeSet<u64>,
+    /// Subjects of inputs by their sequences, and when they were stored.
+    inputs: BTreeMap<u64, (String, Timestamp)>,
+    /// Inputs in the quarantine.
+    quarantined: Notes,
     /// Timers in the quarantine, by their sequences among timers.
-    timers: BTreeSet<u64>,
+    timers: Notes,
     /// Messages of the log that no verifier hears, and why.
     odd: Vec<String>,
     outputs: BTreeMap<RunId, Outputs>,
@@ -68,6 +76,7 @@ impl Stored {
             beside,
             log: Vec::new(),
             nobodys: BTreeSet::new(),
+            inputs: BTreeMap::new(),
             quarantined,
             timers,
             odd: Vec::new(),
@@ -100,10 +109,16 @@ impl Stored {
         self.digest.take(&seq.to_le_bytes());
         self.digest.take(&at.as_nanosecond().to_le_bytes());
         self.digest.take(&raw.payload);
+        if is_input {
+            self.inputs.insert(seq, (raw.subject.clone(), at));
+        }
         let (entity, content) = match LogMessage::read(raw, partitions) {
             LogMessage::Decision(entity, stored) => (entity, Content::of_decision(stored.hash, stored.decision)),
             LogMessage::Foreign(entity) => (entity, Content::Foreign),
-            LogMessage::Input(said) => (said.entity, Content::of_input(said.source, said.input)),
+            LogMessage::Input(said) => {
+                let is_unreadable = said.is_unreadable();
+                (said.entity, Content::of_input(said.source, said.input, is_unreadable))
+            }
             LogMessage::Nobodys if is_input => {
                 self.nobodys.insert(seq);
                 return;
@@ -116,7 +131,7 @@ impl Stored {
     /// What is wrong with it. `now`: the time by which everything that was due or said should have been answered, where that is
     /// asked.
     pub(crate) fn complaints(&self, now: Option<Timestamp>) -> Vec<Complaint> {
-        let rules = Rules { policy: policy(), now, keeps: false, scope: Scope::Log };
+        let rules = Rules { policy: policy(), policy_of: PolicyOf::Coordinators, now, keeps: false, scope: Scope::Log };
         let mut verifier = Verifier::new(rules, self.beside.clone());
         for message in &self.log {
             verifier.hear(message.clone());
@@ -144,15 +159,21 @@ impl Stored {
     pub(crate) fn not_put_aside(&self) -> Vec<Complaint> {
         // What is said before a run exists is said to nobody, and need not be looked at.
         let mut unbelievable = self.unbelievable(|decided, seq| decided < seq);
-        unbelievable.retain(|(seq, _)| !self.quarantined.contains(seq));
+        unbelievable.retain(|(seq, _)| !self.is_quarantined(*seq));
         let text = |seq| format!("message {seq} may not be believed, and is not in the quarantine");
         unbelievable.into_iter().map(|(seq, run)| Complaint { run: run.cloned(), text: text(seq) }).collect()
+    }
+
+    /// Whether the input that has this sequence now is in the quarantine.
+    fn is_quarantined(&self, seq: u64) -> bool {
+        self.inputs.get(&seq).is_some_and(|(subject, at)| self.quarantined.has(seq, subject, *at))
     }
 
     /// What was put aside, though whoever has said it bears the token of an attempt that he was offered, or needs none. Nobody here
     /// bears the token of another one. A signal that its run does not wait for may be put aside.
     fn put_aside_in_vain(&self) -> Vec<Complaint> {
         let unbelievable: BTreeSet<u64> = self.unbelievable(|_, _| true).into_iter().map(|(seq, _)| seq).collect();
+<<<<<<< HEAD
         let is_wrong = |seq: &u64| self.quarantined.contains(seq) && !unbelievable.contains(seq);
         let counts = |message: &Message| match &message.content {
             Content::Input { input, .. } => match &**input {
@@ -167,6 +188,13 @@ impl Stored {
             Content::Decision { .. } | Content::Unreadable(_) | Content::Foreign | Content::Bad(_) => false,
         };
         let has_said = |message: &&Message| is_wrong(&message.seq) && counts(message);
+=======
+        let is_wrong = |seq: &u64| self.is_quarantined(*seq) && !unbelievable.contains(seq);
+        // Whether a job waits for a signal the verifier knows.
+        let is_other =
+            |content: &Content| matches!(content, Content::Input { input, .. } if !matches!(**input, Input::Signal(_)));
+        let has_said = |message: &&Message| is_other(&message.content) && is_wrong(&message.seq);
+>>>>>>> h/verify
         let text = |seq| format!("message {seq} must be believed, and was put aside");
         let told = |message: &Message| Complaint { run: Some(message.run.clone()), text: text(message.seq) };
         self.log.iter().filter(has_said).map(told).collect()
@@ -204,7 +232,7 @@ impl Stored {
             Content::Input { source, input } => secrets.get(&message.run).is_some_and(|(decided, secret)| {
                 asks(*decided, message.seq) && !is_borne(secret, &message.run, source, input)
             }),
-            Content::Bad(_) => true,
+            Content::Unread(_) | Content::Bad(_) => true,
             Content::Decision { .. } | Content::Unreadable(_) | Content::Foreign => false,
         };
         let of_runs = self.log.iter().filter(is_unbelievable).map(|message| (message.seq, Some(&message.run)));
@@ -217,7 +245,8 @@ impl Stored {
         let fired = journal.iter().filter(|noted| noted.subject.starts_with(FIRED));
         // A subject keeps one message.
         let last: BTreeMap<&str, &Noted> = fired.map(|noted| (noted.subject.as_str(), noted)).collect();
-        let unread = last.into_values().filter(|noted| noted.scheduler.is_none() && !self.timers.contains(&noted.seq));
+        let is_aside = |noted: &Noted| self.timers.knows(noted.seq, &noted.subject);
+        let unread = last.into_values().filter(|noted| noted.scheduler.is_none() && !is_aside(noted));
         let text = |seq| format!("timer {seq} was fired by nobody, and is not in the quarantine");
         unread.map(|noted| Complaint { run: None, text: text(noted.seq) }).collect()
     }
@@ -290,7 +319,7 @@ impl Stored {
                         kept.inputs.push((*seq, input.as_ref()));
                     }
                 }
-                Content::Unreadable(_) | Content::Foreign | Content::Bad(_) => {}
+                Content::Unreadable(_) | Content::Foreign | Content::Unread(_) | Content::Bad(_) => {}
             }
         }
         kept
@@ -319,8 +348,8 @@ impl Kept<'_> {
     }
 }
 
-/// What stands beside the log, and the sequences of all inputs in the quarantine, of runs or not, and of all timers.
-async fn beside(mesh: &Mesh) -> Result<(Beside, BTreeSet<u64>, BTreeSet<u64>), Error> {
+/// What stands beside the log, and all inputs in the quarantine, of runs or not, and all timers.
+async fn beside(mesh: &Mesh) -> Result<(Beside, Notes, Notes), Error> {
     let mut beside = Beside::default();
     let shown = &mut beside.shown;
     let take = |entry: StatusEntry, _| {
@@ -328,13 +357,18 @@ async fn beside(mesh: &Mesh) -> Result<(Beside, BTreeSet<u64>, BTreeSet<u64>), E
     };
     mesh.each_status(take).await?;
     let bad = mesh.all_quarantined().await?;
-    beside.aside.extend(bad.iter().filter(|bad| copies::run_of(&bad.subject).is_some()).map(|bad| bad.was));
-    let on = |start| bad.iter().filter(move |bad| bad.subject.starts_with(start)).map(|bad| bad.was).collect();
+    beside.aside.extend(bad.iter().filter_map(|bad| {
+        let (run, source) = copies::input_of(&bad.subject)?;
+        bad.finder.starts_with(COORDINATOR).then_some(stream::Noted { run, source, seq: bad.was, at: Some(bad.at) })
+    }));
+    let on = |start| bad.iter().filter(move |bad| bad.subject.starts_with(start)).collect();
     let (quarantined, timers) = (on(INPUTS), on(FIRED));
     let offers = &mut beside.offers;
     let take = |copied: Copied| {
-        if let Some(OfferNow { run, task, attempt, target, priority, offer }) = copies::offer_now(&copied) {
-            let says = offer.map_or(Says::Unread, Says::of);
+        if let Some(OfferNow { run, task, attempt, target, priority, offer, is_unreadable }) =
+            copies::offer_now(&copied)
+        {
+            let says = offer.map_or(Says::Unread, |offer| Says::of(offer, is_unreadable));
             offers.entry(run).or_default().push(Waiting { task, attempt, target, priority, says });
         }
     };

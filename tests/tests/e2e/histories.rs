@@ -194,6 +194,7 @@ async fn a_run_is_shown_as_it_stood_at_any_moment() {
     let _cut = mesh.rr(["replay", "cut.jsonl"]).run().await.exits(0).says(&["cut.jsonl was cut off"]);
     let is_decision = |line: &&str| line.contains("\"subject\":\"rr.ev.");
     let second = exported.lines().filter(is_decision).nth(1).unwrap();
+    // Ends of attempts have such a key, too.
     let is_left = |line: &&str| *line != second && !line.starts_with("{\"end\"");
     mesh.write("hole.jsonl", exported.lines().filter(is_left).collect::<Vec<_>>().join("\n"));
     let _hole = mesh.rr(["replay", "hole.jsonl"]).run().await.exits(65).says(&["follows decision 1"]);

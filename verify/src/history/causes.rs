@@ -101,7 +101,7 @@ impl Heard<'_> {
                         && matches!(&report.what, What::Ended(end) if end.outcome == Outcome::Lost)
                 });
                 let was_seen = seen(cause).is_some_and(|seen| {
-                    found(seen, *task, *attempt, None).is_some_and(|found| is_absence(found, Outcome::Lost))
+                    found(seen, *task, *attempt).is_some_and(|found| is_absence(found, Outcome::Lost))
                 });
                 findings.demand(by_report || was_seen, Rule::Presence, at, || {
                     format!("task {task} is held as lost, and nobody has seen that")
@@ -188,7 +188,7 @@ fn check_seen(
     seen: &Seen,
     findings: &mut Findings,
 ) {
-    let found = found(seen, task, attempt, None);
+    let found = found(seen, task, attempt);
     let fits = found.is_some_and(|found| match end.outcome {
         Outcome::Lost => is_absence(found, Outcome::Lost) && (found == Found::WorkerGone || by.is_none()),
         outcome @ Outcome::Unreachable => is_absence(found, outcome) && by.is_none(),
@@ -208,12 +208,17 @@ pub(super) const fn seen(said: &Said) -> Option<&Seen> {
     }
 }
 
-/// What was found of an attempt, or of one offer of it.
-pub(super) fn found(seen: &Seen, task: u32, attempt: u32, offer: Option<u32>) -> Option<Found> {
+/// What was found of an attempt.
+fn found(seen: &Seen, task: u32, attempt: u32) -> Option<Found> {
+    found_of(seen, task, attempt, None).map(|seen| seen.found)
+}
+
+/// What was seen of an attempt, or of one offer of it.
+pub(super) fn found_of(seen: &Seen, task: u32, attempt: u32, offer: Option<u32>) -> Option<&SeenAttempts> {
     let is_it = |seen: &SeenAttempts| {
         seen.attempt == attempt && offer.is_none_or(|offer| offer == seen.offer) && seen.tasks.contains(task)
     };
-    seen.attempts.iter().find(|seen| is_it(seen)).map(|seen| seen.found)
+    seen.attempts.iter().find(|seen| is_it(seen))
 }
 
 /// Whether a finding is the absence that an outcome speaks of.

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rr_schemas::{
     decision::{Event, Record},
-    input::{Found, Holder},
+    input::{Found, Holder, SeenAttempts},
+    name::InstanceId,
+    offer::Target,
     ranges::Ranges,
     report::Outcome,
     span::Span,
 };
 
 use super::{
-    Said,
-    causes::{found, seen},
+    Said, Stored,
+    causes::{found_of, seen},
     heard::{Heard, report_of},
 };
 use crate::{Findings, Rule, records::within};
@@ -23,77 +25,184 @@ use crate::{Findings, Rule, records::within};
 struct Last<'a> {
     attempt: u32,
     offer: u32,
-    /// Who is said to have started it.
-    by: Option<&'a Holder>,
+    /// When the first offer of it was made.
+    since: Timestamp,
+    runs: Runs<'a>,
+}
+
+/// Who is said to run it.
+#[derive(Clone, Copy)]
+enum Runs<'a> {
+    /// Nobody: it waits for somebody.
+    Nobody,
+    /// This process.
+    By(&'a Holder),
+    /// Nobody knows: people are to say what becomes of it.
+    Held,
+}
+
+/// A task that is said to go on.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    task: u32,
+    /// Whether the run is being stopped by then.
+    is_stopped: bool,
+    /// None where it was never offered.
+    last: Option<Last<'a>>,
+}
+
+impl Look<'_> {
+    /// What is broken first where an offer goes on in a run that is being stopped.
+    fn rule_of_stop(&self) -> Option<Rule> {
+        let waits = self.last.is_some_and(|last| matches!(last.runs, Runs::Nobody));
+        (self.is_stopped && waits).then_some(Rule::Stop)
+    }
 }
 
 impl Heard<'_> {
     /// An attempt goes on when its worker was seen, its offer was found, or somebody who does not run it has lost it: then it is looked
-    /// after at once. What was seen to be gone does not go on.
+    /// after at once. What was seen to be gone does not go on. In a run that is being stopped only that goes on, from look to look,
+    /// which a worker may have claimed meanwhile.
     pub(super) fn check_extended(&self, findings: &mut Findings) {
         let Some(plan) = &self.plan else { return };
         let mut last: BTreeMap<u32, Last<'_>> = BTreeMap::new();
-        for record in &self.log {
+        let mut is_stopped = false;
+        let mut leases = BTreeMap::new();
+        for (by, record) in self.whole.decisions.iter().flat_map(of_process) {
             if let Event::Offered { tasks, attempt, offer, .. } = &record.event
                 && within(plan, tasks)
             {
-                let offered = Last { attempt: *attempt, offer: *offer, by: None };
-                last.extend(tasks.iter().map(|task| (task, offered)));
+                for task in tasks.iter() {
+                    let earlier = last.get(&task).filter(|last| last.attempt == *attempt);
+                    let since = earlier.map_or(record.at, |last| last.since);
+                    last.insert(task, Last { attempt: *attempt, offer: *offer, since, runs: Runs::Nobody });
+                }
             } else if let Event::Started { task, by, .. } = &record.event {
                 if let Some(last) = last.get_mut(task) {
-                    last.by = Some(by);
+                    last.runs = Runs::By(by);
                 }
+            } else if let Event::Held { task, .. } = &record.event {
+                if let Some(last) = last.get_mut(task) {
+                    last.runs = Runs::Held;
+                }
+            } else if let Event::CancelRequested { .. } | Event::DeadlinePassed {} = record.event {
+                is_stopped = true;
             } else if let Event::Extended { tasks, until } = &record.event {
                 let fits = within(plan, tasks);
                 findings.demand(fits, Rule::Presence, record.cause, || {
                     format!("tasks are said to go on, and there are only {}", plan.n_tasks())
                 });
                 if fits {
-                    self.check_goes_on(record, (tasks, *until), &last, findings);
+                    let looks = tasks.iter().map(|task| Look { task, is_stopped, last: last.get(&task).copied() });
+                    self.check_goes_on(record, *until, looks, findings);
+                    self.check_lease(by, record, (tasks, *until), &mut leases, findings);
                 }
             }
         }
     }
 
-    fn check_goes_on(
+    fn check_goes_on<'l>(
         &self,
         record: &Record,
-        (tasks, until): (&Ranges, Timestamp),
-        last: &BTreeMap<u32, Last<'_>>,
+        until: Timestamp,
+        looks: impl Iterator<Item = Look<'l>>,
         findings: &mut Findings,
     ) {
         // That there is no such input is told of every event.
         let Some(cause) = self.inputs.get(&record.cause) else { return };
-        for task in tasks.iter() {
-            let longest = last.get(&task).and_then(|last| self.goes_on(cause, task, last));
-            let Some(longest) = longest else {
-                return findings.demand(false, Rule::Presence, record.cause, || {
+        for look in looks {
+            let (task, stop) = (look.task, look.rule_of_stop());
+            let Some(latest) = self.goes_on(cause, record.at, &look) else {
+                return findings.demand(false, stop.unwrap_or(Rule::Presence), record.cause, || {
                     format!("task {task} is said to go on, and nobody has seen that")
                 });
             };
-            let latest = record.at.checked_add(longest.as_duration()).unwrap_or(Timestamp::MAX);
-            findings.demand(until <= latest, Rule::Liveness, record.cause, || {
+            findings.demand(until <= latest, stop.unwrap_or(Rule::Liveness), record.cause, || {
                 format!("task {task} is not looked after before {until}, and should be by {latest}")
             });
         }
     }
 
-    /// For how long an attempt goes on because of this, until it is looked after once more; none where it does not.
-    fn goes_on(&self, cause: &Said, task: u32, last: &Last<'_>) -> Option<Span> {
+    /// A process has one lease as long as it lives, whatever it is.
+    fn check_lease<'l>(
+        &self,
+        by: &'l InstanceId,
+        record: &Record,
+        (tasks, until): (&Ranges, Timestamp),
+        leases: &mut BTreeMap<&'l InstanceId, SignedDuration>,
+        findings: &mut Findings,
+    ) {
+        let Some(seen) = self.inputs.get(&record.cause).and_then(|said| seen(said)) else { return };
+        let is_there = |seen: &&SeenAttempts| seen.found == Found::WorkerPresent;
+        let by_lease = tasks.iter().all(|task| seen.attempts.iter().filter(is_there).any(|it| it.tasks.contains(task)));
+        let lease = until.duration_since(record.at);
+        // What may be claimed in a run that is being stopped is looked after at once, whoever was seen.
+        if !by_lease || lease.is_zero() || until == Timestamp::MAX {
+            return;
+        }
+        let first = *leases.entry(by).or_insert(lease);
+        findings.demand(first == lease, Rule::Liveness, record.cause, || {
+            format!("{by} looks after attempts again in {first:#}, and here in {lease:#}")
+        });
+    }
+
+    /// Until when an attempt goes on because of this, until it is looked after once more; none where it does not. The rules are the
+    /// core's (`coordinator/core/src/run/seen.rs`).
+    fn goes_on(&self, cause: &Said, at: Timestamp, look: &Look<'_>) -> Option<Timestamp> {
+        let Look { task, is_stopped, last } = *look;
+        let last = last?;
         let Some(seen) = seen(cause) else {
             let (report, who, end) = report_of(cause)?;
-            let is_lost_elsewhere = (report.task, report.attempt, end.outcome) == (task, last.attempt, Outcome::Lost)
-                && last.by.is_some_and(|by| by.worker != who.worker);
-            return is_lost_elsewhere.then_some(Span::ZERO);
+            let is_its = (report.task, report.attempt, end.outcome) == (task, last.attempt, Outcome::Lost);
+            let is_lost_elsewhere = is_its && matches!(last.runs, Runs::By(by) if by.worker != who.worker);
+            return is_lost_elsewhere.then_some(at);
         };
         let policy = self.whole.policy;
-        let found = found(seen, task, last.attempt, Some(last.offer))?;
-        match (last.by, found) {
-            (Some(_), Found::WorkerPresent) => Some(policy.lease),
-            (None, Found::OfferWaits | Found::OfferUnserved) => Some(policy.look_max.max(policy.offer_expiry)),
-            // A worker may have claimed it meanwhile, unless nobody can any more.
-            (None, Found::OfferGone) if self.is_claimed(task) => Some(Span::ZERO),
-            (..) => None,
+        let SeenAttempts { found, withdrawn, .. } = *found_of(seen, task, last.attempt, Some(last.offer))?;
+        match (last.runs, found) {
+            (Runs::By(_), Found::WorkerPresent) => Some(later(at, policy.lease)),
+            (Runs::By(_) | Runs::Held, _) | (Runs::Nobody, Found::ClaimVoid) => None,
+            (Runs::Nobody, _) if is_stopped => self.once_more(at, task, withdrawn),
+            (Runs::Nobody, Found::OfferWaits) => Some(self.next_look(at)),
+            (Runs::Nobody, Found::OfferUnserved) => match self.patient_until(task, last.since) {
+                None => Some(self.next_look(at)),
+                Some(patient_until) if at < patient_until => Some(self.next_look(at).min(patient_until)),
+                Some(_) => self.once_more(at, task, withdrawn),
+            },
+            (Runs::Nobody, Found::OfferGone) => self.once_more(at, task, withdrawn),
+            (Runs::Nobody, Found::WorkerPresent | Found::WorkerGone) => None,
         }
     }
+
+    /// A worker may have claimed it meanwhile, unless nobody can any more; then it is looked after at once.
+    fn once_more(&self, at: Timestamp, task: u32, withdrawn: bool) -> Option<Timestamp> {
+        (!withdrawn && self.is_claimed(task)).then_some(at)
+    }
+
+    /// When an offer that waits is looked after again at the latest.
+    fn next_look(&self, at: Timestamp) -> Timestamp {
+        later(at, self.whole.policy.look_max.max(self.whole.policy.offer_expiry))
+    }
+
+    /// Until when an offer made at `since` waits for somebody who serves its host; none where it waits for as long as it takes.
+    fn patient_until(&self, task: u32, since: Timestamp) -> Option<Timestamp> {
+        let plan = self.plan.as_ref()?;
+        match plan.target(task)? {
+            Target::Queue(_) => None,
+            Target::Host(_) | Target::Worker(_) => {
+                let patience = plan.jobs().get(plan.job_of(task)?)?.patience();
+                Some(patience.map_or(since, |patience| later(since, patience)))
+            }
+        }
+    }
+}
+
+/// The events of a decision, with the process that has taken it.
+fn of_process(stored: &Stored) -> impl Iterator<Item = (&InstanceId, &Record)> {
+    stored.decision.events.iter().map(|record| (&stored.decision.by, record))
+}
+
+/// The instant a span later, or the last one there is.
+fn later(at: Timestamp, span: Span) -> Timestamp {
+    at.checked_add(span.as_duration()).unwrap_or(Timestamp::MAX)
 }

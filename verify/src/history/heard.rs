@@ -105,6 +105,12 @@ impl<'a> Heard<'a> {
         })
     }
 
+    /// The first input from which something follows and that cannot be read here.
+    pub(super) fn unread(&self) -> Option<(u64, &'a str)> {
+        let unread = self.whole.unread.iter().find(|(seq, _)| self.cited.contains(seq));
+        unread.map(|(seq, reason)| (*seq, reason.as_str()))
+    }
+
     /// Who has given an offer back has not started it, and nobody else has given it back in his name.
     pub(super) fn check_returns(&self, findings: &mut Findings) {
         let reports = || self.inputs.values().filter_map(|said| Some((said, any_report_of(said)?)));

@@ -12,7 +12,7 @@ use rr_schemas::{
 };
 
 use super::{
-    Content, Finding, Rules, Shown,
+    Content, Finding, Quarantine, Rules, Shown,
     waiting::{self, Waiting},
 };
 use crate::{
@@ -27,6 +27,7 @@ pub(super) struct Open {
     decisions: Vec<Stored>,
     inputs: Vec<Said>,
     times: BTreeMap<u64, Timestamp>,
+    unread: BTreeMap<u64, String>,
     bad: BTreeMap<u64, String>,
     unreadable: Option<(u64, String)>,
     /// Messages among the decisions that are none.
@@ -47,6 +48,10 @@ impl Open {
                 self.times.insert(seq, at);
                 self.inputs.push(Said { seq, source, input: *input });
             }
+            Content::Unread(reason) => {
+                self.times.insert(seq, at);
+                self.unread.insert(seq, reason);
+            }
             Content::Bad(reason) => {
                 self.bad.insert(seq, reason);
             }
@@ -55,7 +60,7 @@ impl Open {
 
     /// Messages that are held.
     pub(super) fn held(&self) -> u64 {
-        u64::try_from(self.decisions.len() + self.inputs.len() + self.bad.len()).unwrap_or(u64::MAX)
+        u64::try_from(self.decisions.len() + self.inputs.len() + self.unread.len() + self.bad.len()).unwrap_or(u64::MAX)
     }
 
     /// Whether the decisions are all there from the first on.
@@ -91,7 +96,8 @@ impl Open {
     pub(super) fn is_half_forgotten(&self) -> bool {
         let ends = |stored: &&Stored| stored.decision.events.iter().any(|record| record.event.is_end());
         let Some(end) = self.decisions.iter().find(ends) else { return false };
-        let mut said = self.inputs.iter().map(|said| said.seq).chain(self.bad.keys().copied());
+        let unbelieved = self.unread.keys().chain(self.bad.keys()).copied();
+        let mut said = self.inputs.iter().map(|said| said.seq).chain(unbelieved);
         said.all(|seq| seq > end.decision.upto)
     }
 
@@ -113,14 +119,22 @@ impl Open {
         self.inputs.iter().rev().take_while(|said| said.seq > upto).any(|said| matches!(said.input, Input::Report(_)))
     }
 
-    /// Messages that were not believed: put aside, left behind, or nothing that can be read.
+    /// Its inputs that were put aside.
+    pub(super) fn aside(&self, run: &RunId, quarantine: &Quarantine) -> BTreeSet<u64> {
+        let is_in = |said: &&Said| quarantine.has(run, &said.source, said.seq, self.times.get(&said.seq).copied());
+        self.inputs.iter().filter(is_in).map(|said| said.seq).collect()
+    }
+
+    /// Messages that were not believed: put aside, left behind, or nothing that can be read and from which nothing follows.
     pub(super) fn n_unbelieved(&self, aside: &BTreeSet<u64>) -> u64 {
         let records = self.decisions.iter().flat_map(|stored| &stored.decision.events);
+        let cited: BTreeSet<u64> = records.clone().map(|record| record.cause).collect();
         let left: BTreeSet<u64> = records
             .filter_map(|record| if let Event::PutAside { input, .. } = record.event { Some(input) } else { None })
             .collect();
         let n_aside = self.inputs.iter().filter(|said| aside.contains(&said.seq) || left.contains(&said.seq)).count();
-        u64::try_from(n_aside + self.bad.len() + self.n_foreign).unwrap_or(u64::MAX)
+        let n_unread = self.unread.keys().filter(|seq| !cited.contains(seq)).count();
+        u64::try_from(n_aside + n_unread + self.bad.len() + self.n_foreign).unwrap_or(u64::MAX)
     }
 
     pub(super) fn judge(
@@ -133,15 +147,18 @@ impl Open {
     ) -> Judgement {
         let extent = if self.is_over() { Extent::Over } else { Extent::SoFar };
         // What the log has lost may have answered what waits.
-        let has_lost = shown.is_some_and(|shown| shown.n > self.last_number());
+        let of_offers = self.unknown_offers(run, offers);
+        let has_lost = of_offers.truncated.is_some() || shown.is_some_and(|shown| shown.n > self.last_number());
         let mut judged = judge_whole(&Whole {
             run,
             decisions: &self.decisions,
             inputs: &self.inputs,
             times: &self.times,
             bad: &self.bad,
+            unread: &self.unread,
             aside,
             policy: &rules.policy,
+            policy_of: rules.policy_of,
             extent,
             now: rules.now.filter(|_| !has_lost),
         });
@@ -150,7 +167,9 @@ impl Open {
         }
         // Behind a broken chain nothing is sure, and a run may have more tasks there than can be planned.
         if judged.truncated.is_none() && judged.violations.iter().all(|found| found.rule != Rule::Chain) {
-            judged.violations.extend(self.unknown_offers(run, offers));
+            judged.violations.extend(of_offers.violations);
+            judged.unsure.extend(waiting::unread(offers));
+            judged.truncated = of_offers.truncated;
         }
         judged
     }
@@ -195,8 +214,8 @@ impl Open {
         }
     }
 
-    /// Offers that wait and that no decision has made like that.
-    fn unknown_offers(&self, run: &RunId, offers: &[Waiting]) -> Vec<Violation> {
+    /// What the offers say that wait.
+    fn unknown_offers(&self, run: &RunId, offers: &[Waiting]) -> waiting::Told {
         let secret = self.decisions.first().map_or("", |stored| stored.decision.secret.as_str());
         let records = self.decisions.iter().flat_map(|stored| &stored.decision.events);
         waiting::unknown_offers(run, secret, records, offers)

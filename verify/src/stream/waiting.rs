@@ -33,6 +33,8 @@ pub struct Waiting {
 pub enum Says {
     /// Nobody has read it: only its subject is known.
     Unread,
+    /// It is one that this build cannot read, a newer one most likely, and why: only its subject is compared.
+    Newer(String),
     /// It says another thing than its subject, or cannot be read; no worker starts it.
     Odd(String),
     /// This.
@@ -47,9 +49,10 @@ pub enum Says {
 }
 
 impl Says {
-    /// What an offer says, or why it cannot be believed.
-    pub fn of(offer: Result<Offer, String>) -> Self {
+    /// What an offer says, or why it cannot be believed, or this build cannot read it.
+    pub fn of(offer: Result<Offer, String>, is_unreadable: bool) -> Self {
         match offer {
+            Err(reason) if is_unreadable => Self::Newer(reason),
             Ok(offer) => Self::This { offer: offer.offer, token: offer.token.clone(), rest: rest(offer) },
             Err(reason) => Self::Odd(reason),
         }
@@ -63,23 +66,44 @@ fn rest(mut offer: Offer) -> [u8; 32] {
     Sha256::digest(serde_json::to_vec(&offer).unwrap_or_default()).into()
 }
 
-/// Offers that wait and that no decision has made like that.
+/// What the offers of a run say that wait.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Those that no decision has made like that.
+    pub(super) violations: Vec<Violation>,
+    /// Why the history is not whole: an offer of the run's own that no decision has made.
+    pub(super) truncated: Option<String>,
+}
+
+/// Offers that wait and that no decision has made like that. One that bears its token was made all the same: only coordinators know the
+/// secret, so the decision is lost, unless a decision before says otherwise.
 pub(super) fn unknown_offers<'r>(
     run: &RunId,
     secret: &str,
     records: impl Iterator<Item = &'r Record> + Clone,
     offers: &[Waiting],
-) -> Vec<Violation> {
+) -> Told {
+    let mut told = Told::default();
     if offers.is_empty() {
-        return Vec::new();
+        return told;
     }
     let submitted = records.clone().find_map(|record| record.event.submitted());
     let plan = submitted.and_then(|run| Plan::of_accepted(run.flow, run.params, run.found).ok());
-    let Some(plan) = plan else { return offers.iter().map(unknown).collect() };
+    let Some(plan) = plan else {
+        told.violations.extend(offers.iter().map(unknown));
+        return told;
+    };
     let made = made(&plan, records, offers);
-    let mut violations = Vec::new();
+    let Told { violations, truncated } = &mut told;
     for waiting in offers {
         let Waiting { task, attempt, target, priority, says } = waiting;
+        let last = made.get(&(*task, *attempt)).and_then(|numbers| numbers.last().copied()).unwrap_or(0);
+        if is_later(says, last) && is_its_own(&plan, run, secret, waiting) {
+            truncated.get_or_insert_with(|| {
+                format!("an offer of attempt {attempt} of task {task} waits and bears its token, and no decision has made it")
+            });
+            continue;
+        }
         let Some(numbers) = made.get(&(*task, *attempt)) else {
             violations.push(unknown(waiting));
             continue;
@@ -103,13 +127,45 @@ pub(super) fn unknown_offers<'r>(
                 {
                     Some("waits, and bears another token than its own".to_owned())
                 }
-                Says::Unread | Says::This { .. } => None,
+                Says::Unread | Says::Newer(_) | Says::This { .. } => None,
             }
         });
         violations
             .extend(wrong.map(|wrong| violation(format!("an offer of attempt {attempt} of task {task} {wrong}"))));
     }
-    violations
+    told
+}
+
+/// Whether an offer has a later number than the last one that was made of its attempt.
+const fn is_later(says: &Says, last: u32) -> bool {
+    matches!(says, Says::This { offer, .. } if *offer > last)
+}
+
+/// Whether an offer says what the run's own says, with its token.
+fn is_its_own(plan: &Plan, run: &RunId, secret: &str, waiting: &Waiting) -> bool {
+    let Waiting { task, attempt, target, priority, says: Says::This { offer, token: borne, rest: said } } = waiting
+    else {
+        return false;
+    };
+    let planned = plan.offer(run, *task, *attempt, *offer);
+    !secret.is_empty()
+        && *borne == token(secret, run, *task, *attempt)
+        && planned
+            .is_some_and(|planned| planned.target == *target && planned.priority == *priority && rest(planned) == *said)
+}
+
+/// What cannot be said of offers that wait: those that this build cannot read.
+pub(super) fn unread(offers: &[Waiting]) -> Option<String> {
+    let mut newer = offers.iter().filter_map(|waiting| match &waiting.says {
+        Says::Newer(reason) => Some((waiting, reason)),
+        Says::Unread | Says::Odd(_) | Says::This { .. } => None,
+    });
+    let (Waiting { task, attempt, .. }, reason) = newer.next()?;
+    let others = match newer.count() {
+        0 => String::new(),
+        n => format!(", nor can {n} others"),
+    };
+    Some(format!("the offer of attempt {attempt} of task {task} that waits cannot be read{others}: {reason}"))
 }
 
 /// Of the attempts that wait the numbers of the offers that decisions have made.

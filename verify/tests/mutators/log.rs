@@ -1,8 +1,15 @@
 //! What stands around histories: beginnings and ends that are missing, many runs in one log, what was put aside.
 
+use jiff::ToSpan as _;
 use rr_core::Policy;
-use rr_schemas::{decision::RunStatus, input::Input};
-use rr_verify::stream::{Beside, Content, Finding, Message, Rules, Scope, Shown, Verifier};
+use rr_schemas::{
+    decision::RunStatus,
+    input::{Input, Source},
+};
+use rr_verify::{
+    Rule,
+    stream::{Beside, Content, Finding, Message, Noted, PolicyOf, Rules, Scope, Shown, Verifier},
+};
 
 use rr_draw::Dice;
 
@@ -16,6 +23,7 @@ pub(crate) const RULES: Rules = Rules {
         stop_wait: rr_schemas::span::Span::saturating_from_secs(1),
         look_max: rr_schemas::span::Span::saturating_from_secs(600),
     },
+    policy_of: PolicyOf::Coordinators,
     now: None,
     keeps: false,
     scope: Scope::Log,
@@ -95,12 +103,40 @@ fn what_was_put_aside_must_not_have_been_decided_unless_it_was() {
     story.inputs.push(rr_verify::history::Said { seq, source: forged.source, input: Input::Report(report) });
     story.inputs.sort_by_key(|said| said.seq);
     story.times.insert(seq, *story.times.values().max().unwrap());
-    story.beside.aside.insert(seq);
+    story.put_aside(seq);
     assert_eq!(story.judged().findings, []);
     // Everything that was believed after all stays believed.
     let cited: Vec<u64> = story.records().map(|(_, record)| record.cause).collect();
-    story.beside.aside.extend(cited);
+    assert!(cited.into_iter().all(|seq| story.put_aside(seq)));
     assert_eq!(story.judged().findings, []);
+}
+
+/// A log that has lost its end uses its sequences once more, and the notes on what is lost stay in the quarantine.
+#[test]
+fn a_note_on_what_is_lost_says_nothing_of_who_has_its_sequence_now() {
+    let is_idle = |story: &Story, seq: u64| !story.records().any(|(_, record)| record.cause == seq);
+    let idle_timer = |story: &Story| {
+        let upto = story.decisions.last().unwrap().decision.upto;
+        let timers = story.inputs.iter().filter(|said| matches!(said.input, Input::Timer {}) && said.seq <= upto);
+        timers.map(|said| said.seq).find(|seq| is_idle(story, *seq))
+    };
+    let (story, seq) = (0..1_000).map(Story::drawn).find_map(|it| idle_timer(&it).map(|seq| (it, seq))).unwrap();
+    let said = story.said(seq).unwrap();
+    let (run, source, at) = (story.run.clone(), said.source.clone(), story.times.get(&seq).copied());
+    let before = at.and_then(|at| at.checked_sub(1.minute()).ok());
+    let (other, api) = ("other".parse().unwrap(), Source::Api);
+    for (what, noted, broken) in [
+        ("its own", Noted { run: run.clone(), source: source.clone(), seq, at }, Some(Rule::Readable)),
+        ("of unknown age", Noted { run: run.clone(), source: source.clone(), seq, at: None }, Some(Rule::Readable)),
+        ("of another run", Noted { run: other, source: source.clone(), seq, at }, None),
+        ("of another sender", Noted { run: run.clone(), source: api, seq, at }, None),
+        ("older than it", Noted { run, source, seq, at: before }, None),
+    ] {
+        let mut story = story.clone();
+        story.beside.aside.insert(noted);
+        assert_eq!(story.first_broken(), broken, "{what}");
+        assert_eq!(story.judged().sum.unbelieved, u64::from(broken.is_some()), "{what}");
+    }
 }
 
 /// Runs of many seeds in one log, each begun while others go on.

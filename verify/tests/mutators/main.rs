@@ -2,7 +2,7 @@
 //!
 //! [`written`] breaks one history that was made by hand, [`drawn`] breaks the histories of random worlds (those of the core's
 //! own properties), [`log`] breaks what stands around them: beginnings, ends, what is beside the log; [`limits`] has histories that
-//! name more than there is.
+//! name more than there is, [`newer`] such as other versions and other configurations leave.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -26,6 +26,7 @@ mod flows;
 mod follows;
 mod limits;
 mod log;
+mod newer;
 mod overlap;
 mod reading;
 mod shown;

@@ -7,14 +7,14 @@ use rr_core::Policy;
 use rr_schemas::{decision::RunStatus, id::RunId, input::Input, view::Tally};
 use rr_verify::{
     Rule, Violation,
-    history::{Judgement, Whole, judge, judge_whole},
+    history::{Judgement, PolicyOf, Whole, judge, judge_whole},
     records::Extent,
     stream::{Beside, Content, Finding, Message, Rules, Scope, Shown, Verifier},
 };
 
 use crate::story::Story;
 
-const RULES: Rules = Rules { policy: crate::log::RULES.policy, now: None, keeps: false, scope: Scope::Log };
+const RULES: Rules = crate::log::RULES;
 
 /// Some runs with many decisions that are over, and of which nothing comes behind the end.
 fn stories(n: usize) -> Vec<Story> {
@@ -27,7 +27,6 @@ fn reading(rules: Rules, stories: &[Story]) -> Verifier {
     let mut beside = Beside::default();
     for story in stories {
         beside.shown.extend(story.beside.shown.clone());
-        beside.aside.extend(story.beside.aside.clone());
     }
     let mut verifier = Verifier::new(rules, beside);
     stories.iter().flat_map(Story::messages).for_each(|message| verifier.hear(message));
@@ -137,10 +136,12 @@ fn a_run_without_decisions_is_broken_when_it_is_to_be_over() {
     let (run, policy) = ("r1".parse().unwrap(), Policy::default());
     let found = judge(&run, &[], &[], &policy);
     assert_eq!(found.iter().map(|found| found.rule).collect::<Vec<_>>(), [Rule::Chain]);
-    let (times, bad, aside, extent) = (&BTreeMap::new(), &BTreeMap::new(), &BTreeSet::new(), Extent::SoFar);
-    let whole = Whole { run: &run, decisions: &[], inputs: &[], times, bad, aside, policy: &policy, extent, now: None };
-    let Judgement { violations, truncated, n_beside: _ } = judge_whole(&whole);
-    assert_eq!((violations, truncated), (vec![], None));
+    let (times, bad, unread, aside) = (&BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new(), &BTreeSet::new());
+    let (run, policy, policy_of, extent) = (&run, &policy, PolicyOf::Coordinators, Extent::SoFar);
+    let whole =
+        Whole { run, decisions: &[], inputs: &[], times, bad, unread, aside, policy, policy_of, extent, now: None };
+    let Judgement { violations, truncated, unsure, n_beside: _ } = judge_whole(&whole);
+    assert_eq!((violations, truncated, unsure), (vec![], None, vec![]));
 }
 
 /// Messages that are no news to anybody end nothing and begin nothing.
@@ -148,12 +149,12 @@ fn a_run_without_decisions_is_broken_when_it_is_to_be_over() {
 fn what_is_foreign_behind_an_end_matters_to_nobody() {
     let story = stories(1).remove(0);
     let mut verifier = reading(RULES, std::slice::from_ref(&story));
-    for content in [Content::Foreign, Content::Bad("no JSON".into())] {
+    for content in [Content::Foreign, Content::Bad("no JSON".into()), Content::Unread("version 9".into())] {
         verifier.hear(Message { content, ..late(&story) });
     }
     let end = verifier.finish();
     assert!(end.findings.is_empty() && end.again.is_empty() && end.sum.over == 1, "{:?}", end.sum);
-    assert_eq!(end.sum.unbelieved, 2, "it is counted");
+    assert_eq!(end.sum.unbelieved, 3, "it is counted");
     // Before the end, too; and once, where the run is read again.
     for (rules, n_unbelieved, n_again) in [(RULES, 0, 1), (Rules { keeps: true, ..RULES }, 2, 0)] {
         let mut verifier = Verifier::new(rules, story.beside.clone());

@@ -2,10 +2,10 @@
 
 use jiff::ToSpan as _;
 use rr_core::Run;
-use rr_schemas::{input::Input, view::Tally};
+use rr_schemas::{decision::RunStatus, input::Input, view::Tally};
 use rr_verify::{
     Rule,
-    stream::{Finding, Rules, Shown, Verifier},
+    stream::{Finding, Rules, Says, Shown, Verifier, Waiting},
 };
 
 use crate::{log::RULES, story::Story};
@@ -119,6 +119,42 @@ fn offers_that_wait_were_made_by_a_decision() {
     };
     assert!(matches!(&verifier(RULES)[..], [Finding::Violation { run, .. }] if run.as_str() == "other"));
     assert_eq!(verifier(Rules { scope: rr_verify::stream::Scope::Runs, ..RULES }), []);
+}
+
+/// An offer that only a coordinator of the run can have made shows that its decision is lost.
+#[test]
+fn an_offer_that_bears_its_token_was_made() {
+    let mut story = open_story();
+    story.bear_tokens();
+    let (run, made) = (story.run.clone(), story.offered());
+    let (task, attempt) = *made.last().unwrap();
+    let later = |story: &Story| vec![story.waiting(task, attempt + 1)];
+    let with = |offers: Vec<Waiting>| {
+        let mut story = story.clone();
+        story.beside.offers.insert(run.clone(), offers);
+        told(&story)
+    };
+    let is_lost = |told: &[String]| matches!(told, [lost] if lost.starts_with("its history is truncated: an offer of"));
+    assert!(is_lost(&with(later(&story))), "{:?}", with(later(&story)));
+    let mut number = story.made(task, attempt).unwrap();
+    number.offer += 1;
+    let number = Waiting { says: Says::of(Ok(number), false), ..story.waiting(task, attempt) };
+    assert!(is_lost(&with(vec![number.clone()])), "{:?}", with(vec![number]));
+    // Without the token, or with another command, anybody may have made it.
+    let mut forged = story.made(task, attempt + 1).unwrap();
+    forged.token.clear();
+    let mut other = story.made(task, attempt + 1).unwrap();
+    other.cwd = Some("/elsewhere".into());
+    for offer in [forged, other] {
+        let waiting = Waiting { says: Says::of(Ok(offer), false), ..story.waiting(task, attempt + 1) };
+        assert_eq!(with(vec![waiting]), ["Offered 0"]);
+    }
+    // Of a run that is lost whole its offers are left.
+    let mut beside = story.beside.clone();
+    beside.offers.insert(run.clone(), later(&story));
+    beside.shown.insert(run, Shown { status: RunStatus::Running, ended_at: None, ..fold(&story, 6).0 });
+    let lost = Verifier::new(RULES, beside).finish().findings;
+    assert!(matches!(&lost[..], [Finding::Incomplete { .. }]), "{lost:?}");
 }
 
 /// Of what was said to a run that is over nothing is left but what came later: it is being forgotten, inputs first.

@@ -17,7 +17,7 @@ use rr_schemas::{
 use rr_verify::{
     Rule,
     history::{Said, Stored},
-    stream::{Beside, Content, End, Finding, Message, Rules, Says, Scope, Shown, Verifier, Waiting},
+    stream::{Beside, Content, End, Finding, Message, Noted, PolicyOf, Rules, Says, Scope, Shown, Verifier, Waiting},
     token::token,
 };
 
@@ -117,7 +117,8 @@ impl Story {
 
     /// What is said of it.
     pub(crate) fn judged(&self) -> End {
-        let rules = Rules { policy: self.policy, now: self.now, keeps: true, scope: Scope::Runs };
+        let (policy, policy_of) = (self.policy, PolicyOf::Coordinators);
+        let rules = Rules { policy, policy_of, now: self.now, keeps: true, scope: Scope::Runs };
         let mut verifier = Verifier::new(rules, self.beside.clone());
         self.messages().into_iter().for_each(|message| verifier.hear(message));
         verifier.finish()
@@ -166,6 +167,14 @@ impl Story {
             }
             _ => false,
         })
+    }
+
+    /// A coordinator puts an input into the quarantine; false where there is no such input.
+    pub(crate) fn put_aside(&mut self, seq: u64) -> bool {
+        let Some(source) = self.said(seq).map(|said| said.source.clone()) else { return false };
+        let at = self.times.get(&seq).copied();
+        self.beside.aside.insert(Noted { run: self.run.clone(), source, seq, at });
+        true
     }
 
     /// Somebody says something between two others.
@@ -239,7 +248,7 @@ impl Story {
             return Waiting { task, attempt, target, priority, says: Says::Unread };
         };
         let (target, priority) = (offer.target.clone(), offer.priority);
-        Waiting { task, attempt, target, priority, says: Says::of(Ok(offer)) }
+        Waiting { task, attempt, target, priority, says: Says::of(Ok(offer), false) }
     }
 
     /// The first offer of an attempt, of a task that there is.

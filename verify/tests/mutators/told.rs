@@ -12,7 +12,7 @@ use rr_schemas::{
 };
 use rr_verify::{
     Rule,
-    history::{Judgement, Said, Stored, Whole, judge_whole},
+    history::{Judgement, PolicyOf, Said, Stored, Whole, judge_whole},
     records::Extent,
 };
 
@@ -23,7 +23,10 @@ pub(crate) struct Told {
     pub(crate) inputs: Vec<Said>,
     pub(crate) times: BTreeMap<u64, Timestamp>,
     pub(crate) bad: BTreeMap<u64, String>,
+    pub(crate) unread: BTreeMap<u64, String>,
     pub(crate) aside: BTreeSet<u64>,
+    pub(crate) policy: Policy,
+    pub(crate) policy_of: PolicyOf,
     pub(crate) now: Option<Timestamp>,
     seq: u64,
 }
@@ -40,8 +43,10 @@ impl Told {
             found: FoundTargets::new(),
             retry_of: None,
         };
-        let (times, bad, aside) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let told = Self { decisions: vec![], inputs: vec![], times, bad, aside, now: None, seq: 0 };
+        let (times, bad, unread, aside) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let (policy, policy_of) = (Policy::default(), PolicyOf::Coordinators);
+        let (decisions, inputs) = (vec![], vec![]);
+        let told = Self { decisions, inputs, times, bad, unread, aside, policy, policy_of, now: None, seq: 0 };
         let told = told.say((Source::Api, Input::Submit(Box::new(submit))));
         told.decide([vec![submitted], events].concat())
     }
@@ -51,6 +56,13 @@ impl Told {
         self.seq += 1;
         self.times.insert(self.seq, at(self.seq));
         self.inputs.push(Said { seq: self.seq, source, input });
+        self
+    }
+
+    /// What was said last is of a newer version.
+    pub(crate) fn cannot_be_read(mut self) -> Self {
+        let said = self.inputs.pop().unwrap();
+        self.unread.insert(said.seq, "version 9".into());
         self
     }
 
@@ -84,8 +96,10 @@ impl Told {
             inputs: &self.inputs,
             times: &self.times,
             bad: &self.bad,
+            unread: &self.unread,
             aside: &self.aside,
-            policy: &Policy::default(),
+            policy: &self.policy,
+            policy_of: self.policy_of,
             extent: Extent::SoFar,
             now: self.now,
         })

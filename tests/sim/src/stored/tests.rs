@@ -71,9 +71,12 @@ async fn a_timer_that_nobody_has_armed_is_missed_in_the_quarantine() {
     assert_eq!(timers_left(&model, &mesh).await, [missed(6)]);
     // An input may have the same sequence.
     let mut stored = Stored::read(&mesh, &[]).await.unwrap();
-    stored.quarantined.insert(6);
+    stored.quarantined.insert(6, "rr.fired.0.nobody-1", model.now());
     assert_eq!(told(&stored.timers_not_put_aside(&model.journal())), [missed(6)]);
-    stored.timers.insert(6);
+    // So may one that is lost, on another subject.
+    stored.timers.insert(6, "rr.fired.0.nobody-2", model.now());
+    assert_eq!(told(&stored.timers_not_put_aside(&model.journal())), [missed(6)]);
+    stored.timers.insert(6, "rr.fired.0.nobody-1", model.now());
     assert_eq!(told(&stored.timers_not_put_aside(&model.journal())), [""; 0]);
 }
 
@@ -105,11 +108,30 @@ fn stored(log: Vec<Message>, shown: &[&str]) -> Stored {
         beside: Beside { shown, ..Beside::default() },
         log,
         nobodys: BTreeSet::new(),
-        quarantined: BTreeSet::new(),
-        timers: BTreeSet::new(),
+        inputs: BTreeMap::new(),
+        quarantined: Notes::default(),
+        timers: Notes::default(),
         odd: Vec::new(),
         outputs: BTreeMap::new(),
         digest: Digest::new(),
+    }
+}
+
+/// A log that has lost its end gives sequences to others: what was put aside before is another message.
+#[test]
+fn what_was_put_aside_is_known_by_its_subject_and_its_age() {
+    const SUBJECT: &str = "rr.in.0.r1.api";
+    let at = |secs| Timestamp::from_second(secs).unwrap();
+    let missed = "run r1: message 7 may not be believed, and is not in the quarantine";
+    for (what, subject, noted, complaints) in [
+        ("it", SUBJECT, at(101), &[][..]),
+        ("what was there before", SUBJECT, at(40), &[missed]),
+        ("another run's", "rr.in.0.r2.api", at(101), &[missed]),
+    ] {
+        let mut stored = stored(vec![message("r1", 7, Content::Bad("no JSON".to_owned()))], &[]);
+        stored.inputs.insert(7, (SUBJECT.to_owned(), at(100)));
+        stored.quarantined.insert(7, subject, noted);
+        assert_eq!(told(&stored.not_put_aside()), complaints, "{what}");
     }
 }
 

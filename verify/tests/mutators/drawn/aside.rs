@@ -12,11 +12,11 @@ use rr_draw::Dice;
 
 use crate::story::Story;
 
-pub(super) const ALL: [(&str, Rule, Mutator); 7] = [
+pub(super) const ALL: [(&str, Rule, Mutator); 8] = [
     ("a late report is put aside", Rule::Readable, |story, dice| {
         let Some(place) = pick_late(story, dice) else { return false };
         let late = story.events_mut(place).remove(place.1);
-        story.beside.aside.insert(late.cause)
+        story.put_aside(late.cause)
     }),
     ("a late report is left behind", Rule::Readable, |story, dice| {
         let Some(place) = pick_late(story, dice) else { return false };
@@ -29,17 +29,20 @@ pub(super) const ALL: [(&str, Rule, Mutator); 7] = [
         let Some(place) = story.pick(dice, fits) else { return false };
         story.bear_tokens();
         let cause = story.decision(place.0).events[place.1].cause;
-        reports::lose(story, place, false) && story.beside.aside.insert(cause)
+        reports::lose(story, place, false) && story.put_aside(cause)
     }),
     ("a timer is put aside", Rule::Readable, |story, _| {
         let upto = story.decisions.last().unwrap().decision.upto;
         let is_idle = |seq: u64| !story.records().any(|(_, record)| record.cause == seq);
         let timers = story.inputs.iter().filter(|said| matches!(said.input, Input::Timer {}) && said.seq <= upto);
         let Some(seq) = timers.map(|said| said.seq).find(|seq| is_idle(*seq)) else { return false };
-        story.beside.aside.insert(seq)
+        story.put_aside(seq)
     }),
     ("what was seen to be void goes on", Rule::Presence, |story, dice| {
         see(story, dice, |seen| seen.found = Found::ClaimVoid)
+    }),
+    ("what nobody can claim any more goes on", Rule::Presence, |story, dice| {
+        see(story, dice, |seen| (seen.found, seen.withdrawn) = (Found::OfferGone, true))
     }),
     ("an attempt goes on by an offer that it does not have", Rule::Presence, |story, dice| {
         see(story, dice, |seen| seen.offer += 5)

@@ -257,7 +257,7 @@ fn wait(story: &mut Story, dice: &mut Dice, change: impl Fn(&mut Waiting, &mut O
         return false;
     }
     change(&mut waiting, &mut offer);
-    waiting.says = Says::of(Ok(offer));
+    waiting.says = Says::of(Ok(offer), false);
     story.beside.offers.entry(story.run.clone()).or_default().push(waiting);
     true
 }
