@@ -56,6 +56,7 @@ pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
         in_vain: InVain::default(),
         left: Left::default(),
         has_looked: false,
+        has_begun: false,
         is_denied: false,
         complained: None,
         shell,
@@ -91,6 +92,8 @@ struct Keeper {
     in_vain: InVain,
     left: Left,
     has_looked: bool,
+    /// Whether it has ever been the one who looks after all runs.
+    has_begun: bool,
     /// Whether it was told that the rights do not suffice.
     is_denied: bool,
     /// When a person was told last that something is missing.
@@ -109,6 +112,10 @@ impl Keeper {
             Ok(()) => {
                 if !std::mem::replace(&mut self.has_looked, true) {
                     tracing::info!("the mesh is looked after");
+                }
+                if !self.has_begun && !self.shell.presence.is_rather_anothers(DUTY) {
+                    self.has_begun = true;
+                    self.recoveries.owe(Recovery::Begin);
                 }
                 self.recover();
             }
@@ -231,10 +238,11 @@ impl Keeper {
         let shell = Arc::clone(&self.shell);
         self.recoveries.begin(|recovery, ahead| async move {
             let recovered: Result<usize, Error> = match recovery {
-                Recovery::Wake => wake(&shell, &ahead).await,
+                Recovery::Begin | Recovery::Wake => wake(&shell, &ahead).await,
                 Recovery::Offers => offer_again(&shell).await,
             };
             match recovered {
+                Ok(runs) if recovery == Recovery::Begin => tracing::debug!(runs, "open runs look at their timers"),
                 Ok(runs) => tracing::info!(?recovery, runs, "what was lost with a part of the mesh is made again"),
                 Err(ref error) => {
                     tracing::warn!(?recovery, %error, "what was lost with a part of the mesh is not made again yet");

@@ -11,6 +11,9 @@ use tokio::task::{JoinError, JoinSet};
 /// What is to be done after something was made anew.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Recovery {
+    /// Who looks after all runs for the first time remembers nothing: timers may have gone with the machine on which everything
+    /// ran, and nobody has seen that. Every run that is not over arms its own.
+    Begin,
     /// Armed timers and states are gone, or of later than the log: every run that is not over arms its own and shows its
     /// own again.
     Wake,
@@ -54,7 +57,7 @@ impl Recoveries {
         let Some(recovery) = self.owed.pop_first() else { return };
         let ahead = match recovery {
             Recovery::Wake => std::mem::take(&mut self.ahead),
-            Recovery::Offers => BTreeSet::new(),
+            Recovery::Begin | Recovery::Offers => BTreeSet::new(),
         };
         self.begun = Some((recovery, ahead.clone()));
         self.under_way.spawn(recover(recovery, ahead));

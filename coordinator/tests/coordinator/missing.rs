@@ -1,7 +1,7 @@
 //! What is not there when a coordinator begins.
 
 use rr_coordinator::Coordinator;
-use rr_schemas::{decision::RunStatus, report::Outcome};
+use rr_schemas::{decision::RunStatus, id::EntityId, report::Outcome};
 
 use crate::support::{World, hasty, one_job, options, until};
 
@@ -21,4 +21,18 @@ async fn a_coordinator_that_begins_without_the_bucket_of_presence_makes_it_and_w
     world.ends(&run, RunStatus::Succeeded).await;
     let present = mesh.coordinators().await.unwrap();
     assert!(present.iter().any(|shown| shown.instance == *coordinator.instance()), "{present:?}");
+}
+
+/// Everything on one machine that loses its power: the timer is gone with what was not on the disk, and nobody lives who had seen it.
+#[tokio::test]
+async fn a_run_whose_timer_was_lost_while_nobody_looked_arms_it_again() {
+    let world = World::new(hasty()).await;
+    let coordinator = world.coordinator(options()).await;
+    let run = EntityId::from(&world.submit("r1", &one_job(r#", "hosts": "h1""#)).await);
+    until("its timer is armed", async || world.mesh.armed(&run).await.unwrap()).await;
+    coordinator.stop().await;
+    world.purge("RR_TIMERS", "rr.at.*.r1").await;
+    assert_eq!(world.mesh.armed(&run).await.unwrap(), None);
+    let _next = world.coordinator(options()).await;
+    until("its timer is armed again", async || world.mesh.armed(&run).await.unwrap()).await;
 }

@@ -173,8 +173,7 @@ impl Stored {
     /// bears the token of another one. A signal that its run does not wait for may be put aside.
     fn put_aside_in_vain(&self) -> Vec<Complaint> {
         let unbelievable: BTreeSet<u64> = self.unbelievable(|_, _| true).into_iter().map(|(seq, _)| seq).collect();
-<<<<<<< HEAD
-        let is_wrong = |seq: &u64| self.quarantined.contains(seq) && !unbelievable.contains(seq);
+        let is_wrong = |seq: &u64| self.is_quarantined(*seq) && !unbelievable.contains(seq);
         let counts = |message: &Message| match &message.content {
             Content::Input { input, .. } => match &**input {
                 Input::Signal(given) => self.is_awaited(message, given),
@@ -185,16 +184,13 @@ impl Stored {
                 | Input::Report(_)
                 | Input::Claim(_) => true,
             },
-            Content::Decision { .. } | Content::Unreadable(_) | Content::Foreign | Content::Bad(_) => false,
+            Content::Decision { .. }
+            | Content::Unreadable(_)
+            | Content::Foreign
+            | Content::Unread(_)
+            | Content::Bad(_) => false,
         };
         let has_said = |message: &&Message| is_wrong(&message.seq) && counts(message);
-=======
-        let is_wrong = |seq: &u64| self.is_quarantined(*seq) && !unbelievable.contains(seq);
-        // Whether a job waits for a signal the verifier knows.
-        let is_other =
-            |content: &Content| matches!(content, Content::Input { input, .. } if !matches!(**input, Input::Signal(_)));
-        let has_said = |message: &&Message| is_other(&message.content) && is_wrong(&message.seq);
->>>>>>> h/verify
         let text = |seq| format!("message {seq} must be believed, and was put aside");
         let told = |message: &Message| Complaint { run: Some(message.run.clone()), text: text(message.seq) };
         self.log.iter().filter(has_said).map(told).collect()
@@ -213,7 +209,11 @@ impl Stored {
                         return is_asked_for && begun.flow.signals().contains(&given.signal);
                     }
                 }
-                Content::Input { .. } | Content::Unreadable(_) | Content::Foreign | Content::Bad(_) => {}
+                Content::Input { .. }
+                | Content::Unreadable(_)
+                | Content::Foreign
+                | Content::Unread(_)
+                | Content::Bad(_) => {}
             }
         }
         false

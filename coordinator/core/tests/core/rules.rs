@@ -7,7 +7,7 @@ use rr_core::{History, Policy};
 use rr_draw::Dice;
 use rr_schemas::{decision::RunStatus, flow::Flow};
 use rr_verify::{
-    history::{Whole, judge_whole},
+    history::{PolicyOf, Whole, judge_whole},
     records::Extent,
 };
 
@@ -48,8 +48,10 @@ fn judge(world: &World, history: &History) {
         inputs: &inputs,
         times: &times,
         bad: &BTreeMap::new(),
+        unread: &BTreeMap::new(),
         aside: &BTreeSet::new(),
         policy: &Policy::default(),
+        policy_of: PolicyOf::Coordinators,
         extent: Extent::Over,
         now: None,
     });
