@@ -15,7 +15,7 @@ use std::{
 
 use jiff::Timestamp;
 use rr_nats::{
-    Error, Finding, Shortened, Store, Upkeep,
+    Connected, Error, Finding, Shortened, Store, Upkeep,
     subject::{host_durable, queue_durable},
 };
 use rr_schemas::{
@@ -52,6 +52,7 @@ const NAMED_MAX: usize = 10;
 pub(crate) async fn keep(shell: Arc<Shell>, stop: CancellationToken) {
     let mut keeper = Keeper {
         upkeep: Upkeep::new(&shell.mesh),
+        connected: shell.mesh.connected(),
         recoveries: Recoveries::default(),
         in_vain: InVain::default(),
         left: Left::default(),
@@ -92,7 +93,8 @@ struct Keeper {
     in_vain: InVain,
     left: Left,
     has_looked: bool,
-    /// Whether it has ever been the one who looks after all runs.
+    connected: Connected,
+    /// Whether it has been the one who looks after all runs since it is connected.
     has_begun: bool,
     /// Whether it was told that the rights do not suffice.
     is_denied: bool,
@@ -113,10 +115,7 @@ impl Keeper {
                 if !std::mem::replace(&mut self.has_looked, true) {
                     tracing::info!("the mesh is looked after");
                 }
-                if !self.has_begun && !self.shell.presence.is_rather_anothers(DUTY) {
-                    self.has_begun = true;
-                    self.recoveries.owe(Recovery::Begin);
-                }
+                self.begin();
                 self.recover();
             }
             Err(error @ Error::Denied { .. }) if !self.is_denied => {
@@ -130,6 +129,18 @@ impl Keeper {
             Err(error) => tracing::debug!(%error, "lanes cannot be looked at"),
         }
         self.look_at_what_is_left().await;
+    }
+
+    /// One coordinator does so for all, whenever it may have another server before it than it had.
+    fn begin(&mut self) {
+        if self.connected.has_news() {
+            self.connected.look();
+            self.has_begun = false;
+        }
+        if !self.has_begun && !self.shell.presence.is_rather_anothers(DUTY) {
+            self.has_begun = true;
+            self.recoveries.owe(Recovery::Begin);
+        }
     }
 
     /// One coordinator does so for all.

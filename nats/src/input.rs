@@ -1,7 +1,7 @@
 //! How a stored message becomes an input: the subject says who may have sent it, and everything else must agree.
 
 use rr_schemas::{
-    codec::{Body, Envelope, Format, VERSION, encode},
+    codec::{self, Address, Body, Envelope, Format, VERSION, encode},
     id::EntityId,
     input::{Input, Source},
     name::{InstanceId, WorkerName},
@@ -27,6 +27,9 @@ pub(crate) const REASON_CHARS_MAX: usize = 500;
 /// Room for the headers of a quarantined message.
 pub(crate) const QUARANTINE_HEADERS_MAX: usize = 16 * 1024;
 
+/// How serde calls a kind of input that this build does not know.
+const UNKNOWN_KIND: &str = "unknown variant";
+
 /// An input of an entity, read from the log or delivered.
 #[derive(Clone, Debug)]
 pub struct InputMsg {
@@ -50,9 +53,17 @@ impl InputMsg {
         self.raw.seq
     }
 
-    /// Whether it is an input that this build cannot read, a newer one most likely, rather than one that nobody may believe.
+    /// Whether it is an input for this entity and from this sender that only a newer build can read: of a later version of the wire, or
+    /// of a kind that this one does not know. Nobody may believe any other that cannot be read.
     pub fn is_unreadable(&self) -> bool {
-        self.input.is_err() && self.raw.flaw().is_none() && self.raw.is_unreadable::<Input>()
+        let Err(reason) = &self.input else { return false };
+        let is_its = |address: Address| {
+            let is_newer = address.v > VERSION || reason.contains(UNKNOWN_KIND);
+            is_newer && address.kind == Input::KIND && address.to == self.entity && is_from(&self.source, &address.from)
+        };
+        self.raw.flaw().is_none()
+            && self.raw.scheduler().is_none()
+            && codec::address(self.raw.content_type(), &self.raw.payload).is_some_and(is_its)
     }
 
     /// When it was stored: the only clock that decisions know.

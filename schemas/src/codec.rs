@@ -105,6 +105,24 @@ pub fn kind(content_type: Option<&str>, bytes: &[u8]) -> Option<String> {
     decode::<Head>(Format::of(content_type).ok()?, bytes).ok().map(|head| head.kind)
 }
 
+/// What stands on an envelope, whatever is in it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+pub struct Address {
+    /// Version of the wire.
+    pub v: u16,
+    /// The kind of its body.
+    pub kind: String,
+    /// Who says to have written it.
+    pub from: String,
+    /// The entity that it is for.
+    pub to: EntityId,
+}
+
+/// What stands on an envelope whose body this build may not be able to read; none where it is no envelope.
+pub fn address(content_type: Option<&str>, bytes: &[u8]) -> Option<Address> {
+    decode(Format::of(content_type).ok()?, bytes).ok()
+}
+
 /// A newer or foreign message fails in its body first; its head says the better reason.
 fn explain<B: Body>(format: Format, bytes: &[u8], error: DecodeError) -> DecodeError {
     match decode::<Head>(format, bytes) {

@@ -209,7 +209,9 @@ impl Verifier {
         if self.sum.unbelieved > n_unbelieved {
             *self.unbelieved.entry(key).or_default() += self.sum.unbelieved - n_unbelieved;
         }
-        if self.findings.len() > n_found {
+        // What is incomplete may be broken as well by what is still to come.
+        let found = self.findings.get(n_found..).unwrap_or_default();
+        if found.iter().any(|found| matches!(found, Finding::Violation { .. })) {
             self.broken.insert(key);
         }
     }

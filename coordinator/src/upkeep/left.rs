@@ -1,11 +1,9 @@
 //! What is over and was left on offer to hosts: its acknowledgement went to a consumer that was gone by then, or never went, and
 //! nobody is there for whom that consumer would be made again. Whoever serves the host next would run it once more.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
+use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use rr_nats::{Error, Mesh};
 use rr_schemas::{id::RunId, presence::Hosts};
@@ -16,6 +14,8 @@ const PAUSE: Duration = Duration::from_secs(16);
 /// Runs whose states are asked for in one look: each takes the server well below a millisecond, and the next look goes on with the
 /// others.
 const RUNS_MAX: usize = 1_000;
+/// Runs that are asked after at once.
+const AT_ONCE: usize = 16;
 /// How long a run is over before what it has on offer counts as left: who has ended an attempt acknowledges its offer in a moment.
 const SETTLED: SignedDuration = SignedDuration::from_secs(10);
 
@@ -36,23 +36,21 @@ impl Left {
         true
     }
 
-    /// Takes away what runs have on offer that are over since a while, and says of how many runs.
-    pub(super) async fn forget(&mut self, mesh: &Mesh, now: Timestamp) -> Result<usize, Error> {
-        let mut offers: BTreeMap<RunId, usize> = BTreeMap::new();
-        for offer in mesh.offers_to(&Hosts::All).await? {
-            *offers.entry(offer.run).or_default() += 1;
-        }
-        let mut n = 0;
-        for run in self.turn(offers.keys().cloned().collect()) {
-            let Some(entry) = mesh.status(&run).await? else { continue };
-            let is_settled = |ended: Timestamp| ended.checked_add(SETTLED).is_ok_and(|settled| settled < now);
-            if entry.view.status.is_final() && entry.view.ended_at.is_some_and(is_settled) {
+    /// Takes away what runs have on offer that are over since a while.
+    pub(super) async fn forget(&mut self, mesh: &Mesh, now: Timestamp) -> Result<(), Error> {
+        let runs = mesh.offers_to(&Hosts::All).await?.into_iter().map(|offer| offer.run).collect();
+        let looks = self.turn(runs).into_iter().map(|run| async move {
+            let is_over = is_over(mesh, &run, now).await;
+            (run, is_over)
+        });
+        let looked: Vec<(RunId, Result<bool, Error>)> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+        for (run, is_over) in looked {
+            if is_over? {
                 let left = mesh.withdraw_run(&run).await?;
                 tracing::info!(run.id = %run, offers = left, "what was left on offer of a run that is over is taken away");
-                n += 1;
             }
         }
-        Ok(n)
+        Ok(())
     }
 
     /// The runs whose turn it is.
@@ -64,6 +62,22 @@ impl Left {
         self.behind = turn.last().cloned();
         turn
     }
+}
+
+/// Whether a run is over since a while, by its state and by its history: a log that has lost its end leaves states that say more than
+/// it does. What cannot be read says nothing.
+async fn is_over(mesh: &Mesh, run: &RunId, now: Timestamp) -> Result<bool, Error> {
+    let entry = match mesh.status(run).await {
+        Ok(Some(entry)) => entry,
+        Ok(None) | Err(Error::Answer(_)) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let is_settled = |ended: Timestamp| ended.checked_add(SETTLED).is_ok_and(|settled| settled < now);
+    if !(entry.view.status.is_final() && entry.view.ended_at.is_some_and(is_settled)) {
+        return Ok(false);
+    }
+    let last = mesh.last_decision(&run.into()).await?;
+    Ok(last.and_then(|last| last.decision.ok()).is_some_and(|last| last.n >= entry.n))
 }
 
 #[cfg(test)]

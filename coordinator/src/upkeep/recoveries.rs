@@ -11,8 +11,8 @@ use tokio::task::{JoinError, JoinSet};
 /// What is to be done after something was made anew.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Recovery {
-    /// Who looks after all runs for the first time remembers nothing: timers may have gone with the machine on which everything
-    /// ran, and nobody has seen that. Every run that is not over arms its own.
+    /// Who looks after all runs for the first time remembers nothing, and a server that comes back may have lost more than shows:
+    /// timers may have gone, and nobody has seen that. Every run that is not over arms its own.
     Begin,
     /// Armed timers and states are gone, or of later than the log: every run that is not over arms its own and shows its
     /// own again.

@@ -57,6 +57,9 @@ mod tests {
             ("of a later version", of(2, "r1", cancel), "unread"),
             ("of a kind of a later version", of(1, "r1", r#"{"pause":{"by":"me"}}"#), "unread"),
             ("said to another run", of(1, "r2", cancel), "bad"),
+            ("of a later version, said to another run", of(2, "r2", cancel), "bad"),
+            ("of a later version, by a worker", of(2, "r1", cancel).replace("api:me", "worker:me"), "bad"),
+            ("nothing that any version has said", of(1, "r1", r#"{"cancel":{"by":-1}}"#), "bad"),
             ("no input", of(1, "r1", cancel).replace("rr.input", "rr.offer"), "bad"),
             ("no JSON", "hello".to_owned(), "bad"),
         ] {

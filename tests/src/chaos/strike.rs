@@ -32,23 +32,32 @@ pub struct Life {
 }
 
 /// The strikes that met nothing, each with what is missing.
-pub fn in_vain(strikes: &[Strike], lives: &[Life]) -> Vec<String> {
-    let mut found = Vec::new();
+#[derive(Debug, Default)]
+pub struct InVain {
+    /// Those that struck while no run was under way: a moment that is drawn may be one between two runs.
+    pub between: Vec<String>,
+    /// Those under which nobody decided anything, and somebody should have.
+    pub undecided: Vec<String>,
+}
+
+/// What the strikes have not met.
+pub fn in_vain(strikes: &[Strike], lives: &[Life]) -> InVain {
+    let mut found = InVain::default();
     for (n, Strike { since, until, meanwhile }) in strikes.iter().enumerate() {
         let is_met = |life: &Life| life.wanted <= *until && life.decided.last().is_some_and(|last| last >= since);
         let mut decided = lives.iter().flat_map(|life| &life.decided);
         if !lives.iter().any(is_met) {
-            found.push(format!("fault {n}, {since} to {until}, struck while no run was under way"));
+            found.between.push(format!("fault {n}, {since} to {until}, struck while no run was under way"));
         } else if *meanwhile == Meanwhile::Decided && !decided.any(|at| (since..=until).contains(&at)) {
-            found.push(format!("while fault {n} lasted, {since} to {until}, nothing was decided"));
+            found.undecided.push(format!("while fault {n} lasted, {since} to {until}, nothing was decided"));
         }
     }
     found
 }
 
-/// Whether so many strikes in vain are too many. A moment that is drawn may be one between two runs; most must not be.
-pub const fn are_too_many(in_vain: usize, strikes: usize) -> bool {
-    in_vain * 2 > strikes
+/// Whether too many strikes fell between runs: most must not.
+pub const fn are_too_many(between: usize, strikes: usize) -> bool {
+    between * 2 > strikes
 }
 
 #[cfg(test)]
@@ -62,25 +71,26 @@ mod tests {
             |wanted, decided: &[i64]| Life { wanted: at(wanted), decided: decided.iter().copied().map(at).collect() };
         let lives = [life(10, &[11, 20]), life(40, &[50])];
         for (since, until, meanwhile, expected) in [
-            (12, 14, Meanwhile::Anything, 0),
-            (12, 14, Meanwhile::Decided, 1),
-            (19, 21, Meanwhile::Decided, 0),
-            (5, 10, Meanwhile::Anything, 0),
-            (5, 9, Meanwhile::Anything, 1),
-            (21, 39, Meanwhile::Decided, 1),
-            (51, 60, Meanwhile::Anything, 1),
+            (12, 14, Meanwhile::Anything, (0, 0)),
+            (12, 14, Meanwhile::Decided, (0, 1)),
+            (19, 21, Meanwhile::Decided, (0, 0)),
+            (5, 10, Meanwhile::Anything, (0, 0)),
+            (5, 9, Meanwhile::Anything, (1, 0)),
+            (21, 39, Meanwhile::Decided, (1, 0)),
+            (51, 60, Meanwhile::Anything, (1, 0)),
         ] {
             let strike = Strike { since: at(since), until: at(until), meanwhile };
-            assert_eq!(in_vain(&[strike], &lives).len(), expected, "{strike:?}");
+            let InVain { between, undecided } = in_vain(&[strike], &lives);
+            assert_eq!((between.len(), undecided.len()), expected, "{strike:?}");
         }
     }
 
     #[test]
     fn most_faults_must_meet_something() {
-        for (in_vain, strikes, expected) in
+        for (between, strikes, expected) in
             [(0, 0, false), (0, 1, false), (1, 1, true), (1, 2, false), (2, 3, true), (7, 15, false), (8, 15, true)]
         {
-            assert_eq!(are_too_many(in_vain, strikes), expected, "{in_vain} of {strikes}");
+            assert_eq!(are_too_many(between, strikes), expected, "{between} of {strikes}");
         }
     }
 }

@@ -234,7 +234,7 @@ const MAX_PENDING_PINGS: usize = 2;
 /// that takes its time.
 const MAX_PENDING_PINGS_BUSY: usize = 20;
 /// What counts as much, between two pings.
-const BUSY_BYTES: u64 = 16 * 1024;
+const BUSY_BYTES: u64 = 64 * 1024;
 const MULTIPLEXER_SID: u64 = 0;
 pub(crate) const DEFAULT_SERVER_MAX_PAYLOAD: usize = 1024 * 1024;
 

@@ -11,10 +11,13 @@ use crate::Rule;
 /// Limits of losses that are tried at most: each costs a reading of the run.
 const LOSSES_MAX: u32 = 100;
 
+/// Longer than anybody lets a run rest unseen. The defaults are 10 min and less.
+const LONGEST: Span = Span::saturating_from_secs(24 * 60 * 60);
+
 /// What is broken under each policy that the coordinators may have had: the one of them under which the least is.
 pub(super) fn judge_under_any(whole: &Whole<'_>) -> Judgement {
     let under = |losses_max: u32| {
-        let (offer_expiry, lease, stop_wait, look_max) = (Span::MAX, Span::MAX, Span::MAX, Span::MAX);
+        let (offer_expiry, lease, stop_wait, look_max) = (LONGEST, LONGEST, LONGEST, LONGEST);
         let policy = Policy { offer_expiry, lease, losses_max, stop_wait, look_max };
         judge_under(&Whole { policy: &policy, ..*whole })
     };

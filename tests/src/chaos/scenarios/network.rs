@@ -224,6 +224,7 @@ async fn acks_lost(mut cue: Cue) -> Report {
         stage.has_asked(1).await;
         let victim = *cue.dice.one_of(&stage.coordinators());
         let since = Timestamp::now();
+        // One that is refused would do as well, and is not stored; nor is what a cut meets on its way.
         stage.network(victim).silence_after("PUB rr.ev.");
         // The other one may have all that is under way.
         if stage.network(victim).falls_silent(DECIDES).await {
@@ -237,7 +238,7 @@ async fn acks_lost(mut cue: Cue) -> Report {
     stage.has_asked(2).await;
     let unheard = stage.decisions_of(&silent).await;
     let n = silent.len();
-    stage.report.demand(n > 0 && unheard >= n, || format!("{unheard} decisions were stored in {n} silences after one"));
+    stage.report.demand(n > 0 && unheard * 2 >= n, || format!("{unheard} decisions were stored in {n} silences"));
     stage.finish().await
 }
 

@@ -8,7 +8,7 @@ use rr_schemas::id::RunId;
 use super::Stage;
 use crate::chaos::load::Load;
 use crate::chaos::stall::{Outage, Stall};
-use crate::chaos::strike::{self, Life, Meanwhile, Strike};
+use crate::chaos::strike::{self, InVain, Life, Meanwhile, Strike};
 
 impl<S> Stage<S> {
     /// The runs that the load has asked for so far.
@@ -41,14 +41,15 @@ impl<S> Stage<S> {
         self.report.faults += 1;
     }
 
-    /// Counts the faults that met something, and demands that these are most of them.
+    /// Counts the faults that met something, and demands that these are most of them, and that somebody decided where that could be.
     pub(super) fn met(&mut self, lives: &[Life]) {
         let strikes = std::mem::take(&mut self.strikes);
-        let in_vain = strike::in_vain(&strikes, lives);
-        self.report.faults -= in_vain.len();
-        if strike::are_too_many(in_vain.len(), strikes.len()) {
-            self.report.violations.extend(in_vain);
+        let InVain { between, undecided } = strike::in_vain(&strikes, lives);
+        self.report.faults -= between.len();
+        if strike::are_too_many(between.len(), strikes.len()) {
+            self.report.violations.extend(between);
         }
+        self.report.violations.extend(undecided);
     }
 
     /// The coordinator that has taken the last decision of a run, by its place; none where it is not there any more.
