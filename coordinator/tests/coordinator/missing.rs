@@ -36,3 +36,16 @@ async fn a_run_whose_timer_was_lost_while_nobody_looked_arms_it_again() {
     let _next = world.coordinator(options()).await;
     until("its timer is armed again", async || world.mesh.armed(&run).await.unwrap()).await;
 }
+
+/// A server that comes back may have lost timers, and have grown beyond that before anybody looks: nothing shows what is gone.
+#[tokio::test]
+async fn a_run_whose_timer_was_lost_while_the_server_was_away_arms_it_again() {
+    let mut world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let run = EntityId::from(&world.submit("r1", &one_job(r#", "hosts": "h1""#)).await);
+    until("its timer is armed", async || world.mesh.armed(&run).await.unwrap()).await;
+    world.purge("RR_TIMERS", "rr.at.*.r1").await;
+    world.server.kill().await.unwrap();
+    world.server.restart().await.unwrap();
+    until("its timer is armed again", async || world.mesh.armed(&run).await.ok().flatten()).await;
+}
