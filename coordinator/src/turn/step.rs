@@ -115,20 +115,25 @@ pub(super) async fn step(
     }
     let taken = with_surroundings(shell, entity, taken).await?;
     let upto_all = taken.last().map_or(entity.cursor, |heard| heard.seq);
-    let mut heard = Vec::with_capacity(taken.len());
+    let (mut heard, mut odd) = (Vec::with_capacity(taken.len()), Vec::new());
     for input in taken {
         if !is_borne(&entity.secret, &entity.run_id, &input.source, &input.input) {
-            queue.quarantine(shell, input.seq, "does not bear the token of its offer").await?;
+            odd.push((input.seq, "does not bear the token of its offer"));
             continue;
         }
         let has_tokens = !entity.secret.is_empty();
         match shell.lanes.believe(&shell.mesh, &entity.run, &input, has_tokens).await? {
             Ok(()) => heard.push(input),
-            Err(reason) => queue.quarantine(shell, input.seq, reason).await?,
+            Err(reason) => odd.push((input.seq, reason)),
         }
     }
     let Decided { answered, records, unbelieved } = decide(entity, &heard)?;
-    for (seq, reason) in unbelieved {
+    odd.extend(unbelieved);
+    // What changes nothing is not compared with what is stored.
+    if !odd.is_empty() || records.is_empty() && upto_all > entity.cursor {
+        is_newest(shell, entity).await?;
+    }
+    for (seq, reason) in odd {
         queue.quarantine(shell, seq, reason).await?;
     }
     let first = heard.first().map_or(0, |heard| heard.seq);
@@ -162,6 +167,13 @@ pub(super) async fn step(
         show_early(shell, entity).await;
     }
     perform(shell, entity, effects).await
+}
+
+/// Nobody has decided anything beyond what this coordinator knows. Else what it does not believe, or has nothing to say to, may speak of
+/// what another one has decided meanwhile: all inputs here were read before this is asked, so they speak of nothing that is decided later.
+async fn is_newest(shell: &Shell, entity: &Entity) -> Result<(), TurnError> {
+    let last = shell.mesh.last_decision(&entity.id).await?;
+    if last.map_or(0, |last| last.seq) == entity.tip.seq { Ok(()) } else { Err(TurnError::Stale) }
 }
 
 /// Offers that nobody takes away. Whoever has ended an attempt acknowledges its offer, but in vain where its consumer was
