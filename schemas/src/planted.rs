@@ -26,11 +26,13 @@ pub enum Bug {
     LedgerIgnored,
     /// An offer that comes a second time is taken for a new one.
     RedeliveryIgnored,
+    /// Whoever does not believe an input does not ask whether another coordinator has decided meanwhile.
+    OvertakenUnasked,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BlindAppend,
         Self::OneTryTooMany,
         Self::ThresholdRoundedDown,
@@ -42,6 +44,7 @@ impl Bug {
         Self::TimerNotRearmed,
         Self::LedgerIgnored,
         Self::RedeliveryIgnored,
+        Self::OvertakenUnasked,
     ];
 }
 

@@ -58,4 +58,5 @@ found! {
     a_timer_that_is_not_armed_again: TimerNotRearmed,
     a_ledger_that_is_not_consulted: LedgerIgnored,
     a_redelivery_that_is_taken_for_new: RedeliveryIgnored,
+    a_coordinator_that_was_overtaken_and_does_not_ask: OvertakenUnasked,
 }
