@@ -106,18 +106,19 @@ impl Roster {
         };
         self.removed.remove(&key);
         let until = ttl.and_then(|ttl| now.checked_add(ttl));
-        self.deadlines.extend(until.map(|until| (until, key.clone())));
         let entry = Entry { seq, until, who: who.clone() };
-        match self.entries.entry(key.clone()) {
+        // The deadline of before goes first: what is read in the same moment has the same one.
+        if let Some(before) = self.entries.get(&key).and_then(|entry| entry.until) {
+            self.deadlines.remove(&(before, key.clone()));
+        }
+        self.deadlines.extend(until.map(|until| (until, key.clone())));
+        match self.entries.entry(key) {
             btree_map::Entry::Vacant(vacant) => {
                 vacant.insert(entry);
                 self.came(&who);
             }
             btree_map::Entry::Occupied(mut occupied) => {
                 let before = occupied.insert(entry);
-                if let Some(until) = before.until {
-                    self.deadlines.remove(&(until, key));
-                }
                 self.changed(&before.who, &who);
             }
         }

@@ -58,6 +58,17 @@ fn an_entry_stays_for_its_time_to_live_from_when_it_was_read_last() {
     assert_eq!(roster.next_deadline(), None);
 }
 
+/// As when a link was silent for a while: all that was said meanwhile is read in one moment.
+#[test]
+fn an_entry_that_is_renewed_in_the_moment_in_which_it_was_read_runs_out_as_well() {
+    let start = Instant::now();
+    let mut roster = Roster::default();
+    for seq in 1..=3 {
+        roster.apply(shows("a", seq, "h1"), start);
+    }
+    assert_eq!(roster.overdue(start + TTL, 9), [Overdue { key: "worker.a".to_owned(), seq: 3 }]);
+}
+
 #[test]
 fn an_entry_goes_when_the_server_says_so_and_only_that_one() {
     let start = Instant::now();
