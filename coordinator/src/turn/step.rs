@@ -132,7 +132,7 @@ pub(super) async fn step(
     odd.extend(unbelieved);
     // What changes nothing is not compared with what is stored.
     if !odd.is_empty() || records.is_empty() && upto_all > entity.cursor {
-        is_newest(shell, entity).await?;
+        must_be_newest(shell, entity).await?;
     }
     for (seq, reason) in odd {
         queue.quarantine(shell, seq, reason).await?;
@@ -170,9 +170,9 @@ pub(super) async fn step(
     perform(shell, entity, effects).await
 }
 
-/// Nobody has decided anything beyond what this coordinator knows. Else what it does not believe, or has nothing to say to, may speak of
-/// what another one has decided meanwhile: all inputs here were read before this is asked, so they speak of nothing that is decided later.
-async fn is_newest(shell: &Shell, entity: &Entity) -> Result<(), TurnError> {
+/// Fails where somebody has decided beyond what this coordinator knows: what it does not believe, or has nothing to say to, may
+/// speak of that. All inputs here were read before this is asked, so they speak of nothing that is decided later.
+async fn must_be_newest(shell: &Shell, entity: &Entity) -> Result<(), TurnError> {
     if planted::bites(Bug::OvertakenUnasked) {
         return Ok(());
     }

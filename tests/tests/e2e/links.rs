@@ -74,6 +74,17 @@ async fn four_workers(mesh: &TestMesh) -> (Vec<Proxy>, Vec<Running>) {
     (proxies, workers)
 }
 
+/// A mesh whose one worker, `far` on the queue, has a network of its own.
+async fn far_worker() -> (TestMesh, Proxy, [Running; 2]) {
+    let mesh = TestMesh::bare(Timing::Short).await;
+    let coordinator = mesh.coordinator();
+    mesh.is_made().await;
+    let proxy = Proxy::to(mesh.address().port()).await;
+    let worker = mesh.worker_via(&proxy, "far", &["--queues", "default"]);
+    mesh.has_workers(1).await;
+    (mesh, proxy, [worker, coordinator])
+}
+
 fn break_each(proxies: &[Proxy]) {
     proxies[0].cut();
     proxies[1].silence_both();
@@ -197,12 +208,7 @@ async fn what_was_cancelled_while_its_worker_was_cut_off_is_ended_when_it_is_bac
 /// Coordinators ask with every look, and whoever cannot answer yet answers once.
 #[tokio::test]
 async fn what_a_worker_is_asked_for_again_and_again_it_tells_once() {
-    let mesh = TestMesh::bare(Timing::Short).await;
-    let _coordinator = mesh.coordinator();
-    mesh.is_made().await;
-    let proxy = Proxy::to(mesh.address().port()).await;
-    let _worker = mesh.worker_via(&proxy, "far", &["--queues", "default"]);
-    mesh.has_workers(1).await;
+    let (mesh, proxy, _processes) = far_worker().await;
     mesh.write("long.yaml", "name: long\njobs: [{ name: a, shell: sleep 300 }]\n");
     let _id = mesh.rr(["publish", "long.yaml", "--id", "r1"]).run().await.exits(0);
     let handle = mesh.mesh().await.unwrap();
@@ -276,12 +282,7 @@ async fn a_connection_that_the_network_forgot_is_made_anew_before_anybody_is_mis
 /// What still comes says nothing of whether anything goes out.
 #[tokio::test]
 async fn a_connection_that_only_takes_is_made_anew_though_something_comes_through_it() {
-    let mesh = TestMesh::bare(Timing::Short).await;
-    let _coordinator = mesh.coordinator();
-    mesh.is_made().await;
-    let proxy = Proxy::to(mesh.address().port()).await;
-    let _worker = mesh.worker_via(&proxy, "far", &["--queues", "default"]);
-    mesh.has_workers(1).await;
+    let (mesh, proxy, _processes) = far_worker().await;
     let handle = mesh.mesh().await.unwrap();
     let far = handle.workers().await.unwrap().remove(0);
     let nothing = Control::Kill { run: "none".parse().unwrap(), task: 0, attempt: 1 };
