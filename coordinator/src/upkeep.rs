@@ -3,8 +3,8 @@
 //! Every coordinator looks, and each that sees something made anew does what follows, for whoever made it may be gone:
 //! all of that is harmless when it is done twice. The event log alone is not made again; see [`rr_nats::upkeep`].
 
+mod in_vain;
 mod left;
-mod over;
 mod recoveries;
 
 use std::{
@@ -27,8 +27,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    in_vain::InVain,
     left::Left,
-    over::{InVain, forget_offers},
     recoveries::{Recoveries, Recovery},
 };
 use crate::{
@@ -172,7 +172,11 @@ impl Keeper {
                     in_vain.insert(worker.worker.clone());
                     if self.in_vain.is_due(&worker.worker, Instant::now()) {
                         tracing::warn!(consumer = name, %error, "the consumer of a worker was removed");
-                        if let Err(error) = forget_offers(mesh, &worker.serves.hosts).await {
+                        let over = async {
+                            let runs = mesh.offering(&worker.serves.hosts).await?;
+                            left::take_away(mesh, runs, self.shell.clock()).await
+                        };
+                        if let Err(error) = over.await {
                             tracing::debug!(%error, "what is over may still be on offer");
                         }
                     }

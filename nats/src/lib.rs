@@ -84,4 +84,4 @@ pub use timer::{Armed, Fired, Timers};
 pub use topology::{Part, Topology, ensure, init};
 pub use upkeep::{Finding, Store, Upkeep};
 pub use watch::{EventTail, Start, TailItem};
-pub use work::{HostOffer, OfferMsg};
+pub use work::OfferMsg;

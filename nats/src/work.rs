@@ -74,19 +74,6 @@ pub(crate) fn believe(raw: &RawMessage) -> Result<Offer, String> {
     if is_same { Ok(offer) } else { Err("says another thing than its subject".to_owned()) }
 }
 
-/// An offer to a host, as its subject tells.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct HostOffer {
-    /// The host.
-    pub target: Target,
-    /// The run.
-    pub run: RunId,
-    /// The task.
-    pub task: u32,
-    /// The attempt.
-    pub attempt: u32,
-}
-
 impl Mesh {
     /// Makes an offer, if it is not made already. An earlier offer of the attempt that is still there gives way.
     ///
@@ -139,11 +126,11 @@ impl Mesh {
         }
     }
 
-    /// Every offer to one of these hosts that exists now, delivered or not.
+    /// The runs that have an offer to one of these hosts now, delivered or not.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn offers_to(&self, hosts: &Hosts) -> Result<Vec<HostOffer>, Error> {
+    pub async fn offering(&self, hosts: &Hosts) -> Result<BTreeSet<RunId>, Error> {
         let is_meant = |target: &Target| match (target, hosts) {
             (Target::Host(_), Hosts::All) => true,
             (Target::Host(host), Hosts::Only(hosts)) => hosts.contains(host),
@@ -151,10 +138,7 @@ impl Mesh {
         };
         let found = subjects(self.link(), subject::WORK, subject::ALL_HOSTS).await?;
         let offers = found.iter().filter_map(|subject| OfferSubject::parse(subject));
-        let meant = offers.filter(|offer| is_meant(&offer.target));
-        Ok(meant
-            .map(|OfferSubject { target, run, task, attempt, .. }| HostOffer { target, run, task, attempt })
-            .collect())
+        Ok(offers.filter(|offer| is_meant(&offer.target)).map(|offer| offer.run).collect())
     }
 
     /// Task and attempt of every offer of a run that exists now, delivered or not.

@@ -38,19 +38,8 @@ impl Left {
 
     /// Takes away what runs have on offer that are over since a while.
     pub(super) async fn forget(&mut self, mesh: &Mesh, now: Timestamp) -> Result<(), Error> {
-        let runs = mesh.offers_to(&Hosts::All).await?.into_iter().map(|offer| offer.run).collect();
-        let looks = self.turn(runs).into_iter().map(|run| async move {
-            let is_over = is_over(mesh, &run, now).await;
-            (run, is_over)
-        });
-        let looked: Vec<(RunId, Result<bool, Error>)> = stream::iter(looks).buffered(AT_ONCE).collect().await;
-        for (run, is_over) in looked {
-            if is_over? {
-                let left = mesh.withdraw_run(&run).await?;
-                tracing::info!(run.id = %run, offers = left, "what was left on offer of a run that is over is taken away");
-            }
-        }
-        Ok(())
+        let turn = self.turn(mesh.offering(&Hosts::All).await?);
+        take_away(mesh, turn, now.checked_sub(SETTLED).unwrap_or(Timestamp::MIN)).await
     }
 
     /// The runs whose turn it is.
@@ -64,16 +53,36 @@ impl Left {
     }
 }
 
-/// Whether a run is over since a while, by its state and by its history: a log that has lost its end leaves states that say more than
-/// it does. What cannot be read says nothing.
-async fn is_over(mesh: &Mesh, run: &RunId, now: Timestamp) -> Result<bool, Error> {
+/// Takes away what those of these runs have on offer that ended at this time at the latest. One that cannot be asked after keeps
+/// none of the others from it.
+///
+/// # Errors
+/// The first one.
+pub(super) async fn take_away(
+    mesh: &Mesh,
+    runs: impl IntoIterator<Item = RunId>,
+    latest: Timestamp,
+) -> Result<(), Error> {
+    let looks = runs.into_iter().map(|run| async move {
+        if is_over(mesh, &run, latest).await? {
+            let left = mesh.withdraw_run(&run).await?;
+            tracing::info!(run.id = %run, offers = left, "what was left on offer of a run that is over is taken away");
+        }
+        Ok(())
+    });
+    let looked: Vec<Result<(), Error>> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+    looked.into_iter().collect()
+}
+
+/// Whether a run ended at this time at the latest, by its state and by its history: a log that has lost its end leaves states that say
+/// more than it does. What cannot be read says nothing.
+async fn is_over(mesh: &Mesh, run: &RunId, latest: Timestamp) -> Result<bool, Error> {
     let entry = match mesh.status(run).await {
         Ok(Some(entry)) => entry,
         Ok(None) | Err(Error::Answer(_)) => return Ok(false),
         Err(error) => return Err(error),
     };
-    let is_settled = |ended: Timestamp| ended.checked_add(SETTLED).is_ok_and(|settled| settled < now);
-    if !(entry.view.status.is_final() && entry.view.ended_at.is_some_and(is_settled)) {
+    if !(entry.view.status.is_final() && entry.view.ended_at.is_some_and(|ended| ended <= latest)) {
         return Ok(false);
     }
     let last = mesh.last_decision(&run.into()).await?;

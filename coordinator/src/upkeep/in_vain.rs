@@ -1,13 +1,11 @@
-//! What is over and still on offer: it was acknowledged to a consumer that is gone and cannot be made again, and whoever
-//! serves the host next would get it.
+//! Workers whose consumers are gone and cannot be made again: what they acknowledge stays on offer.
 
 use std::{
     collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
-use rr_nats::{Error, HostOffer, Mesh};
-use rr_schemas::{id::RunId, name::WorkerName, presence::Hosts};
+use rr_schemas::name::WorkerName;
 use tokio::time::Instant;
 
 use super::LOOK_EVERY;
@@ -42,23 +40,6 @@ impl InVain {
     pub(super) fn keep_only(&mut self, in_vain: &BTreeSet<WorkerName>) {
         self.0.retain(|worker, _| in_vain.contains(worker));
     }
-}
-
-/// Takes away what runs that are over have on offer to hosts.
-pub(super) async fn forget_offers(mesh: &Mesh, hosts: &Hosts) -> Result<(), Error> {
-    let mut over: HashMap<RunId, bool> = HashMap::new();
-    for HostOffer { target, run, task, attempt } in mesh.offers_to(hosts).await? {
-        let is_over = if let Some(is_over) = over.get(&run) {
-            *is_over
-        } else {
-            let is_over = mesh.status(&run).await?.is_some_and(|entry| entry.view.status.is_final());
-            *over.entry(run.clone()).or_insert(is_over)
-        };
-        if is_over {
-            mesh.withdraw(&run, task, attempt, &target).await?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
