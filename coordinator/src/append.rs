@@ -36,7 +36,7 @@ pub(crate) async fn append(
     }
     entity.tip.seq = seq;
     encoded.hash().clone_into(&mut entity.tip.hash);
-    entity.cursor = entity.cursor.max(upto);
+    entity.has_answered(upto, seq);
     Ok(decision.events)
 }
 

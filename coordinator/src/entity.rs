@@ -15,7 +15,7 @@ pub(crate) struct Entity {
     pub(crate) tip: Tip,
     /// What the tokens of its offers are made with; empty where its history is of before there were tokens.
     pub(crate) secret: String,
-    /// Every input up to this stream sequence is answered.
+    /// Every input up to this stream sequence is answered. See [`Entity::has_answered`].
     pub(crate) cursor: u64,
     pub(crate) debts: Debts,
     /// The input that stays unacknowledged while something is owed: its sequence and its handle.
@@ -46,6 +46,16 @@ impl Entity {
             cursor: 0,
             debts: Debts::of_new(),
             withheld: None,
+        }
+    }
+
+    /// A decision that is stored at `seq` answers the inputs up to `upto`.
+    ///
+    /// One that answers what stands behind it was made of inputs which the log has lost since: their sequences are used again, by
+    /// inputs that nobody has answered. It moves nothing; what it did answer is judged again, as whatever comes twice.
+    pub(crate) fn has_answered(&mut self, upto: u64, seq: u64) {
+        if upto < seq {
+            self.cursor = self.cursor.max(upto);
         }
     }
 

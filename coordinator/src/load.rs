@@ -102,7 +102,7 @@ pub(crate) fn fold(
         }
         entity.tip.n = decision.n;
         entity.tip.hash = stored.hash;
-        entity.cursor = decision.upto;
+        entity.has_answered(decision.upto, stored.seq);
         last = decision.events;
     }
     Ok((entity, last))

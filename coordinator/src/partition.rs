@@ -2,14 +2,14 @@
 //!
 //! Invariants: an entity has one turn at a time, different entities have theirs in parallel; what is in memory is
 //! trusted only as long as every delivery of the partition comes here, which a gap in the consumer's numbers or another
-//! pin betrays.
+//! pin betrays, and on one connection: behind the next one the log may have lost its end.
 
 mod continuity;
 mod desk;
 
 use std::{sync::Arc, time::Duration};
 
-use rr_nats::{FeedConfig, InputMsg, PartitionFeed, PullError};
+use rr_nats::{Connected, FeedConfig, InputMsg, PartitionFeed, PullError};
 use rr_schemas::id::Partition;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,7 @@ struct Server {
     shell: Arc<Shell>,
     feed: PartitionFeed,
     desk: Desk,
+    connected: Connected,
     /// Whether inputs have come since the feed was opened or handed over last.
     holding: bool,
     /// Whether inputs could not be asked for since the last ones came.
@@ -73,11 +74,12 @@ enum Event {
 
 impl Server {
     fn new(shell: Arc<Shell>, feed: PartitionFeed) -> Self {
-        let desk = Desk::new(Arc::clone(&shell));
+        let (desk, connected) = (Desk::new(Arc::clone(&shell)), shell.mesh.connected());
         Self {
             shell,
             feed,
             desk,
+            connected,
             holding: false,
             in_trouble: false,
             hand_over_at: Instant::now(),
@@ -99,6 +101,10 @@ impl Server {
                 () = self.desk.one_ends() => Event::Turned,
                 batch = self.feed.next_batch(BATCH), if self.desk.waiting() < WAITING_MAX => Event::Delivered(batch),
             };
+            if self.connected.has_news() {
+                self.connected.look();
+                self.desk.forget();
+            }
             match event {
                 Event::Stop => return self.hand_over().await,
                 Event::Turned => self.desk.all_end_that_have(),

@@ -336,11 +336,14 @@ impl Ledger {
         file.set_len(0)?;
         (&file).write_all(&bytes)?;
         file.sync_data()?;
+        let directory = File::open(&self.dir)?;
         fs::rename(&draft, path(&self.dir, segment))?;
-        File::open(&self.dir)?.sync_all()?;
+        // From here on it is the last one, and what the one before it gets would be forgotten: nothing that can fail stands
+        // between the two.
         self.file = Arc::new(file);
         self.segment = segment;
         self.len = bytes.len() as u64;
+        directory.sync_all()?;
         let [current, previous] = &mut self.known;
         *previous = std::mem::take(current);
         let unfinished = previous.iter().filter(|(_, known)| known.state.is_open());

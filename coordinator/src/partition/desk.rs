@@ -119,8 +119,8 @@ impl Desk {
     }
 
     /// Drops everything that is in memory: deliveries may have gone elsewhere, and what follows from them is unknown
-    /// here.
-    fn forget(&mut self) {
+    /// here; or what is here is unknown to a log that has lost its end.
+    pub(super) fn forget(&mut self) {
         let shell = &self.shell;
         self.slots.retain(|_, slot| {
             if let Some(entity) = slot.entity.take() {

@@ -248,6 +248,7 @@ async fn put_aside(
     heard: &Heard,
     reason: &str,
 ) -> Result<(), TurnError> {
+    must_be_newest(shell, entity).await?;
     queue.quarantine(shell, heard.seq, reason).await?;
     let mut events = vec![Event::PutAside { input: heard.seq, reason: reason.to_owned() }];
     if !entity.run.exists() && matches!(heard.input, Input::Submit(_)) {

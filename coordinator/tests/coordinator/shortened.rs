@@ -1,8 +1,10 @@
 //! A log that has lost its end.
 
+use rr_nats::encode_decision;
 use rr_schemas::{
-    decision::{Event, RunStatus},
+    decision::{Decision, Event, Record, RunStatus},
     id::EntityId,
+    input::Holder,
     report::Outcome,
 };
 
@@ -47,6 +49,35 @@ async fn a_run_that_has_lost_its_end_comes_to_an_end_again() {
     .await;
     world.happens(&run, |event| matches!(event, Event::RunEnded { status: RunStatus::Succeeded })).await;
     world.check(&run).await;
+}
+
+/// What was delivered before the log lost its end may be decided behind it. The sequences of those inputs are used again.
+#[tokio::test]
+async fn a_decision_of_what_the_log_has_lost_answers_nothing_that_comes_after_it() {
+    let world = World::new(hasty()).await;
+    let coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.offer().await;
+    drop(coordinator);
+    let entity = EntityId::from(&run);
+    let last = world.mesh.last_decision(&entity).await.unwrap().unwrap();
+    let before = last.decision.unwrap();
+    let by = Holder { worker: worker.name.clone(), instance: worker.instance.clone() };
+    let event = Event::Started { task: offer.task, attempt: offer.attempt, by };
+    let gone = last.seq + 1_000;
+    let decision = Decision {
+        n: before.n + 1,
+        by: "another".parse().unwrap(),
+        upto: gone,
+        prev: last.hash,
+        secret: String::new(),
+        events: vec![Record { cause: gone, at: last.at, event }],
+    };
+    world.mesh.append(&entity, &encode_decision(&entity, &decision).unwrap(), last.seq).await.unwrap();
+    let _successor = world.coordinator(options()).await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.happens(&run, |event| matches!(event, Event::RunEnded { status: RunStatus::Succeeded })).await;
 }
 
 /// A run at the log's begin: with it goes what a coordinator has seen of the log.
