@@ -68,9 +68,10 @@ impl Heard<'_> {
                 findings.demand(same, Rule::Cause, at, || "the run is not what was asked for".into());
                 self.check_taken_over(at, asked.retry_of.as_ref(), retry_of.as_deref(), findings);
             }
-            Event::CancelRequested { by, .. } => {
-                let same = matches!(&cause.input, Input::Cancel(cancel) if cancel.by == *by);
-                findings.demand(same, Rule::Cause, at, || format!("{by} did not ask to cancel the run"));
+            Event::CancelRequested { by, reason } => {
+                let same =
+                    matches!(&cause.input, Input::Cancel(cancel) if (&cancel.by, &cancel.reason) == (by, reason));
+                findings.demand(same, Rule::Cause, at, || format!("{by} did not ask so to cancel the run"));
             }
             Event::Started { task, attempt, by } => {
                 self.check_place(at, *task, by, findings);

@@ -142,8 +142,11 @@ impl<'a> Heard<'a> {
         let mut stopped = u64::MAX;
         for record in &self.log {
             match &record.event {
-                Event::Signalled { signal, .. } => {
-                    let said = self.inputs.get(&record.cause).is_some_and(|said| gives(said, signal));
+                Event::Signalled { signal, by, reason } => {
+                    let said = self.inputs.get(&record.cause).is_some_and(|said| {
+                        matches!(&said.input, Input::Signal(given)
+                            if (&given.signal, &given.by, &given.reason) == (signal, by, reason))
+                    });
                     findings.demand(said, Rule::Cause, record.cause, || format!("nobody gave signal {signal}"));
                     counted.entry(signal).or_insert(record.cause);
                 }
@@ -204,10 +207,6 @@ pub(super) const fn leaves_behind(record: &Record) -> bool {
 
 const fn left_behind(record: &Record) -> Option<u64> {
     if let Event::PutAside { input, .. } = record.event { Some(input) } else { None }
-}
-
-fn gives(said: &Said, signal: &Name) -> bool {
-    matches!(&said.input, Input::Signal(given) if given.signal == *signal)
 }
 
 /// The report of an end, and who makes it.

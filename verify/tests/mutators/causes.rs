@@ -72,6 +72,8 @@ fn a_run_is_what_was_asked_for() {
     assert_eq!(never_asked_for.broken(), [Rule::Cause]);
     assert_eq!(told(FREE).say(asked("me")).decide(vec![cancel("me")]).broken(), []);
     assert_eq!(told(FREE).say(asked("me")).decide(vec![cancel("you")]).broken(), [Rule::Cause]);
+    let for_a_reason = Event::CancelRequested { by: "me".into(), reason: Some("late".into()) };
+    assert_eq!(told(FREE).say(asked("me")).decide(vec![for_a_reason]).broken(), [Rule::Cause]);
     assert_eq!(told(FREE).say(report("me", 0, 1, start())).decide(vec![cancel("me")]).broken(), [Rule::Cause]);
 }
 
@@ -311,6 +313,14 @@ fn a_signal_counts_when_it_was_given_and_from_then_on() {
     assert_eq!(begun().say(gives("go")).decide(go()).broken(), []);
     assert_eq!(begun().say(gives("on")).decide(go()).broken(), [Rule::Cause, Rule::Heard], "another one was given");
     assert_eq!(begun().say(asked("t")).decide(go()).broken(), [Rule::Cause], "none was");
+    let other = |by: &str, reason: Option<&str>| Event::Signalled {
+        signal: "go".parse().unwrap(),
+        by: by.into(),
+        reason: reason.map(str::to_owned),
+    };
+    for event in [other("u", None), other("t", Some("late"))] {
+        assert_eq!(begun().say(gives("go")).decide(vec![event, passes("g")]).broken(), [Rule::Cause], "not so");
+    }
     assert_eq!(begun().say(gives("go")).decide(vec![]).broken(), [Rule::Heard], "it is passed over");
     assert_eq!(begun().say(gives("no")).decide(vec![]).broken(), [], "nobody waits for it");
     assert_eq!(begun().say(gives("go")).broken(), [], "it is not answered yet");

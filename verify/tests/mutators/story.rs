@@ -117,7 +117,12 @@ impl Story {
 
     /// What is said of it.
     pub(crate) fn judged(&self) -> End {
-        let (policy, policy_of) = (self.policy, PolicyOf::Coordinators);
+        self.judged_by(PolicyOf::Coordinators)
+    }
+
+    /// The same by whoever knows the coordinators' policy, or does not.
+    pub(crate) fn judged_by(&self, policy_of: PolicyOf) -> End {
+        let policy = self.policy;
         let rules = Rules { policy, policy_of, now: self.now, keeps: true, scope: Scope::Runs };
         let mut verifier = Verifier::new(rules, self.beside.clone());
         self.messages().into_iter().for_each(|message| verifier.hear(message));
@@ -126,7 +131,12 @@ impl Story {
 
     /// The rule that is said to be broken first.
     pub(crate) fn first_broken(&self) -> Option<Rule> {
-        self.judged().findings.into_iter().find_map(|finding| match finding {
+        self.first_broken_by(PolicyOf::Coordinators)
+    }
+
+    /// The same where the coordinators' policy is known or not.
+    pub(crate) fn first_broken_by(&self, policy_of: PolicyOf) -> Option<Rule> {
+        self.judged_by(policy_of).findings.into_iter().find_map(|finding| match finding {
             Finding::Violation { violation, .. } => Some(violation.rule),
             Finding::Incomplete { .. } => None,
         })
