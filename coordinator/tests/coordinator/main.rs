@@ -1,5 +1,6 @@
 //! A coordinator against a real nats-server; the tests play the workers.
 
+mod aside;
 mod closed;
 mod forget;
 mod lanes;

@@ -1,5 +1,5 @@
 //! A network between a coordinator and the server that breaks on a word of the coordinator's: what it asked for is done, and
-//! the answer never comes.
+//! the answer never comes. And one behind which the server seems to take less at once than it does.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -55,6 +55,28 @@ impl Relay {
         Self { port, stage, _tasks: tasks }
     }
 
+    /// A good network to a server on this port that says that it takes so many bytes at once.
+    pub(crate) async fn with_room(server: u16, bytes: usize) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut links = JoinSet::new();
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut far = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await.unwrap();
+                links.spawn(async move {
+                    // The server speaks first, in one line that comes whole.
+                    let mut info = vec![0; 64 * 1024];
+                    let n = far.read(&mut info).await.unwrap();
+                    let told = String::from_utf8(info[..n].to_vec()).unwrap();
+                    near.write_all(with_max_payload(&told, bytes).as_bytes()).await.unwrap();
+                    let _carried = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                });
+            }
+        });
+        Self { port, stage: watch::Sender::new(Stage::Waiting), _tasks: tasks }
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
@@ -69,6 +91,13 @@ impl Relay {
     pub(crate) fn cut(&self) {
         self.stage.send_replace(Stage::Cut);
     }
+}
+
+fn with_max_payload(info: &str, bytes: usize) -> String {
+    let name = "\"max_payload\":";
+    let (before, value) = info.split_once(name).expect("what the server takes");
+    let rest = value.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    format!("{before}{name}{bytes}{rest}")
 }
 
 async fn carry(mut near: TcpStream, mut far: TcpStream, word: &[u8], told: watch::Sender<Stage>) {
