@@ -202,9 +202,9 @@ impl Keeper {
             Finding::LogGone => self.complain(log_gone),
             Finding::Shortened { was, runs } => {
                 lost_end(was, &runs);
-                // Timers that were armed in the time that is lost, and such that have fired in it, stand for nothing that is left.
-                let left = runs.into_iter().filter(|run| run.left > 0);
-                self.recoveries.owe_waking(left.map(|Shortened { run, .. }| EntityId::from(run)));
+                // Timers that were armed in the time that is lost, and such that have fired in it, stand for nothing that is left;
+                // and what is left may be a request that counts as answered.
+                self.recoveries.owe_waking(runs.into_iter().map(|Shortened { run, .. }| EntityId::from(run)));
             }
             Finding::Missing { what, error } => self.complain(|| {
                 tracing::error!(what, %error, "a part of the mesh is missing and cannot be made again; rr init makes it");

@@ -49,6 +49,25 @@ async fn a_run_that_has_lost_its_end_comes_to_an_end_again() {
     world.check(&run).await;
 }
 
+/// All that was decided is lost, and what was asked for is not: that is acknowledged, and comes to nobody again.
+#[tokio::test]
+async fn a_run_of_which_only_its_submit_is_left_is_answered_anew() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    forgotten(&world, &mut worker).await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.offer().await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    world.purge("RR_EVENTS", "rr.ev.*.r1").await;
+    until("its history is gone", async || world.decisions(&run).await.is_empty().then_some(())).await;
+    world.purge("RR_EVENTS", "rr.*.*.r0.>").await;
+    world.purge("RR_EVENTS", "rr.ev.*.r0").await;
+    world.happens(&run, |event| matches!(event, Event::Submitted { .. })).await;
+    world.check(&run).await;
+}
+
 /// A run at the log's begin: with it goes what a coordinator has seen of the log.
 async fn forgotten(world: &World, worker: &mut crate::support::Worker) {
     let run = world.submit("r0", &one_job(r#", "hosts": "h1""#)).await;
