@@ -219,15 +219,21 @@ impl Mesh {
     /// # Errors
     /// [`Error`].
     pub async fn living(&self, ahead: &BTreeSet<EntityId>) -> Result<BTreeSet<EntityId>, Error> {
-        let is_over = |entry: &StatusEntry| entry.view.status.is_final();
-        let over: BTreeSet<EntityId> =
-            self.statuses().await?.into_iter().filter(is_over).map(|entry| entry.view.run.into()).collect();
         let decided = subjects(self.link(), subject::EVENTS, subject::ALL_DECISIONS).await?;
         let mut living: BTreeSet<EntityId> =
             decided.iter().filter_map(|text| subject::parse_decisions(text)).map(|(_, entity)| entity).collect();
+        drop(decided);
         let asked = subjects(self.link(), subject::EVENTS, subject::ALL_REQUESTS).await?;
         living.extend(asked.iter().filter_map(|text| InputSubject::parse(text)).map(|input| input.entity));
-        living.retain(|entity| ahead.contains(entity) || !over.contains(entity));
+        drop(asked);
+        // States are kept for longer than what is in the log, and are many: they pass by.
+        self.each_status(|StatusEntry { view: RunView { run, status, .. }, .. }, _| {
+            let entity = EntityId::from(run);
+            if status.is_final() && !ahead.contains(&entity) {
+                living.remove(&entity);
+            }
+        })
+        .await?;
         Ok(living)
     }
 
