@@ -115,8 +115,6 @@ impl Keeper {
                 if !std::mem::replace(&mut self.has_looked, true) {
                     tracing::info!("the mesh is looked after");
                 }
-                self.begin();
-                self.recover();
             }
             Err(error @ Error::Denied { .. }) if !self.is_denied => {
                 self.is_denied = true;
@@ -124,6 +122,9 @@ impl Keeper {
             }
             Err(error) => tracing::debug!(%error, "it cannot be looked whether the mesh is whole"),
         }
+        // What is owed does not wait for what cannot be looked at.
+        self.begin();
+        self.recover();
         match self.shell.mesh.lane_names().await {
             Ok(names) => self.look_at_lanes(names).await,
             Err(error) => tracing::debug!(%error, "lanes cannot be looked at"),
