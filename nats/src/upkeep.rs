@@ -166,6 +166,10 @@ impl Upkeep {
     }
 
     async fn look_into(&mut self, kept_since: Timestamp, findings: &mut Vec<Finding>) -> Result<(), Error> {
+        // A server that comes back may have an older log. Heard before the log is asked for: an answer of before a break says nothing
+        // of what is there after it.
+        self.is_doubtful |= self.connected.has_news();
+        self.connected.look();
         let log = match seen(self.mesh.link(), EVENTS).await {
             Ok(Some(log)) => Ok(log),
             Ok(None) => {
@@ -176,9 +180,6 @@ impl Upkeep {
             }
             Err(error) => Err(error),
         };
-        // A server that comes back may have an older log.
-        self.is_doubtful |= self.connected.has_news();
-        self.connected.look();
         let (known, answers) = (log.as_ref().ok().or(self.log.as_ref()), log.is_ok());
         let known = known.map(|log| (log.created.clone(), log.copies()));
         let mut looked = match log {
