@@ -29,11 +29,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// taken one reports that it runs (after 250 ms) or gives it back (after 1 s).
 const TWICE: Duration = Duration::from_secs(5);
 
-/// Tells every run that is not over, and these, that its timer has fired: it looks at the time, arms the next timer and
-/// shows its state. Says how many there were.
-pub(crate) async fn wake(shell: &Shell, also: &BTreeSet<EntityId>) -> Result<usize, Error> {
-    let runs: BTreeSet<EntityId> = unfinished(&shell.mesh).await?.into_iter().chain(also.iter().cloned()).collect();
-    let told = runs.into_iter().map(|entity| async move {
+/// Tells every run that is not over, and those of `ahead` of which anything is left, that its timer has fired: it looks at the
+/// time, arms the next timer and shows its state, and finds what was acknowledged and is not answered any more. Says how
+/// many there were.
+pub(crate) async fn wake(shell: &Shell, ahead: &BTreeSet<EntityId>) -> Result<usize, Error> {
+    let told = unfinished(&shell.mesh, ahead).await?.into_iter().map(|entity| async move {
         let told = persist(|| shell.mesh.tell_fired(&entity, &shell.instance)).await;
         told.map_err(|error| Error::Unreachable(format!("run {entity} is not woken: {error}")))
     });
@@ -45,7 +45,8 @@ pub(crate) async fn wake(shell: &Shell, also: &BTreeSet<EntityId>) -> Result<usi
 /// Notes for every run that is not over which of its offers are gone, so that they are made again. Says how many runs
 /// have lost some.
 pub(crate) async fn offer_again(shell: &Shell) -> Result<usize, Error> {
-    let runs: Vec<(EntityId, Looks)> = runs_with_lost_offers(shell, unfinished(&shell.mesh).await?).await;
+    let runs: Vec<(EntityId, Looks)> =
+        runs_with_lost_offers(shell, unfinished(&shell.mesh, &BTreeSet::new()).await?).await;
     if runs.is_empty() {
         return Ok(0);
     }
@@ -61,7 +62,7 @@ pub(crate) async fn offer_again(shell: &Shell) -> Result<usize, Error> {
     Ok(noted.into_iter().filter(|noted| *noted).count())
 }
 
-async fn runs_with_lost_offers(shell: &Shell, runs: Vec<EntityId>) -> Vec<(EntityId, Looks)> {
+async fn runs_with_lost_offers(shell: &Shell, runs: BTreeSet<EntityId>) -> Vec<(EntityId, Looks)> {
     let looked = stream::iter(runs.into_iter().map(|entity| async move {
         let lost = persist(|| lost_offers(shell, &entity)).await.map(|(_, lost)| lost);
         match lost {
@@ -95,8 +96,8 @@ async fn note_lost(shell: &Shell, entity: &EntityId, before: &Looks) -> Result<b
     look_for_lost_offers(shell, &entity, &still).await
 }
 
-async fn unfinished(mesh: &Mesh) -> Result<Vec<EntityId>, Error> {
-    persist(|| mesh.living()).await
+async fn unfinished(mesh: &Mesh, ahead: &BTreeSet<EntityId>) -> Result<BTreeSet<EntityId>, Error> {
+    persist(|| mesh.living(ahead)).await
 }
 
 /// Tries again for a while: other parts of the mesh may be missing, too.

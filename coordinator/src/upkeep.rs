@@ -115,8 +115,6 @@ impl Keeper {
                 if !std::mem::replace(&mut self.has_looked, true) {
                     tracing::info!("the mesh is looked after");
                 }
-                self.begin();
-                self.recover();
             }
             Err(error @ Error::Denied { .. }) if !self.is_denied => {
                 self.is_denied = true;
@@ -124,6 +122,9 @@ impl Keeper {
             }
             Err(error) => tracing::debug!(%error, "it cannot be looked whether the mesh is whole"),
         }
+        // What is owed does not wait for what cannot be looked at.
+        self.begin();
+        self.recover();
         match self.shell.mesh.lane_names().await {
             Ok(names) => self.look_at_lanes(names).await,
             Err(error) => tracing::debug!(%error, "lanes cannot be looked at"),
@@ -202,9 +203,9 @@ impl Keeper {
             Finding::LogGone => self.complain(log_gone),
             Finding::Shortened { was, runs } => {
                 lost_end(was, &runs);
-                // Timers that were armed in the time that is lost, and such that have fired in it, stand for nothing that is left.
-                let left = runs.into_iter().filter(|run| run.left > 0);
-                self.recoveries.owe_waking(left.map(|Shortened { run, .. }| EntityId::from(run)));
+                // Timers that were armed in the time that is lost, and such that have fired in it, stand for nothing that is left;
+                // and what is left may be a request that counts as answered.
+                self.recoveries.owe_waking(runs.into_iter().map(|Shortened { run, .. }| EntityId::from(run)));
             }
             Finding::Missing { what, error } => self.complain(|| {
                 tracing::error!(what, %error, "a part of the mesh is missing and cannot be made again; rr init makes it");

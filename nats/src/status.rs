@@ -212,17 +212,29 @@ impl Mesh {
         }
     }
 
-    /// Every entity with decisions whose state does not say that it is over, whether or not there is a state.
+    /// Every entity with decisions or requests whose state does not say that it is over, whether or not there is a state, and
+    /// those among `ahead` that have any. A request without a decision may be acknowledged all the same, where the decision was
+    /// lost.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn living(&self) -> Result<Vec<EntityId>, Error> {
-        let is_over = |entry: &StatusEntry| entry.view.status.is_final();
-        let over: BTreeSet<RunId> =
-            self.statuses().await?.into_iter().filter(is_over).map(|entry| entry.view.run).collect();
+    pub async fn living(&self, ahead: &BTreeSet<EntityId>) -> Result<BTreeSet<EntityId>, Error> {
         let decided = subjects(self.link(), subject::EVENTS, subject::ALL_DECISIONS).await?;
-        let entities = decided.iter().filter_map(|text| subject::parse_decisions(text)).map(|(_, entity)| entity);
-        Ok(entities.filter(|entity| !over.contains(&RunId::from((*entity).clone()))).collect())
+        let mut living: BTreeSet<EntityId> =
+            decided.iter().filter_map(|text| subject::parse_decisions(text)).map(|(_, entity)| entity).collect();
+        drop(decided);
+        let asked = subjects(self.link(), subject::EVENTS, subject::ALL_REQUESTS).await?;
+        living.extend(asked.iter().filter_map(|text| InputSubject::parse(text)).map(|input| input.entity));
+        drop(asked);
+        // States are kept for longer than what is in the log, and are many: they pass by.
+        self.each_status(|StatusEntry { view: RunView { run, status, .. }, .. }, _| {
+            let entity = EntityId::from(run);
+            if status.is_final() && !ahead.contains(&entity) {
+                living.remove(&entity);
+            }
+        })
+        .await?;
+        Ok(living)
     }
 
     /// Runs that were asked for and have no state yet, as queued ones: a state is written when a run has lived for a

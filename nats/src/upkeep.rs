@@ -153,11 +153,12 @@ impl Upkeep {
         }
     }
 
-    /// Looks at everything once, and makes again what is missing. What is found counts also where the look then fails.
-    /// Runs that ended before `kept_since` may have been forgotten on purpose.
+    /// Looks at everything once, and makes again what is missing. What is found counts also where the look then fails: what
+    /// cannot be asked for keeps nothing else from being looked at. Runs that ended before `kept_since` may have been
+    /// forgotten on purpose.
     ///
     /// # Errors
-    /// [`Error`] where it cannot be looked; what cannot be made again is a finding.
+    /// [`Error`], the first one, where something cannot be looked at; what cannot be made again is a finding.
     pub async fn look(&mut self, kept_since: Timestamp) -> (Vec<Finding>, Result<(), Error>) {
         let mut findings = Vec::new();
         let looked = self.look_into(kept_since, &mut findings).await;
@@ -165,19 +166,55 @@ impl Upkeep {
     }
 
     async fn look_into(&mut self, kept_since: Timestamp, findings: &mut Vec<Finding>) -> Result<(), Error> {
-        let Some(log) = seen(self.mesh.link(), EVENTS).await? else {
-            self.forget_floors();
-            self.is_doubtful = true;
-            findings.push(Finding::LogGone);
-            return Ok(());
-        };
-        // A server that comes back may have an older log; and what somebody has purged may have been the newest.
-        let is_back = self.connected.has_news();
+        // A server that comes back may have an older log. Heard before the log is asked for: an answer of before a break says nothing
+        // of what is there after it.
+        self.is_doubtful |= self.connected.has_news();
         self.connected.look();
+        let log = match seen(self.mesh.link(), EVENTS).await {
+            Ok(Some(log)) => Ok(log),
+            Ok(None) => {
+                (self.log, self.is_doubtful) = (None, true);
+                self.forget_floors();
+                findings.push(Finding::LogGone);
+                return Ok(());
+            }
+            Err(error) => Err(error),
+        };
+        let (known, answers) = (log.as_ref().ok().or(self.log.as_ref()), log.is_ok());
+        let known = known.map(|log| (log.created.clone(), log.copies()));
+        let mut looked = match log {
+            Ok(log) => {
+                let looked = self.look_at_log(log, kept_since, findings).await;
+                if looked.is_err() {
+                    // It may be another log, and then they stand for other inputs.
+                    self.forget_floors();
+                }
+                looked
+            }
+            Err(error) => Err(error),
+        };
+        // Of a log that was never seen it is unknown whether it is there at all.
+        let Some((created, copies)) = known else { return looked };
+        for store in Store::ALL {
+            match self.look_at_stream(store, &created, copies).await {
+                Ok(finding) => findings.extend(finding),
+                Err(error) => looked = looked.and(Err(error)),
+            }
+        }
+        looked.and(self.look_at_durables(answers, findings).await)
+    }
+
+    async fn look_at_log(
+        &mut self,
+        log: Seen,
+        kept_since: Timestamp,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), Error> {
         let before = self.log.as_ref();
-        // Sequences of another log, or of an older copy of this one, mean other inputs.
+        // Sequences of another log, or of an older copy of this one, mean other inputs; and what somebody has purged may have
+        // been the newest.
         let is_another = before.is_some_and(|before| before.created != log.created || before.last_seq > log.last_seq);
-        self.is_doubtful |= is_back || is_another || before.is_some_and(|before| before.first_seq < log.first_seq);
+        self.is_doubtful |= is_another || before.is_some_and(|before| before.first_seq < log.first_seq);
         if self.is_doubtful {
             let was = match &self.log {
                 Some(before) => before.lost_end(&log, &self.mesh).await?,
@@ -197,16 +234,11 @@ impl Upkeep {
                 findings.push(Finding::Shortened { was, runs });
             }
         }
-        let log = self.log.insert(log);
-        let (created, copies) = (log.created.clone(), log.copies());
-        for store in Store::ALL {
-            findings.extend(self.look_at_stream(store, &created, copies).await?);
-        }
-        self.look_at_durables(findings).await
+        self.log = Some(log);
+        Ok(())
     }
 
     fn forget_floors(&mut self) {
-        self.log = None;
         for remembered in self.durables.values_mut() {
             remembered.floor = None;
         }
@@ -240,9 +272,13 @@ impl Upkeep {
         })
     }
 
-    async fn look_at_durables(&mut self, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    /// Those of the log only where it answers: each of them would be waited for.
+    async fn look_at_durables(&mut self, log_answers: bool, findings: &mut Vec<Finding>) -> Result<(), Error> {
         let mut asked = Vec::with_capacity(self.durables.len());
         for (key, remembered) in self.durables.clone() {
+            if key.0 == EVENTS && !log_answers {
+                continue;
+            }
             let link = self.mesh.link().clone();
             asked.push(async move { (durable(&link, &key, remembered).await, key) });
         }
@@ -254,7 +290,7 @@ impl Upkeep {
                     self.durables.insert(key, remembered);
                     findings.extend(finding);
                 }
-                Err(error) => all = Err(error),
+                Err(error) => all = all.and(Err(error)),
             }
         }
         all

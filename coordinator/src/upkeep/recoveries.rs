@@ -12,7 +12,8 @@ use tokio::task::{JoinError, JoinSet};
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Recovery {
     /// Who looks after all runs for the first time remembers nothing, and a server that comes back may have lost more than shows:
-    /// timers may have gone, and nobody has seen that. Every run that is not over arms its own.
+    /// timers may have gone, or first decisions whose requests count as answered, and nobody has seen that. Every run that is
+    /// not over arms its own, and answers what is not.
     Begin,
     /// Armed timers and states are gone, or of later than the log: every run that is not over arms its own and shows its
     /// own again.

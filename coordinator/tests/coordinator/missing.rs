@@ -49,3 +49,16 @@ async fn a_run_whose_timer_was_lost_while_the_server_was_away_arms_it_again() {
     world.server.restart().await.unwrap();
     until("its timer is armed again", async || world.mesh.armed(&run).await.ok().flatten()).await;
 }
+
+/// A loss of power may take a decision and leave the note that its input is acknowledged: the server delivers it to nobody.
+#[tokio::test]
+async fn a_run_whose_first_decision_was_lost_while_nobody_looked_is_answered() {
+    let world = World::new(hasty()).await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    world.acknowledges(&run).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    let offer = worker.offer().await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+}

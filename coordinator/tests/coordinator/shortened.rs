@@ -80,6 +80,25 @@ async fn a_decision_of_what_the_log_has_lost_answers_nothing_that_comes_after_it
     world.happens(&run, |event| matches!(event, Event::RunEnded { status: RunStatus::Succeeded })).await;
 }
 
+/// All that was decided is lost, and what was asked for is not: that is acknowledged, and comes to nobody again.
+#[tokio::test]
+async fn a_run_of_which_only_its_submit_is_left_is_answered_anew() {
+    let world = World::new(hasty()).await;
+    let _coordinator = world.coordinator(options()).await;
+    let mut worker = world.worker("w1", "h1").await;
+    forgotten(&world, &mut worker).await;
+    let run = world.submit("r1", &one_job(r#", "hosts": "h1""#)).await;
+    let offer = worker.offer().await;
+    worker.ends(&offer, Outcome::Ok).await;
+    world.ends(&run, RunStatus::Succeeded).await;
+    world.purge("RR_EVENTS", "rr.ev.*.r1").await;
+    until("its history is gone", async || world.decisions(&run).await.is_empty().then_some(())).await;
+    world.purge("RR_EVENTS", "rr.*.*.r0.>").await;
+    world.purge("RR_EVENTS", "rr.ev.*.r0").await;
+    world.happens(&run, |event| matches!(event, Event::Submitted { .. })).await;
+    world.check(&run).await;
+}
+
 /// A run at the log's begin: with it goes what a coordinator has seen of the log.
 async fn forgotten(world: &World, worker: &mut crate::support::Worker) {
     let run = world.submit("r0", &one_job(r#", "hosts": "h1""#)).await;

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use rr_coordinator::{Coordinator, Handle, Options};
 use rr_core::{History, Policy};
 use rr_nats::{
-    ConnectOptions, First, Lane, Mesh, OfferMsg, Present, PullConfig, Topology, connect, ensure,
+    ConnectOptions, FeedConfig, First, Lane, Mesh, OfferMsg, PartitionFeed, Present, PullConfig, Topology, connect,
+    ensure,
     server::{Config, Embedded, Search, default_cache_dir, obtain},
 };
 use rr_schemas::{
@@ -172,6 +173,18 @@ impl World {
         let run: RunId = run.parse().unwrap();
         self.mesh.submit(&run, "test", input, First::New).await.unwrap();
         run
+    }
+
+    /// Acknowledges what is asked of a run, and answers nothing: that is what is left where the decision is lost.
+    pub(crate) async fn acknowledges(&self, run: &RunId) {
+        let partition = self.mesh.partition_of(&run.into());
+        let config = FeedConfig::new(InstanceId::random(&mut fastrand::Rng::new()));
+        let mut feed = PartitionFeed::open(&self.mesh, partition, config).await.unwrap();
+        let asked = timeout(PATIENCE, feed.next_batch(1)).await.expect("what was asked").unwrap();
+        for input in asked {
+            assert_eq!(input.entity, run.into());
+            input.delivery.unwrap().ack.confirm().await.unwrap();
+        }
     }
 
     /// The status in the bucket, once it is one that is looked for.

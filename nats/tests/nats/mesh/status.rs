@@ -1,6 +1,6 @@
 //! States of runs.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use rr_nats::{Error, StatusWriter, Unfinished};
@@ -9,7 +9,7 @@ use rr_schemas::{
     view::{RunView, StatusEntry},
 };
 
-use super::{LONG, world};
+use super::{LONG, append, cancel, entity, world};
 
 fn state(run: &str, status: RunStatus) -> StatusEntry {
     let view = RunView {
@@ -54,5 +54,31 @@ async fn what_was_read_in_time_counts_and_the_rest_is_known_to_be_missing() {
         }
         assert!(limit < LONG, "it is never read whole");
         limit = limit * 5 / 4 + Duration::from_millis(1);
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_anything_in_the_log_lives_unless_its_state_says_that_it_is_over() {
+    let world = world().await;
+    let (mesh, writer) = (&world.mesh, StatusWriter::new(&world.mesh));
+    for decided in ["decided", "over"] {
+        append(mesh, &entity(decided), 1, 0).await.unwrap();
+    }
+    for asked in ["asked", "ended"] {
+        mesh.request(&entity(asked), "me", &cancel("me")).await.unwrap();
+    }
+    for (run, status) in [
+        ("decided", RunStatus::Running),
+        ("over", RunStatus::Failed),
+        ("ended", RunStatus::Succeeded),
+        ("gone", RunStatus::Running),
+    ] {
+        writer.put(&state(run, status)).await.unwrap();
+    }
+    let entities = |ids: &[&str]| -> BTreeSet<_> { ids.iter().map(|id| entity(id)).collect() };
+    for (ahead, living) in
+        [(vec![], vec!["asked", "decided"]), (vec!["ended", "gone", "decided"], vec!["asked", "decided", "ended"])]
+    {
+        assert_eq!(mesh.living(&entities(&ahead)).await.unwrap(), entities(&living), "{ahead:?}");
     }
 }

@@ -6,3 +6,4 @@ mod faults;
 mod journal;
 mod mended;
 mod mesh;
+mod upkeep;
