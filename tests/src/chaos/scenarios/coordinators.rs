@@ -1,19 +1,23 @@
 //! Coordinators that die, all of them too, and such that sleep and wake up with old plans.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::time::sleep;
 
 use crate::chaos::scenario::{Cue, Report, Scenario};
 use crate::chaos::stage::{EVERYBODY, Losses, Stage};
 use crate::mesh::Timing;
+use crate::proxy::Proxy;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "coordinator-killed",
         rows: &[1],
-        what: "`kill -9` of one of two coordinators, at any moment",
+        what: "`kill -9` of one of two coordinators: with a decision on its lips, as soon as one is said, an offer, an acknowledgement of an input, and at any moment",
         bound: Duration::from_secs(15),
         why: "its pins run out (1 s), what it held comes again (1 s), and each deals with what has come together",
         play: |cue| Box::pin(killed(cue)),
@@ -36,19 +40,98 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// How an acknowledgement of an input begins; its consumer follows, how often it was delivered, and its sequence.
+const ACK: &str = "PUB $JS.ACK.RR_EVENTS.";
+
+/// When a coordinator is killed, by what it has last said.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Moment {
+    /// It has decided, and nobody has heard it.
+    Decided,
+    /// Its decision is stored, or refused, and it has not heard so.
+    Published,
+    /// It has offered what it decided, or the first of it.
+    Offered,
+    /// It has said of an input that it is answered.
+    Acknowledged,
+    /// Whatever it does.
+    Any,
+}
+
+const MOMENTS: [Moment; 5] = [Moment::Decided, Moment::Published, Moment::Offered, Moment::Acknowledged, Moment::Any];
+
+impl Moment {
+    /// Lets a process be unheard from this moment on, where it is one that can be seen.
+    fn await_on(self, network: &Proxy) {
+        match self {
+            Self::Decided => network.silence_before("PUB rr.ev."),
+            Self::Published => network.silence_after("PUB rr.ev."),
+            Self::Offered => network.silence_after("PUB rr.work."),
+            Self::Acknowledged => network.silence_after(ACK),
+            Self::Any => {}
+        }
+    }
+}
+
+/// In which time coordinators under load do everything that they do.
+const ACTS: Duration = Duration::from_secs(3);
+
+/// The coordinator for which this moment has come first, by its place.
+async fn first_at(stage: &Stage, moment: Moment) -> Option<usize> {
+    let places = stage.coordinators();
+    for place in &places {
+        moment.await_on(stage.network(*place));
+    }
+    let mut silent: FuturesUnordered<_> =
+        places.iter().map(async |place| stage.network(*place).falls_silent(ACTS).await.then_some(*place)).collect();
+    let mut first = None;
+    while let Some(place) = silent.next().await {
+        first = place;
+        if first.is_some() {
+            break;
+        }
+    }
+    // Nobody else is held up by it.
+    for place in places.iter().filter(|place| Some(**place) != first) {
+        stage.network(*place).heal();
+    }
+    first
+}
+
 async fn killed(mut cue: Cue) -> Report {
-    let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
+    let mut stage = Stage::networked(Timing::ShortPatient, EVERYBODY).await;
     stage.losses = Losses::Never;
     stage.load(&mut cue);
     stage.has_asked(2).await;
-    while cue.again(3) {
-        let victim = *cue.dice.one_of(&stage.coordinators());
+    let (mut moments, mut met) = (MOMENTS.into_iter().cycle(), BTreeMap::new());
+    let mut n_stored = 0;
+    while cue.again(MOMENTS.len()) {
+        let Some(moment) = moments.next() else { break };
         sleep(cue.dice.pause(0..1_500)).await;
+        let since = Timestamp::now();
+        let victim = if moment == Moment::Any {
+            Some(*cue.dice.one_of(&stage.coordinators()))
+        } else {
+            first_at(&stage, moment).await
+        };
+        // Who says nothing is not killed, and that is no fault.
+        let Some(victim) = victim else { continue };
         stage.kill(victim).await;
+        *met.entry(moment).or_insert(0) += 1;
+        if moment == Moment::Published {
+            n_stored += stage.decisions_of(&[(victim, since, Timestamp::now())]).await;
+        }
+        // What was kept back goes with it.
+        stage.network(victim).cut();
         sleep(cue.dice.pause(0..3_000)).await;
+        stage.network(victim).heal();
         stage.revive(victim);
         stage.has_asked(2).await;
     }
+    for moment in MOMENTS {
+        stage.report.demand(met.contains_key(&moment), || format!("nobody was killed at {moment:?}, but {met:?}"));
+    }
+    stage.report.demand(n_stored > 0, || format!("nothing was stored by who was killed as it had decided: {met:?}"));
     stage.finish().await
 }
 
