@@ -8,7 +8,7 @@
 use std::net::Ipv4Addr;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -104,6 +104,25 @@ struct Met {
     connections: AtomicUsize,
     /// Pieces that were held up by silence, and connections that were reset.
     held: AtomicUsize,
+    /// What is kept of what the process says.
+    noted: Mutex<Noted>,
+}
+
+/// What a process has said, of that which begins in one way.
+#[derive(Debug, Default)]
+struct Noted {
+    begin: Option<&'static str>,
+    said: Vec<String>,
+}
+
+impl Noted {
+    /// Keeps what begins so, up to the next blank. What two pieces share is not seen.
+    fn hear(&mut self, piece: &[u8]) {
+        let Some(begin) = self.begin else { return };
+        let text = String::from_utf8_lossy(piece);
+        let words = text.split(begin).skip(1).filter_map(|rest| rest.split([' ', '\r']).next());
+        self.said.extend(words.map(str::to_owned));
+    }
 }
 
 impl Proxy {
@@ -198,6 +217,16 @@ impl Proxy {
         timeout(within, weather.wait_for(|weather| weather.from_server_silent)).await.is_ok()
     }
 
+    /// Keeps what the process says from now on, of that which begins so.
+    pub fn note(&self, begin: &'static str) {
+        self.met.noted.lock().unwrap_or_else(PoisonError::into_inner).begin = Some(begin);
+    }
+
+    /// What was kept: each from behind its beginning to the next blank, in order.
+    pub fn noted(&self) -> Vec<String> {
+        self.met.noted.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
+    }
+
     /// So many bytes in a second come through in each direction from now on.
     pub fn narrow(&self, rate: NonZero<u32>) {
         self.weather.send_modify(|weather| weather.rate = Some(rate));
@@ -290,6 +319,7 @@ async fn pump(
             }
             if way == Way::ToServer {
                 silence_if_said(sky, &piece);
+                met.noted.lock().unwrap_or_else(PoisonError::into_inner).hear(&piece);
             }
             if weather.borrow().is_silent(way, since) {
                 met.held.fetch_add(1, Ordering::Relaxed);

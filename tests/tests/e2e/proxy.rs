@@ -177,6 +177,14 @@ async fn what_is_kept_back_is_not_said_if_the_network_is_cut_then() {
 }
 
 #[tokio::test]
+async fn what_is_said_in_one_way_is_kept() {
+    let (proxy, mut stream, _tasks) = echo().await;
+    proxy.note("PUB a.");
+    says_back(&mut stream, b"PUB a.1 0\r\n\r\nPUB b.2 0\r\n\r\nHPUB a.3\r\n").await;
+    assert_eq!(proxy.noted(), ["1", "3"]);
+}
+
+#[tokio::test]
 async fn a_narrow_network_carries_so_many_bytes_in_a_second() {
     let (proxy, mut stream, _tasks) = echo().await;
     proxy.narrow(NonZero::new(100_000).unwrap());

@@ -33,7 +33,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "coordinator-paused",
         rows: &[3, 23],
-        what: "a coordinator sleeps for 5 to 8 s, longer than pins and acknowledgements last, and wakes up",
+        what: "a coordinator sleeps for 5 to 8 s, as soon as a decision is said or at any moment, longer than pins and acknowledgements last, and wakes up; it acknowledges what another one has answered and acknowledged meanwhile",
         bound: Duration::from_secs(15),
         why: "as for one that dies; then the sleeper's plans are refused, and it loads what it had anew",
         play: |cue| Box::pin(paused(cue)),
@@ -156,19 +156,45 @@ async fn all_gone(mut cue: Cue) -> Report {
 }
 
 async fn paused(mut cue: Cue) -> Report {
-    let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
+    let mut stage = Stage::networked(Timing::ShortPatient, EVERYBODY).await;
     stage.losses = Losses::Never;
     stage.load(&mut cue);
+    for place in stage.coordinators() {
+        stage.network(place).note(ACK);
+    }
+    let (mut n, mut n_late) = (0, 0);
     while cue.again(1) {
         stage.has_asked(3).await;
-        let victim = *cue.dice.one_of(&stage.coordinators());
-        sleep(cue.dice.pause(0..500)).await;
+        // With an input in its hands that it answers just now, then whatever it does.
+        let victim = if n % 2 == 0 { first_at(&stage, Moment::Published).await } else { None };
+        let victim = victim.unwrap_or_else(|| *cue.dice.one_of(&stage.coordinators()));
+        n += 1;
         let since = Timestamp::now();
         stage.part(victim).process.pause();
+        stage.network(victim).heal();
         sleep(cue.dice.pause(5_000..8_000)).await;
+        let said = stage.network(victim).noted().len();
         stage.part(victim).process.go_on();
         stage.struck_some(since);
         stage.has_asked(3).await;
+        n_late += late_acks(&stage, victim, said);
     }
+    stage.report.demand(n_late > 0, || format!("in {n} pauses nobody has acknowledged what others had meanwhile"));
     stage.finish().await
+}
+
+/// How many inputs this coordinator has acknowledged, behind so many words, of an older delivery than another one has meanwhile.
+fn late_acks(stage: &Stage, sleeper: usize, behind: usize) -> usize {
+    // Its consumer and its sequence, and which delivery it was.
+    let read = |said: &String| {
+        let mut tokens = said.split('.');
+        let (consumer, delivery) = (tokens.next()?.to_owned(), tokens.next()?.parse::<u64>().ok()?);
+        Some(((consumer, tokens.next()?.parse::<u64>().ok()?), delivery))
+    };
+    let others = stage.coordinators().into_iter().filter(|place| *place != sleeper);
+    let others: BTreeMap<_, _> =
+        others.flat_map(|place| stage.network(place).noted()).filter_map(|said| read(&said)).collect();
+    let late = stage.network(sleeper).noted();
+    let late = late.iter().skip(behind).filter_map(read);
+    late.filter(|(input, delivery)| others.get(input).is_some_and(|other| other > delivery)).count()
 }
