@@ -108,6 +108,8 @@ pub struct Stage<S = Embedded> {
     strikes: Vec<Strike>,
     /// Whether attempts may be called lost: not where every worker is there all the time.
     pub losses: Losses,
+    /// How long the last run may take to end.
+    pub patience: Duration,
 }
 
 /// Whether attempts may be called lost.
@@ -182,6 +184,7 @@ impl<S> Stage<S> {
             outages: Vec::new(),
             strikes: Vec::new(),
             losses: Losses::Possible,
+            patience: END,
         }
     }
 
@@ -365,7 +368,7 @@ impl<S> Stage<S> {
         self.report.violations.extend(trouble);
         let Self { timing, losses, puts_aside, .. } = *self;
         let trial = Trial { mesh: &self.handle, timing, outages: &self.outages, losses, puts_aside };
-        let asked = trial.settle(&asked, END, &mut self.report).await;
+        let asked = trial.settle(&asked, self.patience, &mut self.report).await;
         let lives = trial.judge(&asked, &self.mesh.read(flows::STARTS), &mut self.report).await;
         self.met(&lives);
         // What users have says the same.

@@ -40,7 +40,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "log-deleted",
         rows: &[26],
-        what: "the event log is deleted: coordinators and `rr verify` say so (78), new coordinators end with 78, and it is not made again; somebody makes an empty one: coordinators, new ones too, `rr verify` and `rr doctor` name the runs of `rr-runs`",
+        what: "the event log is deleted: coordinators say so and live on, `rr verify` says so (78), new coordinators end with 78, and it is not made again; somebody makes an empty one: coordinators, new ones too, `rr verify` and `rr doctor` name the runs of `rr-runs`",
         bound: Duration::from_secs(5),
         why: "nothing is broken before it; afterwards nothing can be decided, and the runs of before are judged before",
         play: |cue| Box::pin(log_deleted(cue)),
