@@ -1,5 +1,6 @@
 //! The stage: a mesh with its processes, under load, until everything is over and judged.
 
+mod outputs;
 mod struck;
 
 use std::collections::BTreeSet;
@@ -110,6 +111,8 @@ pub struct Stage<S = Embedded> {
     pub losses: Losses,
     /// How long the last run may take to end.
     pub patience: Duration,
+    /// Whether what attempts have written is still there.
+    pub keeps_output: bool,
 }
 
 /// Whether attempts may be called lost.
@@ -185,6 +188,7 @@ impl<S> Stage<S> {
             strikes: Vec::new(),
             losses: Losses::Possible,
             patience: END,
+            keeps_output: true,
         }
     }
 
@@ -375,6 +379,7 @@ impl<S> Stage<S> {
         let verified = self.mesh.rr(["verify", "--all"]).within(END).run().await;
         let is_expected = verified.status.code().is_some_and(|code| self.verdicts.contains(&code));
         self.report.demand(is_expected, || format!("not one of {:?}: {verified}", self.verdicts));
+        self.judge_outputs(&asked).await;
     }
 
     /// Stops the processes, which are all alive.

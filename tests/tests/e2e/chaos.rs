@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rr_nats::encode_decision;
 use rr_nats::subject::partition_of;
+use rr_nats::{ChunkId, OutStream, encode_decision};
 use rr_schemas::decision::{Decision, Event, Record, RunStatus};
 use rr_schemas::id::EntityId;
 use rr_tests::chaos::flows::{Kind, kind};
@@ -29,7 +29,7 @@ const KILLS: usize = 15;
 /// For how long there are faults where they are many and of many kinds.
 const MANY: Duration = Duration::from_secs(10);
 /// How long a run that does not end is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Where one round shows it.
 const ONCE: Duration = Duration::ZERO;
 
@@ -118,6 +118,11 @@ async fn spoilt(mut cue: Cue) -> Report {
     stage.patience = PATIENCE;
     // A fault that meets nothing.
     stage.struck(Timestamp::now());
+    // Output that nobody has written.
+    let written = stage.publish("written", &RIGHT).await;
+    let _view = stage.mesh.ended(&written, END).await;
+    let chunk = ChunkId { task: 0, attempt: 1, stream: OutStream::Stdout, n: 0 };
+    stage.handle.publish_chunk(&"w1".parse().unwrap(), &written, chunk, b"more".to_vec().into()).await.unwrap();
     stage.load(&mut cue);
     // A run that does not end, and one of which a worker is lost, and nobody says that it was killed.
     let _long = stage.publish("long", &LONG).await;
@@ -202,6 +207,7 @@ async fn the_suite_overlooks_nothing() {
         &["inputs were put aside", "rr.in."],
         &["struck while no run was under way"],
         &["not one of [0]", "violation I11"],
+        &["one run by itself", "violation I30 run=written"],
     ] {
         assert!(found(texts), "{texts:?} is not found: {:#?}", report.violations);
     }

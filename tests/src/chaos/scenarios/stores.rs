@@ -100,6 +100,7 @@ async fn consumers_deleted(mut cue: Cue) -> Report {
 
 async fn streams_deleted(mut cue: Cue) -> Report {
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
+    stage.keeps_output = false;
     is_looked_after(&mut stage).await;
     stage.load(&mut cue);
     let operator = stage.operator();
