@@ -59,19 +59,24 @@ impl ByHand {
     /// Says something and waits for a word.
     async fn say(&mut self, text: &[u8], word: &str) -> Result<String, String> {
         let mut heard = Vec::new();
-        let talk = timeout(LIMIT, async {
-            self.stream.write_all(text).await?;
-            self.stream.write_all(b"PING\r\n").await?;
+        let (mut read, mut write) = self.stream.split();
+        let saying = async {
+            write.write_all(text).await?;
+            write.write_all(b"PING\r\n").await
+        };
+        let hearing = async {
             loop {
                 let said = String::from_utf8_lossy(&heard);
                 if said.contains(word) && said.contains("PONG\r\n") || said.contains("-ERR") {
                     return Ok(());
                 }
-                if self.stream.read_buf(&mut heard).await? == 0 {
+                if read.read_buf(&mut heard).await? == 0 {
                     return Err(std::io::ErrorKind::UnexpectedEof.into());
                 }
             }
-        });
+        };
+        // A server that refuses says so and hears no more: its word counts, not what could not be said to the end.
+        let talk = timeout(LIMIT, async { tokio::join!(saying, hearing).1 });
         let talked: std::io::Result<()> = talk.await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
         let said = String::from_utf8_lossy(&heard).into_owned();
         match talked {

@@ -7,8 +7,8 @@
 
 use std::net::Ipv4Addr;
 use std::num::NonZero;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -57,13 +57,23 @@ struct Weather {
     to_server_silent: bool,
     from_server_silent: bool,
     is_cut: bool,
+    /// How many times it was cut: a connection from before is reset, however soon the network is good again.
+    cuts: u32,
     forgotten: Forgotten,
     /// What comes after whatever the server says.
     word: Option<&'static str>,
     /// What the process says last before nothing comes from the server any more.
-    last_heard: Option<&'static str>,
+    last: Option<Last>,
     /// Bytes that come through in a second in each direction, where that is limited.
     rate: Option<NonZero<u32>>,
+}
+
+/// The last words of a process before silence.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    words: &'static str,
+    /// Whether the server hears them.
+    is_heard: bool,
 }
 
 impl Weather {
@@ -94,6 +104,25 @@ struct Met {
     connections: AtomicUsize,
     /// Pieces that were held up by silence, and connections that were reset.
     held: AtomicUsize,
+    /// What is kept of what the process says.
+    noted: Mutex<Noted>,
+}
+
+/// What a process has said, of that which begins in one way.
+#[derive(Debug, Default)]
+struct Noted {
+    begin: Option<&'static str>,
+    said: Vec<String>,
+}
+
+impl Noted {
+    /// Keeps what begins so, up to the next blank. What two pieces share is not seen.
+    fn hear(&mut self, piece: &[u8]) {
+        let Some(begin) = self.begin else { return };
+        let text = String::from_utf8_lossy(piece);
+        let words = text.split(begin).skip(1).filter_map(|rest| rest.split([' ', '\r']).next());
+        self.said.extend(words.map(str::to_owned));
+    }
 }
 
 impl Proxy {
@@ -161,7 +190,10 @@ impl Proxy {
 
     /// Every connection is reset, and so is every new one.
     pub fn cut(&self) {
-        self.weather.send_modify(|weather| weather.is_cut = true);
+        self.weather.send_modify(|weather| {
+            weather.is_cut = true;
+            weather.cuts += 1;
+        });
     }
 
     /// The server seems to say this as well, once it has said something.
@@ -171,13 +203,28 @@ impl Proxy {
 
     /// Once the process has said this, nothing comes from the server any more: it is done, and not confirmed.
     pub fn silence_after(&self, words: &'static str) {
-        self.weather.send_modify(|weather| weather.last_heard = Some(words));
+        self.weather.send_modify(|weather| weather.last = Some(Last { words, is_heard: true }));
+    }
+
+    /// Once the process says this, nothing comes through any more, this neither: it is meant, and not done.
+    pub fn silence_before(&self, words: &'static str) {
+        self.weather.send_modify(|weather| weather.last = Some(Last { words, is_heard: false }));
     }
 
     /// Whether nothing comes from the server, at once or within this time.
     pub async fn falls_silent(&self, within: Duration) -> bool {
         let mut weather = self.weather.subscribe();
         timeout(within, weather.wait_for(|weather| weather.from_server_silent)).await.is_ok()
+    }
+
+    /// Keeps what the process says from now on, of that which begins so.
+    pub fn note(&self, begin: &'static str) {
+        self.met.noted.lock().unwrap_or_else(PoisonError::into_inner).begin = Some(begin);
+    }
+
+    /// What was kept: each from behind its beginning to the next blank, in order.
+    pub fn noted(&self) -> Vec<String> {
+        self.met.noted.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
     }
 
     /// So many bytes in a second come through in each direction from now on.
@@ -187,7 +234,9 @@ impl Proxy {
 
     /// The network is good again.
     pub fn heal(&self) {
-        self.weather.send_modify(|weather| *weather = Weather { forgotten: weather.forgotten, ..Weather::default() });
+        self.weather.send_modify(|weather| {
+            *weather = Weather { forgotten: weather.forgotten, cuts: weather.cuts, ..Weather::default() };
+        });
     }
 }
 
@@ -202,7 +251,7 @@ async fn serve(listener: TcpListener, server: u16, weather: Arc<watch::Sender<We
 
 async fn connection(mut client: TcpStream, server: u16, weather: Arc<watch::Sender<Weather>>, met: Arc<Met>) {
     let mut seen = weather.subscribe();
-    let since = weather.borrow().forgotten;
+    let Weather { forgotten: since, cuts, .. } = *weather.borrow();
     // Without a server the process sees a connection that breaks, as it would without a proxy.
     let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await else { return };
     for stream in [&client, &server] {
@@ -213,7 +262,7 @@ async fn connection(mut client: TcpStream, server: u16, weather: Arc<watch::Send
         let (server_read, server_write) = server.split();
         tokio::select! {
             biased;
-            _ = seen.wait_for(|weather| weather.is_cut) => true,
+            _ = seen.wait_for(|weather| weather.is_cut || weather.cuts > cuts) => true,
             () = pump(client_read, server_write, Way::ToServer, since, &weather, &met) => false,
             () = pump(server_read, client_write, Way::FromServer, since, &weather, &met) => false,
         }
@@ -229,13 +278,14 @@ async fn connection(mut client: TcpStream, server: u16, weather: Arc<watch::Send
     }
 }
 
-/// Nothing comes from the server any more if this is what was to be said before.
+/// Nothing comes from the server any more if this is what was to be said before, nor to it where that was not to be heard.
 fn silence_if_said(sky: &watch::Sender<Weather>, piece: &[u8]) {
     sky.send_if_modified(|weather| {
-        let is_said = |words: &mut &str| piece.windows(words.len()).any(|window| window == words.as_bytes());
-        let is_now = weather.last_heard.take_if(is_said).is_some();
-        weather.from_server_silent |= is_now;
-        is_now
+        let is_said = |last: &mut Last| piece.windows(last.words.len()).any(|window| window == last.words.as_bytes());
+        let said = weather.last.take_if(is_said);
+        weather.from_server_silent |= said.is_some();
+        weather.to_server_silent |= said.is_some_and(|last| !last.is_heard);
+        said.is_some()
     });
 }
 
@@ -269,6 +319,7 @@ async fn pump(
             }
             if way == Way::ToServer {
                 silence_if_said(sky, &piece);
+                met.noted.lock().unwrap_or_else(PoisonError::into_inner).hear(&piece);
             }
             if weather.borrow().is_silent(way, since) {
                 met.held.fetch_add(1, Ordering::Relaxed);

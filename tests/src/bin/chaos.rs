@@ -44,7 +44,11 @@ fn args() -> Result<Args, String> {
             "--seed" => args.seed = Some(number(value()?)?),
             "--only" => args.only.push(value()?),
             "--list" => args.is_list = true,
-            other => return Err(format!("{other:?}: there are --minutes N, --seed N, --only NAME, --list")),
+            other => {
+                return Err(format!(
+                    "{other:?}: there are --minutes N (15 for all of it), --seed N, --only NAME, --list"
+                ));
+            }
         }
     }
     Ok(args)

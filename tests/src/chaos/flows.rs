@@ -55,8 +55,8 @@ const GOOD_OR_LOST: &[RunStatus] = &[RunStatus::Succeeded, RunStatus::Failed];
 
 /// Everything that is run. Hosts are `h1` to `h9`.
 pub const KINDS: &[Kind] = &[
-    kind("single", "jobs: [{ name: a, shell: 'NOTE true' }]", GOOD),
-    kind("fan", "jobs: [{ name: a, shell: 'NOTE sleep 0.1', hosts: 'h[1-9]', parallelism: 4 }]", GOOD),
+    kind("single", "jobs: [{ name: a, shell: 'NOTE seq 1000' }]", GOOD),
+    kind("fan", "jobs: [{ name: a, shell: 'NOTE echo a; sleep 0.1; echo b', hosts: 'h[1-9]', parallelism: 4 }]", GOOD),
     kind(
         "graph",
         "jobs: [{ name: a, shell: 'NOTE true' }, { name: b, needs: [a], shell: 'NOTE sleep 0.1', hosts: 'h[1-3]' }, \
@@ -75,7 +75,11 @@ pub const KINDS: &[Kind] = &[
         GOOD,
     ),
     kind("failing", "jobs: [{ name: a, shell: 'NOTE false', hosts: 'h[1-3]', retry: 2 }]", &[RunStatus::Failed]),
-    kind("late", "jobs: [{ name: a, shell: 'NOTE sleep 600', timeout: 300ms, grace: 1s }]", &[RunStatus::Failed]),
+    kind(
+        "late",
+        "jobs: [{ name: a, shell: 'NOTE echo a; sleep 600', timeout: 300ms, grace: 1s }]",
+        &[RunStatus::Failed],
+    ),
     kind(
         "limited",
         "timeout: 1s\njobs: [{ name: a, shell: 'NOTE sleep 600', hosts: 'h[1-2]', grace: 1s }]",
@@ -84,7 +88,11 @@ pub const KINDS: &[Kind] = &[
     // Lost where its worker is killed, and never run twice.
     Kind {
         once: true,
-        ..kind("claimed", "jobs: [{ name: a, shell: 'NOTE sleep 0.4', hosts: 'h[1-3]', on_lost: fail }]", GOOD_OR_LOST)
+        ..kind(
+            "claimed",
+            "jobs: [{ name: a, shell: 'NOTE echo a; sleep 0.4; echo b', hosts: 'h[1-3]', on_lost: fail }]",
+            GOOD_OR_LOST,
+        )
     },
     Kind {
         once: true,

@@ -1,5 +1,6 @@
 //! The stage: a mesh with its processes, under load, until everything is over and judged.
 
+mod outputs;
 mod struck;
 
 use std::collections::BTreeSet;
@@ -108,6 +109,10 @@ pub struct Stage<S = Embedded> {
     strikes: Vec<Strike>,
     /// Whether attempts may be called lost: not where every worker is there all the time.
     pub losses: Losses,
+    /// How long the last run may take to end.
+    pub patience: Duration,
+    /// Whether what attempts have written is still there.
+    pub keeps_output: bool,
 }
 
 /// Whether attempts may be called lost.
@@ -182,6 +187,8 @@ impl<S> Stage<S> {
             outages: Vec::new(),
             strikes: Vec::new(),
             losses: Losses::Possible,
+            patience: END,
+            keeps_output: true,
         }
     }
 
@@ -365,13 +372,14 @@ impl<S> Stage<S> {
         self.report.violations.extend(trouble);
         let Self { timing, losses, puts_aside, .. } = *self;
         let trial = Trial { mesh: &self.handle, timing, outages: &self.outages, losses, puts_aside };
-        let asked = trial.settle(&asked, END, &mut self.report).await;
+        let asked = trial.settle(&asked, self.patience, &mut self.report).await;
         let lives = trial.judge(&asked, &self.mesh.read(flows::STARTS), &mut self.report).await;
         self.met(&lives);
         // What users have says the same.
         let verified = self.mesh.rr(["verify", "--all"]).within(END).run().await;
         let is_expected = verified.status.code().is_some_and(|code| self.verdicts.contains(&code));
         self.report.demand(is_expected, || format!("not one of {:?}: {verified}", self.verdicts));
+        self.judge_outputs(&asked).await;
     }
 
     /// Stops the processes, which are all alive.

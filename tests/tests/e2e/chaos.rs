@@ -7,13 +7,15 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rr_nats::encode_decision;
+use jiff::Timestamp;
+use rr_nats::subject::partition_of;
+use rr_nats::{ChunkId, OutStream, encode_decision};
 use rr_schemas::decision::{Decision, Event, Record, RunStatus};
 use rr_schemas::id::EntityId;
 use rr_tests::chaos::flows::{Kind, kind};
-use rr_tests::chaos::stage::{EVERYBODY, Stage};
+use rr_tests::chaos::stage::{EVERYBODY, Losses, Stage};
 use rr_tests::chaos::{Cue, Report, Scenario, scenarios};
-use rr_tests::{Dice, Timing};
+use rr_tests::{Dice, Timing, eventually};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long anything here may take.
@@ -26,6 +28,8 @@ const BESIDE_OTHERS: u32 = 3;
 const KILLS: usize = 15;
 /// For how long there are faults where they are many and of many kinds.
 const MANY: Duration = Duration::from_secs(10);
+/// How long a run that does not end is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Where one round shows it.
 const ONCE: Duration = Duration::ZERO;
 
@@ -102,13 +106,32 @@ async fn whatever_happens_to_whom_every_run_ends_right() {
 
 /// A flow that cannot fail, said to.
 static WRONG: Kind = kind("wrong", "jobs: [{ name: a, shell: 'NOTE true', hosts: h1 }]", &[RunStatus::Failed]);
+static LONG: Kind = kind("long", "jobs: [{ name: g, signal: never }]", &[RunStatus::Succeeded]);
+static LOST: Kind =
+    kind("lost", "jobs: [{ name: a, shell: 'NOTE sleep 600', hosts: h9, on_lost: fail }]", &[RunStatus::Failed]);
 static RIGHT: Kind = kind("right", "jobs: [{ name: a, shell: 'NOTE true', hosts: h1 }]", &[RunStatus::Succeeded]);
 
 /// Everything that the suite must not overlook, at once.
 async fn spoilt(mut cue: Cue) -> Report {
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
-    stage.verdicts = &[1];
+    stage.losses = Losses::Never;
+    stage.patience = PATIENCE;
+    // A fault that meets nothing.
+    stage.struck(Timestamp::now());
+    // Output that nobody has written.
+    let written = stage.publish("written", &RIGHT).await;
+    let _view = stage.mesh.ended(&written, END).await;
+    let chunk = ChunkId { task: 0, attempt: 1, stream: OutStream::Stdout, n: 0 };
+    stage.handle.publish_chunk(&"w1".parse().unwrap(), &written, chunk, b"more".to_vec().into()).await.unwrap();
     stage.load(&mut cue);
+    // A run that does not end, and one of which a worker is lost, and nobody says that it was killed.
+    let _long = stage.publish("long", &LONG).await;
+    let lost = stage.publish("lost", &LOST).await;
+    eventually("start", END, async || if stage.starts_of(&lost) == 1 { Ok(()) } else { Err("none") }).await;
+    let gone = *stage.workers().last().unwrap();
+    stage.part(gone).process.kill().await;
+    let _view = stage.mesh.ended(&lost, END).await;
+    stage.revive(gone);
     // A run that ends as it must not, a second end that somebody has forged, a state that is not that of the history.
     for (id, kind) in [("wrong", &WRONG), ("forged", &RIGHT), ("shown", &RIGHT)] {
         let run = stage.publish(id, kind).await;
@@ -120,6 +143,10 @@ async fn spoilt(mut cue: Cue) -> Report {
     let text = serde_json::to_vec(&entry).unwrap();
     let mut by_hand = stage.operator().by_hand().await;
     let _seq = by_hand.store(b"$KV.rr-runs.shown", b"NATS/1.0\r\n\r\n", &text).await.unwrap();
+    // What is no input, and is put aside.
+    let partition = partition_of(&EntityId::from(&lost), stage.handle.partitions()).0;
+    let subject = format!("rr.in.{partition}.{lost}.api");
+    let _seq = by_hand.store(subject.as_bytes(), b"NATS/1.0\r\n\r\n", b"garbage").await.unwrap();
     // Nobody decides for a while, and nobody says that this is so.
     for place in stage.coordinators() {
         stage.part(place).process.pause();
@@ -134,7 +161,6 @@ async fn spoilt(mut cue: Cue) -> Report {
     let first = starts.lines().find(|line| line.starts_with("forged")).unwrap();
     stage.mesh.write("starts", format!("{starts}{first}\n"));
     stage.judge().await;
-    let gone = *stage.workers().last().unwrap();
     stage.part(gone).process.kill().await;
     stage.close().await
 }
@@ -176,6 +202,12 @@ async fn the_suite_overlooks_nothing() {
         &["forged", "began twice"],
         &["has died by itself"],
         &["a stall beyond 3s"],
+        &["run long does not end"],
+        &["lost: task 0, attempt 1 is lost, and every worker was there"],
+        &["inputs were put aside", "rr.in."],
+        &["struck while no run was under way"],
+        &["not one of [0]", "violation I11"],
+        &["one run by itself", "violation I30 run=written"],
     ] {
         assert!(found(texts), "{texts:?} is not found: {:#?}", report.violations);
     }

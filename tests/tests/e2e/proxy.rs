@@ -115,6 +115,18 @@ async fn a_cut_resets_what_there_is_and_what_comes_until_it_heals() {
 }
 
 #[tokio::test]
+async fn a_cut_that_heals_at_once_resets_what_there_is() {
+    let (proxy, mut stream, _tasks) = echo().await;
+    says_back(&mut stream, b"before").await;
+    proxy.cut();
+    proxy.heal();
+    let reset = timeout(LIMIT, stream.read_u8()).await.unwrap();
+    assert_eq!(reset.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    let mut again = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+    says_back(&mut again, b"after").await;
+}
+
+#[tokio::test]
 async fn a_forgotten_connection_stays_silent_and_a_new_one_is_good() {
     let (proxy, mut stream, _tasks) = echo().await;
     says_back(&mut stream, b"before").await;
@@ -140,6 +152,36 @@ async fn what_follows_a_word_is_not_heard() {
     hears(&mut stream, b"then PUB a.b").await;
     // It was meant once.
     says_back(&mut stream, b"PUB a").await;
+}
+
+#[tokio::test]
+async fn what_is_kept_back_is_not_said_if_the_network_is_cut_then() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::to(listener.local_addr().unwrap().port()).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    proxy.silence_before("PUB a");
+    for word in [b"PUB b", b"PUB a"] {
+        stream.write_all(word).await.unwrap();
+        stream.flush().await.unwrap();
+        if word == b"PUB b" {
+            hears(&mut server, word).await;
+        }
+    }
+    assert!(proxy.falls_silent(LIMIT).await);
+    proxy.cut();
+    proxy.heal();
+    let mut heard = Vec::new();
+    assert!(timeout(LIMIT, server.read_to_end(&mut heard)).await.unwrap().is_err(), "it is reset");
+    assert!(heard.is_empty(), "{heard:?}");
+}
+
+#[tokio::test]
+async fn what_is_said_in_one_way_is_kept() {
+    let (proxy, mut stream, _tasks) = echo().await;
+    proxy.note("PUB a.");
+    says_back(&mut stream, b"PUB a.1 0\r\n\r\nPUB b.2 0\r\n\r\nHPUB a.3\r\n").await;
+    assert_eq!(proxy.noted(), ["1", "3"]);
 }
 
 #[tokio::test]

@@ -110,6 +110,7 @@ async fn lose(old: &str, is_total: bool) -> Report {
     // Of the run that states show and no history has. Where the states are lost, too, a worker may still speak of what is lost.
     stage.verdicts = if old.is_empty() { &[0, 3] } else { &[3] };
     stage.puts_aside = true;
+    stage.keeps_output = !old.is_empty();
     let (store, copy) = (stage.mesh.dir().join("nats"), stage.mesh.dir().join("copy"));
     // The last worker is away while the copy is made.
     let late = *stage.workers().last().expect("a worker");

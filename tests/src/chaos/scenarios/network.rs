@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rr_schemas::decision::{Event, RunStatus};
 use rr_schemas::id::RunId;
-use rr_schemas::report::Outcome;
+use rr_schemas::input::Input;
+use rr_schemas::report::{Outcome, What};
 use tokio::time::sleep;
 
 use super::{Attempt, running_on};
@@ -16,6 +17,7 @@ use crate::chaos::stage::{END, EVERYBODY, Role, Stage};
 use crate::mesh::Timing;
 use crate::procfs;
 use crate::proxy::{Proxy, Way};
+use crate::verdict::Verdict;
 use crate::wait::eventually;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -38,7 +40,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "link-slow",
         rows: &[22],
-        what: "every link is slow, each another time (up to 400 ms each way), so what ends together is told in any order",
+        what: "every link is slow, each another time (up to 400 ms each way), so what ends together is told in another order",
         bound: Duration::from_secs(10),
         why: "a decision is some round trips of 800 ms each",
         play: |cue| Box::pin(slow(cue)),
@@ -196,9 +198,18 @@ async fn is_told(stage: &Stage, run: &RunId, worker: &str, attempts: &BTreeSet<A
 }
 
 async fn slow(mut cue: Cue) -> Report {
+    const KIND: &Kind = &ENDS;
     let mut stage = Stage::networked(Timing::ShortPatient, EVERYBODY).await;
     stage.load(&mut cue);
+    let run = stage.publish("ends", KIND).await;
+    let _running = running_on(&stage, &run, 9, "").await;
+    let mut n = 0;
     while cue.again(15) {
+        // All of it ends at nearly the same time, behind links that are slow already.
+        if n == 3 {
+            stage.mesh.write(&format!("{run}.enough"), "");
+        }
+        n += 1;
         let since = Timestamp::now();
         for part in &stage.parts {
             if let Some(proxy) = &part.proxy {
@@ -213,7 +224,38 @@ async fn slow(mut cue: Cue) -> Report {
             proxy.heal();
         }
     }
+    let _view = stage.mesh.ended(&run, END).await;
+    let (ended, told) = (ends_of(&stage, &run), told_of(&stage, &run).await);
+    let is_all = ended.iter().collect::<BTreeSet<_>>() == told.iter().collect();
+    stage.report.demand(is_all && ended != told, || {
+        format!("of {run} ended {ended:?}, and was told {told:?}: the same in another order was expected")
+    });
     stage.finish().await
+}
+
+/// What has ended of a run, in order, by its own word.
+fn ends_of(stage: &Stage, run: &RunId) -> Vec<Attempt> {
+    let ended = stage.mesh.read(&format!("{run}.ended"));
+    let read = |line: &str| {
+        let (task, attempt) = line.split_once(' ')?;
+        task.parse().ok().zip(attempt.parse().ok())
+    };
+    ended.lines().filter_map(read).collect()
+}
+
+/// What is told to have ended of a run, in the order in which that was stored.
+async fn told_of(stage: &Stage, run: &RunId) -> Vec<Attempt> {
+    let verdict = Verdict::read(&stage.handle, run, &BTreeSet::new()).await.expect("a history");
+    let mut told = Vec::new();
+    for said in &verdict.inputs {
+        if let Input::Report(report) = &said.input
+            && matches!(report.what, What::Ended(_))
+            && !told.contains(&(report.task, report.attempt))
+        {
+            told.push((report.task, report.attempt));
+        }
+    }
+    told
 }
 
 async fn acks_lost(mut cue: Cue) -> Report {

@@ -12,10 +12,10 @@ use crate::chaos::stage::{END, EVERYBODY, Stage};
 use crate::mesh::Timing;
 use crate::wait::eventually;
 
-/// In which time what was removed is there again.
-const AGAIN: Duration = Duration::from_secs(15);
-/// The same of a consumer, which is all that the matrix asks for; what was delivered to it follows.
-const CONSUMER_AGAIN: Duration = Duration::from_secs(5);
+/// In which time what was removed is there again: a consumer, and a stream as well. What was delivered or stored follows.
+const AGAIN: Duration = Duration::from_secs(5);
+/// In which time coordinators have said what is wrong with the log.
+const SAID: Duration = Duration::from_secs(15);
 
 /// How it is said of a run that its history is not there, by what else is known of it.
 const GONE: [&str; 3] = ["is gone", "is not there", "is truncated"];
@@ -32,7 +32,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "streams-deleted",
         rows: &[],
-        what: "the streams of timers, offers and output, and the buckets of states, presence and locks, are deleted",
+        what: "the streams of timers, offers and output, and the buckets of states, presence and locks, are deleted, and there again within 5 s",
         bound: Duration::from_secs(20),
         why: "as for consumers; without presence everybody must first show up again (3 s)",
         play: |cue| Box::pin(streams_deleted(cue)),
@@ -40,7 +40,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "log-deleted",
         rows: &[26],
-        what: "the event log is deleted: coordinators and `rr verify` say so (78), new coordinators end with 78, and it is not made again; somebody makes an empty one: coordinators, new ones too, `rr verify` and `rr doctor` name the runs of `rr-runs`",
+        what: "the event log is deleted: coordinators say so and live on, `rr verify` says so (78), new coordinators end with 78, and it is not made again; somebody makes an empty one: coordinators, new ones too, `rr verify` and `rr doctor` name the runs of `rr-runs`",
         bound: Duration::from_secs(5),
         why: "nothing is broken before it; afterwards nothing can be decided, and the runs of before are judged before",
         play: |cue| Box::pin(log_deleted(cue)),
@@ -91,7 +91,7 @@ async fn consumers_deleted(mut cue: Cue) -> Report {
         let since = Timestamp::now();
         operator.delete_consumer(stream, name).await;
         let again = async || operator.consumer(stream, name).await.map(drop).ok_or("it is not there");
-        eventually(&format!("{name} of {stream}"), CONSUMER_AGAIN, again).await;
+        eventually(&format!("{name} of {stream}"), AGAIN, again).await;
         stage.struck(since);
     }
     stage.has_asked(2).await;
@@ -100,6 +100,7 @@ async fn consumers_deleted(mut cue: Cue) -> Report {
 
 async fn streams_deleted(mut cue: Cue) -> Report {
     let mut stage = Stage::single(Timing::ShortPatient, EVERYBODY).await;
+    stage.keeps_output = false;
     is_looked_after(&mut stage).await;
     stage.load(&mut cue);
     let operator = stage.operator();
@@ -132,7 +133,7 @@ async fn log_deleted(mut cue: Cue) -> Report {
     operator.delete_stream("RR_EVENTS").await;
     stage.report.faults += 1;
     for place in stage.coordinators() {
-        stage.part(place).process.has_written("the event log, stream RR_EVENTS, is gone", AGAIN).await;
+        stage.part(place).process.has_written("the event log, stream RR_EVENTS, is gone", SAID).await;
     }
     for call in [&["coordinator"][..], &["init"], &["verify", "--all"]] {
         let told = stage.mesh.rr(call.iter().copied()).run().await;
@@ -148,7 +149,7 @@ async fn log_deleted(mut cue: Cue) -> Report {
     stage.restart(newcomer).await;
     for place in stage.coordinators() {
         let process = &mut stage.part(place).process;
-        process.has_written("the event log has lost its end", AGAIN).await;
+        process.has_written("the event log has lost its end", SAID).await;
         // More than these are counted only.
         let said = process.stderr();
         let is_named = known.iter().any(|run| said.contains(&format!("{run} (decision 0 of ")));

@@ -37,7 +37,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "worker-paused",
-        rows: &[5, 21, 23],
+        rows: &[5, 21],
         what: "a worker sleeps until what it runs is called lost, and wakes up: it ends what it ran, and says so too late",
         bound: Duration::from_secs(7),
         why: "as for one that dies: from its falling asleep to the last word that something is lost; then 5 s from its awakening to the end of what it ran",
