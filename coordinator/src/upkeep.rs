@@ -201,8 +201,8 @@ impl Keeper {
     fn take(&mut self, finding: Finding) {
         match finding {
             Finding::LogGone => self.complain(log_gone),
-            Finding::Shortened { was, runs } => {
-                lost_end(was, &runs);
+            Finding::Shortened { was, runs, is_all } => {
+                lost_end(was, &runs, is_all);
                 // Timers that were armed in the time that is lost, and such that have fired in it, stand for nothing that is left;
                 // and what is left may be a request that counts as answered.
                 self.recoveries.owe_waking(runs.into_iter().map(|Shortened { run, .. }| EntityId::from(run)));
@@ -279,7 +279,7 @@ pub(crate) fn log_gone() {
 }
 
 /// Says that what was acknowledged is gone. What is left goes on; that it is not all is for people to know.
-fn lost_end(was: Option<u64>, runs: &[Shortened]) {
+fn lost_end(was: Option<u64>, runs: &[Shortened], is_all: bool) {
     let named: Vec<String> = runs
         .iter()
         .take(NAMED_MAX)
@@ -289,6 +289,7 @@ fn lost_end(was: Option<u64>, runs: &[Shortened]) {
         was,
         runs = runs.len(),
         named = named.join(", "),
+        more_are_possible = !is_all,
         "the event log has lost its end, as after a loss of power, a restore of an old copy, or a purge: what was decided \
          and asked for last is forgotten, claims of attempts with on_lost fail or hold or a lock among it, which may \
          start a second time; rr doctor names runs whose states are ahead, docs/servers.md says what to do"

@@ -18,6 +18,8 @@ pub(crate) struct Extent {
     pub(crate) first_at: Option<Timestamp>,
     /// The last message that it ever took, kept or not; 0 where it never took one.
     pub(crate) last_seq: u64,
+    /// When that one was stored; none where none is kept.
+    pub(crate) last_at: Option<Timestamp>,
 }
 
 /// From where to where a stream goes.
@@ -35,10 +37,11 @@ pub(crate) async fn extent(link: &Link, stream: &str) -> Result<Extent, Error> {
         first_seq: u64,
         first_ts: String,
         last_seq: u64,
+        last_ts: String,
     }
     let Info { state } = link.api(&format!("STREAM.INFO.{stream}"), &(), DEADLINE).await?;
-    let State { messages, first_seq, first_ts, last_seq } = state;
+    let State { messages, first_seq, first_ts, last_seq, last_ts } = state;
     // Of an empty stream the server names a time at which nothing was stored.
-    let first_at = if messages == 0 { None } else { parse_time(&first_ts) };
-    Ok(Extent { first_seq, first_at, last_seq })
+    let at = |text: &str| if messages == 0 { None } else { parse_time(text) };
+    Ok(Extent { first_seq, first_at: at(&first_ts), last_seq, last_at: at(&last_ts) })
 }

@@ -78,7 +78,7 @@ pub use reports::{ClaimError, Earlier, StoredClaim};
 pub use retention::{Answered, OldRequest, OldRequests, OldStatus};
 pub use roster::PresenceWatch;
 pub use service::{ApiRequest, ApiServer, Endpoint, Monitor};
-pub use shortened::Shortened;
+pub use shortened::{Compared, Shortened};
 pub use status::{Put, StatusWriter, Unfinished};
 pub use timer::{Armed, Fired, Timers};
 pub use topology::{Part, Topology, ensure, init};

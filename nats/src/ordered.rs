@@ -86,6 +86,11 @@ impl Ordered {
         Self { link: link.clone(), plan, reading: None, position: None }
     }
 
+    /// The same, behind this sequence, where what is read has an order.
+    pub(crate) fn behind(link: &Link, plan: Plan, position: u64) -> Self {
+        Self { position: Some(position), ..Self::new(link, plan) }
+    }
+
     /// Makes the first consumer now, so that [`From::Now`] means now.
     pub(crate) async fn open(&mut self) -> Result<u64, Error> {
         self.begin().await

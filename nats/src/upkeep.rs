@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     link::{DEADLINE, DEADLINE_LONG, Link},
     mesh::Mesh,
-    shortened::Shortened,
+    shortened::{Compared, Shortened},
     subject::{self, EVENTS, TIMERS},
     topology::make_usual,
 };
@@ -87,6 +87,8 @@ pub enum Finding {
         was: Option<u64>,
         /// Runs whose states are ahead of their histories.
         runs: Vec<Shortened>,
+        /// Whether all states were compared that may be ahead.
+        is_all: bool,
     },
     /// A stream was gone, and is there again, without what was in it. Others may have made it.
     Anew(Store),
@@ -220,10 +222,11 @@ impl Upkeep {
                 Some(before) => before.lost_end(&log, &self.mesh).await?,
                 None => None,
             };
-            let runs = match self.mesh.shortened(kept_since).await {
+            let seen_at = self.log.as_ref().and_then(|before| before.last_at);
+            let Compared { shortened: runs, is_all } = match self.mesh.shortened(kept_since, seen_at).await {
                 // Rights that somebody has narrowed are no reason to look after nothing, and states that are gone say
                 // nothing: their bucket is made again below.
-                Err(Error::Denied { .. } | Error::NotFound { .. }) => Vec::new(),
+                Err(Error::Denied { .. } | Error::NotFound { .. }) => Compared { shortened: Vec::new(), is_all: false },
                 looked => looked?,
             };
             self.is_doubtful = false;
@@ -231,7 +234,7 @@ impl Upkeep {
                 self.forget_floors();
             }
             if was.is_some() || !runs.is_empty() {
-                findings.push(Finding::Shortened { was, runs });
+                findings.push(Finding::Shortened { was, runs, is_all });
             }
         }
         self.log = Some(log);

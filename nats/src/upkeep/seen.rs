@@ -18,7 +18,7 @@ pub(super) struct Seen {
     pub(super) first_seq: u64,
     pub(super) last_seq: u64,
     /// When the last message was stored.
-    last_at: Option<Timestamp>,
+    pub(super) last_at: Option<Timestamp>,
 }
 
 impl Seen {

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures::{StreamExt as _, stream};
-use rr_nats::{Error, StatusWriter, Unfinished};
+use jiff::Timestamp;
+use rr_nats::{Compared, Error, Shortened, StatusWriter, Unfinished};
 use rr_schemas::{
     decision::RunStatus,
     view::{RunView, StatusEntry},
@@ -80,5 +81,23 @@ async fn whoever_has_anything_in_the_log_lives_unless_its_state_says_that_it_is_
         [(vec![], vec!["asked", "decided"]), (vec!["ended", "gone", "decided"], vec!["asked", "decided", "ended"])]
     {
         assert_eq!(mesh.living(&entities(&ahead)).await.unwrap(), entities(&living), "{ahead:?}");
+    }
+}
+
+/// The cut lies before what a busy mesh has written since.
+#[tokio::test]
+async fn a_history_that_lost_its_end_is_found_behind_many_that_did_not() {
+    let world = world().await;
+    let (mesh, writer) = (&world.mesh, StatusWriter::new(&world.mesh));
+    writer.put(&state("cut", RunStatus::Running)).await.unwrap();
+    for n in 0..300 {
+        let run = format!("r{n}");
+        append(mesh, &entity(&run), 1, 0).await.unwrap();
+        writer.put(&state(&run, RunStatus::Running)).await.unwrap();
+    }
+    let cut = Shortened { run: "cut".parse().unwrap(), shown: 1, left: 0 };
+    for seen_at in [None, Some(Timestamp::UNIX_EPOCH), Some(Timestamp::now())] {
+        let compared = mesh.shortened(Timestamp::UNIX_EPOCH, seen_at).await.unwrap();
+        assert_eq!(compared, Compared { shortened: vec![cut.clone()], is_all: true }, "{seen_at:?}");
     }
 }

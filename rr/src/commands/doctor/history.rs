@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use rr_nats::Shortened;
+use rr_nats::{Compared, Shortened};
 
-use super::finding::{Finding, or_well};
+use super::finding::{Finding, NO_TIME, or_well};
 use super::patient::Patient;
 
 const CHECK: &str = "history";
@@ -22,10 +22,16 @@ pub(super) async fn history(patient: &Patient) -> Vec<Finding> {
         Err(error) => return vec![Finding::unseen(CHECK, "the histories of runs", error)],
     };
     let kept_since = patient.now().saturating_sub(SURELY_KEPT).unwrap_or_default();
-    match patient.deadline.within("the ends of histories", mesh.shortened(kept_since)).await {
-        Ok(runs) => or_well(CHECK, runs.iter().map(told).collect(), || {
-            "no state of a run is ahead of its history, among those that changed last".to_owned()
-        }),
+    match patient.deadline.within("the ends of histories", mesh.shortened(kept_since, None)).await {
+        Ok(Compared { shortened, is_all }) => {
+            let mut found: Vec<Finding> = shortened.iter().map(told).collect();
+            if !is_all {
+                found.push(Finding::unread(CHECK, "more states have changed lately than were compared", NO_TIME));
+            }
+            or_well(CHECK, found, || {
+                "no state of a run is ahead of its history, among those that changed last".to_owned()
+            })
+        }
         Err(error) => vec![Finding::unseen(CHECK, "the ends of histories", &error)],
     }
 }
