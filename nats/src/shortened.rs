@@ -33,6 +33,8 @@ const BEFORE: SignedDuration = SignedDuration::from_mins(5);
 const COMPARED_MAX: usize = 10_000;
 /// How long states are read at most: whoever looks has more to do.
 const READ_WITHIN: Duration = Duration::from_secs(8);
+/// How long the first of them may take to come: without a majority it never does, and that is for others to say.
+const BEGUN_WITHIN: Duration = Duration::from_secs(3);
 /// Histories that are asked after at once.
 const ASKED_AT_ONCE: usize = 16;
 
@@ -88,13 +90,18 @@ impl Mesh {
 
     /// The states that were written since then, and the newest ones; and whether these are all.
     async fn states_since(&self, since: Option<Timestamp>) -> Result<(VecDeque<Shown>, bool), Error> {
+        let states = extent(self.link(), RUNS.stream).await?;
+        if states.first_at.is_none() {
+            return Ok((VecDeque::new(), true));
+        }
         let filters = vec![subject::bucket_key(RUNS.name, ">")];
         let plan = Plan { stream: RUNS.stream, filters, from: From::Oldest, content: Content::Whole };
-        let mut reader = Ordered::behind(self.link(), plan, self.written_before(since).await?);
-        let until = Instant::now() + READ_WITHIN;
+        let mut reader = Ordered::behind(self.link(), plan, self.written_before(since, states).await?);
+        let begun = Instant::now();
         let (mut states, mut is_all, mut has_read) = (VecDeque::new(), true, false);
         loop {
-            let pending = match timeout_at(until, reader.next_of_these()).await {
+            let within = if has_read { READ_WITHIN } else { BEGUN_WITHIN };
+            let pending = match timeout_at(begun + within, reader.next_of_these()).await {
                 Ok(step) => match step? {
                     None => 0,
                     Some(Step::Begin { pending }) => pending,
@@ -128,8 +135,8 @@ impl Mesh {
     }
 
     /// A sequence of the states up to which all were written before, and none of the newest.
-    async fn written_before(&self, since: Option<Timestamp>) -> Result<u64, Error> {
-        let Extent { first_seq, last_seq, .. } = extent(self.link(), RUNS.stream).await?;
+    async fn written_before(&self, since: Option<Timestamp>, states: Extent) -> Result<u64, Error> {
+        let Extent { first_seq, last_seq, .. } = states;
         let filter = subject::bucket_key(RUNS.name, ">");
         let mut most = last_seq.saturating_sub(NEWEST);
         let mut least = if since.is_some() { first_seq.saturating_sub(1).min(most) } else { most };
