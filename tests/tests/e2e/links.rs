@@ -80,7 +80,9 @@ async fn far_worker() -> (TestMesh, Proxy, [Running; 2]) {
     let coordinator = mesh.coordinator();
     mesh.is_made().await;
     let proxy = Proxy::to(mesh.address().port()).await;
-    let worker = mesh.worker_via(&proxy, "far", &["--queues", "default"]);
+    let mut worker = mesh.worker_via(&proxy, "far", &["--queues", "default"]);
+    // It is present before it has joined.
+    worker.has_written("worker ready", END).await;
     mesh.has_workers(1).await;
     (mesh, proxy, [worker, coordinator])
 }

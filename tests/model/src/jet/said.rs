@@ -128,7 +128,10 @@ impl<'a> Turn<'a> {
 
     /// The same with JSON.
     pub(crate) fn tell(&mut self, to: Option<&Subject>, answer: &Value) {
-        self.answer(to, answer.to_string());
+        if to.is_some() {
+            // Not by its `Display`, which checks each piece once more.
+            self.answer(to, serde_json::to_vec(answer).unwrap_or_default());
+        }
     }
 
     /// Answers with more than a body.
