@@ -11,6 +11,7 @@ use rr_schemas::{
     presence::Control,
     report::{Report, What},
 };
+use tokio::time::Instant;
 
 use crate::{
     entity::Entity,
@@ -25,6 +26,10 @@ pub(crate) const UNDER_WAY_MAX: usize = 512;
 const TRIES: u32 = 4;
 /// The first pause between two tries; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// After this time nothing is published again: half of what the work queue remembers an offer for. Later its attempt may have
+/// been offered, run and acknowledged meanwhile, and what is loaded anew knows that.
+const PERSIST_MAX: Duration = Duration::from_mins(1);
 
 /// Performs effects and returns when the server has acknowledged each.
 pub(crate) async fn perform(shell: &Shell, entity: &Entity, effects: Vec<Effect>) -> Result<(), TurnError> {
@@ -81,9 +86,10 @@ async fn perform_one(shell: &Shell, entity: &Entity, effect: &Effect) -> Result<
 /// Publishes again what may pass the next time.
 async fn persist<F: Future<Output = Result<(), PublishError>>>(publish: impl Fn() -> F) -> Result<(), PublishError> {
     let mut pause = PAUSE;
+    let begun = Instant::now();
     for _ in 1..TRIES {
         match publish().await {
-            Err(error) if error.is_retryable() => {
+            Err(error) if error.is_retryable() && begun.elapsed() < PERSIST_MAX => {
                 tracing::debug!(%error, "an effect is tried again");
                 tokio::time::sleep(pause).await;
                 pause *= 2;
@@ -126,5 +132,27 @@ const fn is_offer(effect: &Effect) -> bool {
     match effect {
         Effect::Offer { .. } => true,
         Effect::Withdraw { .. } | Effect::WithdrawRun | Effect::Kill { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_answered_is_published_again_while_the_work_queue_remembers_it_for_sure() {
+        for (sleeps, tries) in [(0, TRIES), (5, TRIES), (30, 2), (61, 1), (600, 1)] {
+            let tried = Cell::new(0);
+            let outcome = persist(async || {
+                tried.set(tried.get() + 1);
+                tokio::time::sleep(Duration::from_secs(sleeps)).await;
+                Err(PublishError::Unknown("no answer".to_owned()))
+            })
+            .await;
+            assert!(outcome.is_err());
+            assert_eq!(tried.get(), tries, "after {sleeps} s each");
+        }
     }
 }

@@ -98,6 +98,8 @@ pub(crate) struct Attempt {
     pub(crate) is_kept: bool,
     /// Whether a report that it runs is on its way.
     pub(crate) is_saying: bool,
+    /// How it ends without being run, once its claim is won.
+    pub(crate) unstarted: Option<Ended>,
     /// The lock that it holds.
     pub(crate) grip: Option<Grip>,
 }
@@ -155,6 +157,7 @@ impl Attempt {
             fence: seq,
             is_kept: false,
             is_saying: false,
+            unstarted: None,
             grip: None,
         }
     }
@@ -170,6 +173,7 @@ impl Attempt {
             fence: 0,
             is_kept: false,
             is_saying: false,
+            unstarted: None,
             grip: None,
         }
     }

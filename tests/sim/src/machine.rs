@@ -73,7 +73,8 @@ pub(crate) fn topology(case: &Case) -> Topology {
         work_ack_wait: Duration::from_millis(1_800),
         partition_ack_wait: Duration::from_millis(1_500),
         pin_timeout: Duration::from_millis(1_200),
-        duplicate_window: Duration::from_secs(8),
+        // Longer than all tries of an unanswered offer, as on a real mesh.
+        duplicate_window: Duration::from_secs(24),
         ..Topology::default()
     }
 }

@@ -12,8 +12,6 @@ pub(super) const MAGIC: &[u8; 8] = b"RRLEDG1\n";
 
 /// Longest record. Whatever claims to be longer is damage.
 const RECORD_BYTES_MAX: usize = 1024 * 1024;
-/// Through which texts are read, piece by piece where they are longer.
-const SCRATCH_BYTES: usize = 4096;
 
 /// One fact. Names are short, because each attempt writes three of these. Written by reference, read by value.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -69,16 +67,14 @@ pub(super) fn read(bytes: &[u8]) -> (Vec<Record>, usize) {
     let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
         return (records, 0);
     };
-    // One for all: each of its own would cost more than the record.
-    let mut scratch = vec![0; SCRATCH_BYTES];
-    while let Some((record, tail)) = frame(rest, &mut scratch) {
+    while let Some((record, tail)) = frame(rest) {
         records.push(record);
         rest = tail;
     }
     (records, bytes.len() - rest.len())
 }
 
-fn frame<'a>(bytes: &'a [u8], scratch: &mut [u8]) -> Option<(Record, &'a [u8])> {
+fn frame(bytes: &[u8]) -> Option<(Record, &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (sum, rest) = rest.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok().filter(|length| *length <= RECORD_BYTES_MAX)?;
@@ -86,7 +82,7 @@ fn frame<'a>(bytes: &'a [u8], scratch: &mut [u8]) -> Option<(Record, &'a [u8])> 
     if checksum(body) != *sum {
         return None;
     }
-    Some((ciborium::from_reader_with_buffer(body, scratch).ok()?, rest))
+    Some((ciborium::from_reader(body).ok()?, rest))
 }
 
 /// The lower half of the body's hash.

@@ -15,7 +15,6 @@ use rr_schemas::{
     report::{Claim, Ended, Outcome, Report, What},
 };
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::engine::{Chore, Engine, Word};
@@ -37,9 +36,10 @@ pub(super) enum Claimed {
     Won(u64),
     /// Somebody else holds it.
     Lost,
-    /// Given up, because the attempt is not wanted any more.
-    Cancelled,
 }
+
+/// Why an attempt ends that nobody wants any more and that has not begun.
+const UNSTARTED: &str = "cancelled before it started";
 
 impl Engine {
     /// An offer came.
@@ -112,11 +112,7 @@ impl Engine {
             let Some(offer) = attempt.offer.clone() else { continue };
             self.busy += 1;
             if offer.claimed {
-                attempt.phase = Phase::Claiming;
-                self.clocks.begin(n, now);
-                let (mesh, worker, instance) = (self.mesh.clone(), self.options.name.clone(), self.instance.clone());
-                let claim = claim(mesh, offer, worker, instance, attempt.cancel.clone());
-                self.chores.push(claim.map(move |claimed| Chore::Claimed(n, claimed)).boxed());
+                self.claim(n, offer, now);
             } else {
                 attempt.phase = Phase::Syncing;
                 self.record_start(n, &offer);
@@ -136,6 +132,14 @@ impl Engine {
         }
     }
 
+    fn claim(&mut self, n: u64, offer: Arc<Offer>, now: Instant) {
+        let Some(attempt) = self.attempts.get_mut(&n) else { return };
+        attempt.phase = Phase::Claiming;
+        self.clocks.begin(n, now);
+        let claim = claim(self.mesh.clone(), offer, self.options.name.clone(), self.instance.clone());
+        self.chores.push(claim.map(move |claimed| Chore::Claimed(n, claimed)).boxed());
+    }
+
     /// A claim was answered.
     pub(super) fn claimed(&mut self, n: u64, claimed: Claimed) {
         if !self.is_in(n, Phase::Claiming) {
@@ -144,13 +148,18 @@ impl Engine {
         let Some(offer) = self.attempts.get(&n).and_then(|attempt| attempt.offer.clone()) else { return };
         match claimed {
             Claimed::Won(claim) => {
-                if let Some(attempt) = self.attempts.get_mut(&n) {
-                    // Each alone grows from attempt to attempt, but a restore sets the log back to where it was packed. The
-                    // stream of offers is made anew then, with numbers that are larger by more than the log can have lost.
-                    attempt.fence = attempt.fence.saturating_add(claim);
-                    attempt.phase = Phase::Syncing;
-                }
                 self.record_start(n, &offer);
+                let now = self.now();
+                let Some(attempt) = self.attempts.get_mut(&n) else { return };
+                // Each alone grows from attempt to attempt, but a restore sets the log back to where it was packed. The
+                // stream of offers is made anew then, with numbers that are larger by more than the log can have lost.
+                attempt.fence = attempt.fence.saturating_add(claim);
+                let cancelled =
+                    || attempt.cancel.is_cancelled().then(|| ended_because(Outcome::Cancelled, UNSTARTED, now));
+                if let Some(ended) = attempt.unstarted.take().or_else(cancelled) {
+                    return self.ended(n, ended);
+                }
+                attempt.phase = Phase::Syncing;
                 self.unwritten.to_sync.push(n);
             }
             Claimed::Lost => {
@@ -160,10 +169,6 @@ impl Engine {
                 if let Some(attempt) = self.attempts.remove(&n) {
                     self.words.extend(attempt.acks.into_iter().map(Word::Done));
                 }
-            }
-            Claimed::Cancelled => {
-                self.record_start(n, &offer);
-                self.ended(n, ended_because(Outcome::Cancelled, "cancelled before it started", self.now()));
             }
         }
     }
@@ -295,20 +300,25 @@ impl Engine {
         held.cancel.cancel();
         match held.phase {
             Phase::Locking | Phase::Waiting => {
-                let ended = ended_because(Outcome::Cancelled, "cancelled before it started", self.now());
-                self.end_unstarted(known.n, ended);
+                self.end_unstarted(known.n, ended_because(Outcome::Cancelled, UNSTARTED, self.now()));
             }
             Phase::Returned | Phase::Claiming | Phase::Syncing | Phase::Running | Phase::Ended => {}
         }
     }
 
-    /// Ends an attempt that waits for a lock or a slot.
+    /// Ends an attempt that waits for a lock or a slot. How one ends that has to be claimed, only its holder may say, who may
+    /// be an earlier life of this worker: it is claimed first, and without a slot, for there is nothing to run.
     pub(super) fn end_unstarted(&mut self, n: u64, ended: Ended) {
         self.leave_line(n);
         let Some(held) = self.attempts.get_mut(&n) else { return };
         let Some(offer) = held.offer.clone() else { return };
-        held.phase = Phase::Ended;
         self.ready.retain(|(_, ready)| *ready != n);
+        if offer.claimed {
+            held.unstarted = Some(ended);
+            self.busy += 1;
+            return self.claim(n, offer, Instant::now());
+        }
+        held.phase = Phase::Ended;
         self.record_start(n, &offer);
         self.report_end(n, ended);
     }
@@ -330,19 +340,13 @@ fn failed_by_a_bug(text: &str, now: Timestamp) -> Ended {
 }
 
 /// Claims an attempt, until it is known who holds it.
-async fn claim(
-    mesh: Mesh,
-    offer: Arc<Offer>,
-    worker: WorkerName,
-    instance: InstanceId,
-    cancel: CancellationToken,
-) -> Claimed {
+async fn claim(mesh: Mesh, offer: Arc<Offer>, worker: WorkerName, instance: InstanceId) -> Claimed {
     let token = offer.token.clone();
     let claim = Claim { task: offer.task, attempt: offer.attempt, worker, instance, token };
     let mut pause = CLAIM_PAUSE_MIN;
     let mut earlier = Earlier::None;
     loop {
-        // Not given up half-way: the claim may be won, and then it is ours to report.
+        // Never given up: it may be won, and then it is ours to report; where it is lost, it is not.
         match mesh.claim(&offer.run, &claim, earlier).await {
             Ok(seq) => return Claimed::Won(seq),
             Err(ClaimError::Lost) if planted::bites(Bug::ClaimIgnored) => return Claimed::Won(0),
@@ -355,11 +359,7 @@ async fn claim(
                 tracing::debug!(run.id = %offer.run, task = offer.task, %error, "claim not answered yet");
             }
         }
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Claimed::Cancelled,
-            () = sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
-        }
+        sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         pause = (pause * 2).min(CLAIM_PAUSE_MAX);
     }
 }

@@ -128,10 +128,7 @@ impl<'a> Turn<'a> {
 
     /// The same with JSON.
     pub(crate) fn tell(&mut self, to: Option<&Subject>, answer: &Value) {
-        if to.is_some() {
-            // Not by its `Display`, which checks each piece once more.
-            self.answer(to, serde_json::to_vec(answer).unwrap_or_default());
-        }
+        self.answer(to, answer.to_string());
     }
 
     /// Answers with more than a body.

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use self::{publish::Proposal, schedule::Armed};
 use super::{
@@ -276,14 +276,13 @@ impl Stream {
                 fields.insert("num_deleted".to_owned(), holes.into());
             }
         }
-        // Not by `json!`, which would write and read each part anew.
-        let mut info = Map::new();
-        info.insert("config".to_owned(), self.told.clone());
-        info.insert("created".to_owned(), written(self.created).into());
-        info.insert("state".to_owned(), state);
-        info.insert("cluster".to_owned(), cluster.clone());
-        info.insert("ts".to_owned(), written(turn.now).into());
-        Value::Object(info)
+        json!({
+            "config": self.told,
+            "created": written(self.created),
+            "state": state,
+            "cluster": cluster,
+            "ts": written(turn.now),
+        })
     }
 
     /// Whether a message of these bytes finds room, or why not.

@@ -9,6 +9,7 @@ use rr_nats::{Earlier, Lock};
 use rr_schemas::{
     lock::{HeldLock, LockHolder},
     offer::{Offer, Target},
+    presence::Control,
     report::{Claim, Ended, Outcome},
 };
 use rr_worker::Handlers;
@@ -152,4 +153,35 @@ async fn who_waits_for_a_lock_learns_that_it_is_not_wanted_any_more() {
     worker.drain();
     ended(&mut worker).await;
     assert_eq!(stage.reports().await.len(), 0);
+}
+
+/// Words go by a worker's name, and it may wait with what its earlier life has claimed: how that ends is not its to say.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_not_claimed_an_attempt_does_not_say_that_it_was_cancelled() {
+    let stage = Stage::new().await;
+    let lock = stage.take_lock().await;
+    let claim = Claim {
+        task: 0,
+        attempt: 1,
+        worker: "w1".parse().unwrap(),
+        instance: "earlier".parse().unwrap(),
+        token: String::new(),
+    };
+    stage.mesh.claim(&run(), &claim, Earlier::None).await.unwrap();
+    let _worker = stage.worker("w1", 1, Handlers::new()).await;
+    for task in 0..2 {
+        stage.offer(&locked(offer(task, sh("true")))).await;
+    }
+    until("they wait for the lock, are told to end and do", async || {
+        for task in 0..2 {
+            let kill = Control::Kill { run: run(), task, attempt: 1 };
+            stage.mesh.control(&"w1".parse().unwrap(), &kill).await.unwrap();
+        }
+        stage.mesh.offers(&run()).await.unwrap().is_empty().then_some(())
+    })
+    .await;
+    let ends = stage.all_ends(1).await;
+    assert_eq!(ends.iter().map(|(task, ended)| (*task, ended.outcome)).collect::<Vec<_>>(), [(1, Outcome::Cancelled)]);
+    assert!(stage.mesh.claim_of(&run(), 1, 1).await.unwrap().is_some(), "who says how it ended has claimed it");
+    drop(lock);
 }

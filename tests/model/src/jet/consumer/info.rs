@@ -24,6 +24,7 @@ impl Consumer {
             "stream_name": self.stream,
             "name": self.name,
             "created": written(self.created),
+            "config": self.told,
             "delivered": at(self.delivery - 1, self.seq - 1, self.last_delivered),
             "ack_floor": at(self.floor_delivery, self.floor, self.last_acked),
             "num_ack_pending": self.pending.len(),
@@ -32,9 +33,6 @@ impl Consumer {
             "num_pending": self.undelivered,
             "ts": written(turn.now),
         });
-        if let Some(fields) = info.as_object_mut() {
-            fields.insert("config".to_owned(), self.told.clone());
-        }
         if let Some(fields) = info.as_object_mut().filter(|_| self.is_copied) {
             let leader = SERVERS.get(self.leaders % SERVERS.len());
             fields.insert("cluster".to_owned(), json!({"name": "rr", "leader": leader}));
