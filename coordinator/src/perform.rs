@@ -89,10 +89,14 @@ async fn persist<F: Future<Output = Result<(), PublishError>>>(publish: impl Fn(
     let begun = Instant::now();
     for _ in 1..TRIES {
         match publish().await {
-            Err(error) if error.is_retryable() && begun.elapsed() < PERSIST_MAX => {
+            Err(error) if error.is_retryable() => {
                 tracing::debug!(%error, "an effect is tried again");
                 tokio::time::sleep(pause).await;
                 pause *= 2;
+                // Whoever has slept in between knows it only now.
+                if begun.elapsed() > PERSIST_MAX {
+                    return Err(error);
+                }
             }
             settled => return settled,
         }
@@ -139,6 +143,8 @@ const fn is_offer(effect: &Effect) -> bool {
 mod tests {
     use std::cell::Cell;
 
+    use rr_nats::Topology;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -154,5 +160,20 @@ mod tests {
             assert!(outcome.is_err());
             assert_eq!(tried.get(), tries, "after {sleeps} s each");
         }
+        assert!(PERSIST_MAX * 2 <= Topology::default().duplicate_window);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_slept_between_two_tries_does_not_publish_again() {
+        let tried = Cell::new(0);
+        let persisting = persist(async || {
+            tried.set(tried.get() + 1);
+            Err(PublishError::Unknown("no answer".to_owned()))
+        });
+        tokio::pin!(persisting);
+        assert!(futures::poll!(persisting.as_mut()).is_pending());
+        tokio::time::advance(PERSIST_MAX + PAUSE).await;
+        assert!(persisting.await.is_err());
+        assert_eq!(tried.get(), 1);
     }
 }

@@ -94,9 +94,8 @@ impl Engine {
             (Verdict::Lost | Verdict::Hold, _) => {
                 tracing::info!(run.id = %key.run, task = key.task, attempt = key.attempt, delivered, SECOND_TIME);
                 let n = self.ledger.reserve(&key, offer.offer);
-                self.ledger.start(n, &key, offer.offer, &offer.token);
-                self.attempts.insert(n, Attempt::ended(Some(ack)));
-                self.report_end(n, ended_because(Outcome::Lost, SECOND_TIME, self.now()));
+                self.attempts.insert(n, Attempt::new(offer, ack, raw.seq));
+                self.end_unstarted(n, ended_because(Outcome::Lost, SECOND_TIME, self.now()));
             }
         }
     }
@@ -306,7 +305,7 @@ impl Engine {
         }
     }
 
-    /// Ends an attempt that waits for a lock or a slot. How one ends that has to be claimed, only its holder may say, who may
+    /// Ends an attempt that is not to be run, or waits for a lock or a slot. How one ends that has to be claimed, only its holder may say, who may
     /// be an earlier life of this worker: it is claimed first, and without a slot, for there is nothing to run.
     pub(super) fn end_unstarted(&mut self, n: u64, ended: Ended) {
         self.leave_line(n);
@@ -314,6 +313,7 @@ impl Engine {
         let Some(offer) = held.offer.clone() else { return };
         self.ready.retain(|(_, ready)| *ready != n);
         if offer.claimed {
+            tracing::debug!(run.id = %offer.run, task = offer.task, attempt = offer.attempt, "is claimed to be ended");
             held.unstarted = Some(ended);
             self.busy += 1;
             return self.claim(n, offer, Instant::now());
@@ -345,6 +345,7 @@ async fn claim(mesh: Mesh, offer: Arc<Offer>, worker: WorkerName, instance: Inst
     let claim = Claim { task: offer.task, attempt: offer.attempt, worker, instance, token };
     let mut pause = CLAIM_PAUSE_MIN;
     let mut earlier = Earlier::None;
+    let mut has_warned = false;
     loop {
         // Never given up: it may be won, and then it is ours to report; where it is lost, it is not.
         match mesh.claim(&offer.run, &claim, earlier).await {
@@ -355,6 +356,9 @@ async fn claim(mesh: Mesh, offer: Arc<Offer>, worker: WorkerName, instance: Inst
                 // Only what was not answered may be ours.
                 if matches!(error, PublishError::Unknown(_)) {
                     earlier = Earlier::Perhaps;
+                }
+                if !error.is_retryable() && !std::mem::replace(&mut has_warned, true) {
+                    tracing::warn!(run.id = %offer.run, task = offer.task, %error, "a claim is refused; it is said again and again");
                 }
                 tracing::debug!(run.id = %offer.run, task = offer.task, %error, "claim not answered yet");
             }

@@ -245,6 +245,9 @@ async fn all_killed(mut cue: Cue) -> Report {
     stage.finish().await
 }
 
+/// What was decided just before a server is cut off may be stored a moment later.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
+
 async fn minority(mut cue: Cue) -> Report {
     let mesh = TestMesh::wired_cluster(Timing::Default).await;
     let mut stage = Stage::over(mesh, Timing::Default, EVERYBODY, None).await;
@@ -268,9 +271,12 @@ async fn minority(mut cue: Cue) -> Report {
         sleep(Duration::from_secs(15)).await;
         let resets = stage.mesh.resets() - resets;
         stage.report.demand(resets > 0, || "no connection between servers was cut".to_owned());
+        let cut_off = (0, since + ON_ITS_WAY, Timestamp::now());
         stage.mesh.rejoin();
         stage.struck_some(since);
         stage.mesh.is_healthy(SERVERS - 1).await;
+        let decided = stage.decisions_of(&[cut_off]).await;
+        stage.report.demand(decided == 0, || format!("who was cut off has stored {decided} decisions meanwhile"));
     }
     stage.has_asked(4).await;
     stage.finish().await

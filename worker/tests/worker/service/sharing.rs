@@ -206,3 +206,20 @@ async fn an_attempt_that_somebody_else_has_claimed_is_dropped() {
     let ends = stage.all_ends(1).await;
     assert_eq!(ends.iter().map(|(task, ended)| (*task, ended.outcome)).collect::<Vec<_>>(), [(1, Outcome::Ok)]);
 }
+
+/// The log has lost the end of an attempt, and it is offered again: by then it may be somebody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_it_has_ended_before_a_worker_says_no_more_where_somebody_else_has_claimed_it() {
+    let stage = Stage::new().await;
+    let _worker = stage.worker("w1", 1, Handlers::new()).await;
+    stage.offer(&offer(0, sh("true"))).await;
+    assert_eq!(stage.all_ends(1).await.len(), 1);
+    let (worker, instance) = ("other".parse().unwrap(), "x".parse().unwrap());
+    let claim = Claim { task: 0, attempt: 1, worker, instance, token: String::new() };
+    stage.mesh.claim(&run(), &claim, rr_nats::Earlier::None).await.unwrap();
+    stage.offer(&Offer { claimed: true, offer: 2, ..offer(0, sh("true")) }).await;
+    stage.offer(&Offer { claimed: true, ..offer(1, sh("true")) }).await;
+    let ends = stage.all_ends(2).await;
+    let said: Vec<_> = ends.iter().map(|(task, ended)| (*task, ended.outcome)).collect();
+    assert_eq!(said, [(0, Outcome::Ok), (1, Outcome::Ok)]);
+}
