@@ -12,6 +12,8 @@ use crate::told::refusal;
 
 /// How long the parts of one server may take until all of them know.
 const TELLING: Duration = Duration::from_millis(30);
+/// How often in a row a cluster must say the same: on a busy machine an acknowledgement takes effect late.
+const SAME: u32 = 3;
 
 impl Play<'_> {
     pub(super) async fn send(&self, subject: &str, body: String, headers: Option<HeaderMap>, reply: &str) {
@@ -73,14 +75,15 @@ impl Play<'_> {
         sleep(if self.player.is_clustered { SPREADING } else { TELLING }).await;
     }
 
-    /// What is told of a consumer or a stream; by a cluster when it says the same twice.
+    /// What is told of a consumer or a stream; by a cluster when it says the same again and again.
     pub(super) async fn settled(&mut self, operation: &str) -> Result<Value, String> {
         let until = Instant::now() + SETTLING;
-        let mut before = None;
+        let (mut before, mut times) = (None, 0);
         loop {
             self.spread().await;
             let told = self.api(operation, "").await.map(|info| self.teller.plain(info));
-            if !self.player.is_clustered || before.as_ref() == Some(&told) || Instant::now() > until {
+            times = if before.as_ref() == Some(&told) { times + 1 } else { 1 };
+            if !self.player.is_clustered || times == SAME || Instant::now() > until {
                 return told;
             }
             before = Some(told);
