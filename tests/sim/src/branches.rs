@@ -26,7 +26,7 @@ pub type Said = BTreeMap<String, u64>;
 pub(crate) const WITH_ERROR: [&str; 3] = ["turn interrupted", "turn starts over", "message quarantined"];
 
 /// Rare branches by their names, each with the words that are logged when it is taken.
-pub(crate) const NAMED: [(&str, &str); 41] = [
+pub(crate) const NAMED: [(&str, &str); 40] = [
     ("append conflict", "turn interrupted: another coordinator has decided"),
     ("append unanswered, read back", "append without an answer"),
     ("server away in a turn", "turn starts over: the server is not available"),
@@ -46,7 +46,6 @@ pub(crate) const NAMED: [(&str, &str); 41] = [
     ("offer comes a second time", "offer came a second time"),
     ("claim not answered", "claim not answered yet"),
     ("claim lost", "claim lost"),
-    ("claimed to be ended", "is claimed to be ended"),
     ("report kept for later", "report not stored yet, it is kept"),
     ("reports go through again", "reports go through again"),
     ("worker restarted in an attempt", "worker restarted"),

@@ -30,7 +30,7 @@ const RANDOM: (u64, usize) = (8, 60);
 
 /// Those by chance are the same ones each time, unless `RR_TEST_SEED` has them begin with another seed.
 fn all() -> Vec<Script> {
-    let first = std::env::var("RR_TEST_SEED").map_or(0, |seed| seed.parse().unwrap());
+    let first = std::env::var_os("RR_TEST_SEED").map_or(0, |seed| seed.to_str().unwrap().parse().unwrap());
     let written = FILES.iter().flat_map(|(file, text)| script::read(file, text));
     written.chain((first..first + RANDOM.0).map(|seed| random::script(seed, RANDOM.1))).collect()
 }
