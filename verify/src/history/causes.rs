@@ -123,8 +123,10 @@ impl Heard<'_> {
                     self.check_reported(at, (*task, *attempt, by.as_ref(), end), cause, findings);
                 }
             }
+            Event::Offered { tasks, attempt, offer, .. } => {
+                self.check_again((at, cause), (tasks, *attempt, *offer), standings, findings);
+            }
             Event::Rejected { .. }
-            | Event::Offered { .. }
             | Event::Extended { .. }
             | Event::Returned { .. }
             | Event::Signalled { .. }

@@ -1,8 +1,9 @@
-//! What follows from a look: an attempt ends as what was seen of it says, of where it stands by then.
+//! What follows from a look: an attempt ends, or is offered again, as what was seen of it says, of where it stands by then.
 
 use rr_schemas::{
     decision::Record,
     input::{Found, Holder, Input, Seen, SeenAttempts, Source},
+    ranges::Ranges,
     report::{Ended, Outcome},
 };
 
@@ -11,7 +12,7 @@ use super::{
     heard::Heard,
     standing::{Runs, Standing, Standings},
 };
-use crate::{Findings, Rule};
+use crate::{Findings, Rule, records::within};
 
 impl Heard<'_> {
     /// An attempt that ends because of what was seen ends as that says.
@@ -50,10 +51,40 @@ impl Heard<'_> {
         }
     }
 
+    /// An offer of an attempt that nobody has started is made once more when the one before was seen to be gone, or was given back;
+    /// nothing else makes another one.
+    pub(super) fn check_again(
+        &self,
+        (at, cause): (u64, &Said),
+        (tasks, attempt, offer): (&Ranges, u32, u32),
+        standings: Option<&Standings<'_>>,
+        findings: &mut Findings,
+    ) {
+        let is_known = self.plan.as_ref().is_some_and(|plan| within(plan, tasks));
+        let Some(standings) = standings.filter(|_| is_known && offer > 1) else { return };
+        let is_wrong = |task: &u32| {
+            let open = standings.open(*task, attempt).filter(|open| open.offer.checked_add(1) == Some(offer));
+            // What is offered out of turn is told elsewhere.
+            open.is_some_and(|open| !is_offered_again(at, cause, *task, &open))
+        };
+        let wrong = tasks.iter().find(is_wrong);
+        findings.demand(wrong.is_none(), Rule::Presence, at, || {
+            let task = wrong.unwrap_or_default();
+            format!("task {task} is offered again, and nobody has seen the offer before gone or has given it back")
+        });
+    }
+
     /// Whether somebody may have claimed an attempt between the look and its answer: unless nobody can any more.
     fn may_be_claimed(&self, task: u32, seen: &SeenAttempts) -> bool {
         !seen.withdrawn && self.is_claimed(task)
     }
+}
+
+/// Whether another offer of an attempt follows from an input.
+fn is_offered_again(at: u64, cause: &Said, task: u32, open: &Standing<'_>) -> bool {
+    let look = seen(cause).and_then(|seen| found_of(seen, task, open.attempt, Some(open.offer)));
+    let is_gone = look.is_some_and(|look| look.found == Found::OfferGone);
+    matches!(open.runs, Runs::Nobody) && (is_gone || open.returned == Some(at))
 }
 
 pub(super) const fn seen(said: &Said) -> Option<&Seen> {

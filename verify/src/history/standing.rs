@@ -24,6 +24,8 @@ pub(super) struct Standing<'a> {
     /// When the first offer of it was made.
     pub(super) since: Timestamp,
     pub(super) runs: Runs<'a>,
+    /// By which input this offer was given back.
+    pub(super) returned: Option<u64>,
     is_over: bool,
 }
 
@@ -71,13 +73,16 @@ impl<'a> Standings<'a> {
                     held @ Runs::Held(_) => held,
                 };
             }),
+            // Whether it is this offer, and whether its holder has said so, is judged by itself.
+            Event::Returned { task, attempt, .. } => {
+                self.change(*task, *attempt, |standing| standing.returned = Some(record.cause));
+            }
             Event::Ended { task, attempt, .. } => self.change(*task, *attempt, |standing| standing.is_over = true),
             Event::CancelRequested { .. } | Event::DeadlinePassed {} => self.is_stopped = true,
             Event::Submitted { .. }
             | Event::Rejected { .. }
             | Event::Offered { .. }
             | Event::Extended { .. }
-            | Event::Returned { .. }
             | Event::Signalled { .. }
             | Event::Late { .. }
             | Event::JobEnded { .. }
@@ -89,7 +94,7 @@ impl<'a> Standings<'a> {
     fn offer(&mut self, at: Timestamp, task: u32, attempt: u32, offer: u32) {
         let Some(slot) = self.tasks.get_mut(task as usize) else { return };
         let since = slot.filter(|before| before.attempt == attempt).map_or(at, |before| before.since);
-        *slot = Some(Standing { attempt, offer, since, runs: Runs::Nobody, is_over: false });
+        *slot = Some(Standing { attempt, offer, since, runs: Runs::Nobody, returned: None, is_over: false });
     }
 
     fn change(&mut self, task: u32, attempt: u32, change: impl FnOnce(&mut Standing<'a>)) {

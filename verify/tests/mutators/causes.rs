@@ -163,8 +163,7 @@ fn what_ends_by_a_look_ends_as_that_says() {
                 let fits = match outcome {
                     Lost => found == WorkerGone || (by.is_none() && matches!(found, OfferGone | ClaimVoid)),
                     Unreachable => found == OfferUnserved && by.is_none(),
-                    // Its run goes on.
-                    Cancelled => false,
+                    // Its run goes on, so it is not cancelled either.
                     _ => false,
                 };
                 let told = told(FAIL).say(seen(0, 1, found)).decide(vec![ended(by, 0, 1, end(outcome))]);
@@ -223,49 +222,6 @@ fn what_ends_by_a_report_ends_as_that_says() {
     }
     let other_task = told(FREE).say(report("w1", 1, 1, What::Ended(failed())));
     assert!(other_task.decide(vec![ended(Some("w1"), 0, 1, failed())]).broken().contains(&Rule::Cause));
-}
-
-/// Only what is to stop ends cancelled by a look: what was lost before, and what nobody has started nor can any more.
-#[test]
-fn what_a_look_calls_cancelled_is_to_stop() {
-    use Found::{ClaimVoid, OfferGone, OfferUnserved, OfferWaits, WorkerGone, WorkerPresent};
-    let all = [WorkerPresent, WorkerGone, OfferWaits, OfferUnserved, OfferGone, ClaimVoid];
-    let stop = |told: Told| told.say(asked("t")).decide(vec![cancel("t")]);
-    let runs = |flow| told(flow).say(claim("w1", 0, 1)).decide(vec![started("w1", 0, 1)]);
-    let held = || runs(HOLD).say(seen(0, 1, WorkerGone)).decide(vec![Event::Held { task: 0, attempt: 1 }]);
-    let lost = || report("w1", 0, 1, What::Ended(end(Outcome::Lost)));
-    let held_unstarted = || told(HOLD).say(lost()).decide(vec![Event::Held { task: 0, attempt: 1 }]);
-    let again = |told: Told| {
-        let Event::Offered { job, tasks, attempt, .. } = offered("a", "0", 1) else { panic!() };
-        told.say(seen(0, 1, OfferGone)).decide(vec![Event::Offered { job, tasks, attempt, offer: 2 }])
-    };
-    let void = |found| found != ClaimVoid;
-    type Fits<'f> = &'f dyn Fn(Found) -> bool;
-    let (always, never): (Fits<'_>, Fits<'_>) = (&|_| true, &|_| false);
-    for (what, told, by, withdrawn, fits) in [
-        ("nobody has started it", stop(told(FREE)), None, false, &void as Fits<'_>),
-        ("somebody is said to have", stop(told(FREE)), Some("w1"), false, never),
-        ("the run goes on", told(FAIL), None, true, never),
-        ("it may be claimed", stop(told(FAIL)), None, false, never),
-        ("nobody can claim it any more", stop(told(FAIL)), None, true, &void),
-        ("another offer was looked at", stop(again(told(FREE))), None, false, never),
-        ("it runs", stop(runs(FAIL)), None, true, never),
-        ("it runs, and who runs it is named", stop(runs(FAIL)), Some("w1"), true, never),
-        ("it was lost", stop(held()), Some("w1"), false, always),
-        ("it was lost, by somebody else", stop(held()), Some("w2"), false, never),
-        ("it was lost, by nobody", stop(held()), None, false, never),
-        ("it was lost, and the run goes on", held(), Some("w1"), false, never),
-        ("it was lost, and had not started", stop(held_unstarted()), None, false, always),
-    ] {
-        for found in all {
-            let (source, mut input) = seen(0, 1, found);
-            let Input::Seen(look) = &mut input else { panic!() };
-            look.attempts[0].withdrawn = withdrawn;
-            let told = told.clone().say((source, input)).decide(vec![ended(by, 0, 1, end(Outcome::Cancelled))]);
-            let expected = if fits(found) { vec![] } else { vec![Rule::Presence] };
-            assert_eq!(told.broken(), expected, "{what}, {found:?}");
-        }
-    }
 }
 
 /// What is one worker's own task nobody else runs.

@@ -2,7 +2,7 @@
 
 use rr_schemas::{
     decision::{Event, Record},
-    input::{Input, Source},
+    input::{Found, Input, Seen, SeenAttempts, Source},
     report::Outcome,
 };
 use rr_verify::Rule;
@@ -10,22 +10,66 @@ use rr_verify::Rule;
 use super::Mutator;
 use crate::story::Story;
 
-pub(super) const ALL: [(&str, Rule, Mutator); 1] =
-    [("what is lost counts as cancelled in a run that goes on", Rule::Presence, |story, dice| {
+pub(super) const ALL: [(&str, Rule, Mutator); 4] = [
+    ("what is lost counts as cancelled in a run that goes on", Rule::Presence, |story, dice| {
         let stops = stopped_by(story);
         let fits = |record: &Record| {
             let Event::Ended { end, .. } = &record.event else { return false };
-            end.outcome == Outcome::Lost && is_by_look(story, record) && record.cause < stops
+            end.outcome == Outcome::Lost && look(story, record).is_some() && record.cause < stops
         };
         let Some(place) = story.pick(dice, fits) else { return false };
         let Event::Ended { end, .. } = story.event_mut(place) else { return false };
         end.outcome = Outcome::Cancelled;
         true
-    })];
+    }),
+    ("an offer that waits is made once more", Rule::Presence, |story, dice| {
+        let stops = stopped_by(story);
+        let again = |record: &Record| {
+            let Event::Extended { tasks, .. } = &record.event else { return None };
+            let task = tasks.iter().next()?;
+            let is_it = |seen: &&SeenAttempts| seen.found == Found::OfferWaits && seen.tasks.contains(task);
+            let seen = look(story, record)?.attempts.iter().find(is_it)?;
+            let (attempt, offer) = (seen.attempt, seen.offer + 1);
+            let job = story.job_of(task)?.name;
+            (record.cause < stops).then(|| Event::Offered { job, tasks: (task..=task).into(), attempt, offer })
+        };
+        let Some(place) = story.pick(dice, |record| again(record).is_some()) else { return false };
+        let record = story.decision(place.0).events[place.1].clone();
+        let Some(event) = again(&record) else { return false };
+        story.events_mut(place).insert(place.1 + 1, Record { event, ..record });
+        true
+    }),
+    ("an offer is made once more that another one was seen of", Rule::Presence, |story, dice| {
+        let fits = |record: &Record| {
+            matches!(record.event, Event::Offered { offer: 2.., .. }) && look(story, record).is_some()
+        };
+        let Some(place) = story.pick(dice, fits) else { return false };
+        let cause = story.decision(place.0).events[place.1].cause;
+        for said in story.inputs.iter_mut().filter(|said| said.seq == cause) {
+            let Input::Seen(seen) = &mut said.input else { return false };
+            seen.attempts.iter_mut().for_each(|seen| seen.offer += 1);
+        }
+        true
+    }),
+    ("what is offered once more nobody has given back", Rule::Presence, |story, dice| {
+        let fits = |record: &Record| {
+            let is_again = |other: &Record| {
+                other.cause == record.cause && matches!(other.event, Event::Offered { offer: 2.., .. })
+            };
+            matches!(record.event, Event::Returned { .. }) && story.records().any(|(_, other)| is_again(other))
+        };
+        let Some(place) = story.pick(dice, fits) else { return false };
+        story.events_mut(place).remove(place.1);
+        true
+    }),
+];
 
-/// Whether an event follows from what was seen.
-fn is_by_look(story: &Story, record: &Record) -> bool {
-    story.said(record.cause).is_some_and(|said| matches!((&said.input, &said.source), (Input::Seen(_), Source::Note)))
+/// The look that an event follows from.
+fn look<'s>(story: &'s Story, record: &Record) -> Option<&'s Seen> {
+    match story.said(record.cause).map(|said| (&said.input, &said.source))? {
+        (Input::Seen(seen), Source::Note) => Some(seen),
+        _ => None,
+    }
 }
 
 /// The input that stops the run.
