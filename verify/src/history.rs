@@ -152,6 +152,7 @@ fn judge_under(whole: &Whole<'_>) -> Judgement {
         heard.check_returns(&mut findings);
         heard.check_signals(&mut findings);
         heard.check_claims(&mut findings);
+        heard.check_won(&mut findings);
         heard.check_limit(&mut findings);
         n_beside = heard.check_overlap(&mut findings);
         truncated = heard.truncated();

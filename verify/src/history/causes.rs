@@ -11,7 +11,7 @@ use rr_schemas::{
 use super::{
     Said,
     heard::{Heard, any_report_of, leaves_behind},
-    looked::{is_seen_lost, seen},
+    looked::seen,
     standing::Standings,
 };
 use crate::{Findings, Rule, records::taken_over_in_vain};
@@ -106,21 +106,18 @@ impl Heard<'_> {
                 });
                 findings.demand(same, Rule::Cause, at, || format!("{} made no such report of task {task}", by.worker));
             }
-            Event::Held { task, attempt } => {
-                let by_report = report.as_ref().is_some_and(|(report, _)| {
-                    (report.task, report.attempt) == (*task, *attempt)
-                        && matches!(&report.what, What::Ended(end) if end.outcome == Outcome::Lost)
-                });
-                let was_seen = seen(cause).is_some_and(|seen| is_seen_lost(seen, *task, *attempt));
-                findings.demand(by_report || was_seen, Rule::Presence, at, || {
-                    format!("task {task} is held as lost, and nobody has seen that")
-                });
-            }
+            Event::Held { task, attempt } => self.check_held((at, cause), (*task, *attempt), standings, findings),
             Event::Ended { task, attempt, by, end, .. } => {
                 if let Some(seen) = seen(cause) {
                     self.check_seen(record, (*task, *attempt, by.as_ref(), end), (seen, standings), findings);
                 } else {
                     self.check_reported(at, (*task, *attempt, by.as_ref(), end), cause, findings);
+                    let open = standings.and_then(|standings| standings.open(*task, *attempt));
+                    if let Some((open, by)) = open.zip(by.as_ref()).filter(|_| end.outcome == Outcome::Lost) {
+                        findings.demand(self.may_lose(*task, by, &open), Rule::Presence, at, || {
+                            format!("task {task} is lost as {} says, while {}", by.worker, open.runs.text())
+                        });
+                    }
                 }
             }
             Event::Offered { tasks, attempt, offer, .. } => {

@@ -121,7 +121,7 @@ impl Heard<'_> {
             return is_lost_elsewhere.then_some(at);
         };
         let policy = self.whole.policy;
-        let SeenAttempts { found, withdrawn, .. } = *found_of(seen, task, last.attempt, Some(last.offer))?;
+        let SeenAttempts { found, withdrawn, .. } = *found_of(seen, task, last.attempt, last.offer)?;
         match (last.runs, found) {
             (Runs::By(_), Found::WorkerPresent) => Some(later(at, policy.lease)),
             (Runs::By(_) | Runs::Held(_), _) | (Runs::Nobody, Found::ClaimVoid) => None,

@@ -9,13 +9,14 @@ use rr_schemas::{
 
 use super::{
     Said,
-    heard::Heard,
+    heard::{Heard, report_of},
     standing::{Runs, Standing, Standings},
 };
 use crate::{Findings, Rule, records::within};
 
 impl Heard<'_> {
-    /// An attempt that ends because of what was seen ends as that says.
+    /// An attempt that ends because of what was seen ends as that says. The rules are the core's
+    /// (`coordinator/core/src/run/seen.rs`).
     pub(super) fn check_seen(
         &self,
         record: &Record,
@@ -23,31 +24,79 @@ impl Heard<'_> {
         (seen, standings): (&Seen, Option<&Standings<'_>>),
         findings: &mut Findings,
     ) {
-        let found = found(seen, task, attempt);
-        let fits = found.is_some_and(|found| match end.outcome {
-            Outcome::Lost => is_absence(found, Outcome::Lost) && (found == Found::WorkerGone || by.is_none()),
-            outcome @ Outcome::Unreachable => is_absence(found, outcome) && by.is_none(),
-            Outcome::Cancelled => standings.is_none_or(|standings| {
-                let open = standings.open(task, attempt);
-                // That an attempt ends which is not open is told elsewhere.
-                open.is_none_or(|open| standings.is_stopped && self.is_cancelled(seen, task, &open, by))
-            }),
-            Outcome::Ok | Outcome::Failed | Outcome::Timeout | Outcome::Refused => false,
+        let Some(standings) = standings else { return };
+        // That an attempt ends which is not open is told elsewhere.
+        let Some(open) = standings.open(task, attempt) else { return };
+        let look = found_of(seen, task, attempt, open.offer);
+        let fits = look.is_some_and(|look| {
+            let is_waiting = matches!(open.runs, Runs::Nobody) && by.is_none();
+            match end.outcome {
+                Outcome::Lost => match open.runs {
+                    Runs::Nobody => by.is_none() && self.is_lost(task, look, &open),
+                    Runs::By(holder) => by == Some(holder) && self.is_lost(task, look, &open),
+                    Runs::Held(_) => false,
+                },
+                Outcome::Unreachable => is_waiting && look.found == Found::OfferUnserved,
+                Outcome::Cancelled if !standings.is_stopped => false,
+                Outcome::Cancelled => match open.runs {
+                    Runs::Nobody => is_waiting && look.found != Found::ClaimVoid && !self.may_be_claimed(task, look),
+                    Runs::By(_) => false,
+                    Runs::Held(holder) => by == holder,
+                },
+                Outcome::Ok | Outcome::Failed | Outcome::Timeout | Outcome::Refused => false,
+            }
         });
         findings.demand(fits, Rule::Presence, record.cause, || {
-            let seen = found.map_or_else(|| "nothing".to_owned(), |found| format!("{found:?}"));
-            format!("attempt {attempt} of task {task} ends {}, and what was seen of it is {seen}", end.outcome.word())
+            let seen = look.map_or_else(|| "nothing".to_owned(), |look| format!("{:?}", look.found));
+            let (is, stands) = (end.outcome.word(), open.runs.text());
+            format!("attempt {attempt} of task {task} ends {is}, and what was seen of it is {seen}, while {stands}")
         });
     }
 
-    /// Whether an attempt ends cancelled by this look, in a run that is being stopped: it was lost before, or waits for somebody, and
-    /// nobody can have claimed it meanwhile. The rules are the core's (`coordinator/core/src/run/seen.rs`).
-    fn is_cancelled(&self, seen: &Seen, task: u32, open: &Standing<'_>, by: Option<&Holder>) -> bool {
-        let Some(seen) = found_of(seen, task, open.attempt, Some(open.offer)) else { return false };
+    /// What is held as lost was lost by who runs it, or was seen to be.
+    pub(super) fn check_held(
+        &self,
+        (at, cause): (u64, &Said),
+        (task, attempt): (u32, u32),
+        standings: Option<&Standings<'_>>,
+        findings: &mut Findings,
+    ) {
+        // That an attempt is held which is not open is told elsewhere.
+        let Some(open) = standings.and_then(|standings| standings.open(task, attempt)) else { return };
+        let by_report = report_of(cause).is_some_and(|(report, who, end)| {
+            (report.task, report.attempt, end.outcome) == (task, attempt, Outcome::Lost)
+                && self.may_lose(task, &who, &open)
+        });
+        let look = seen(cause).and_then(|seen| found_of(seen, task, attempt, open.offer));
+        let was_seen = look.is_some_and(|look| self.is_lost(task, look, &open));
+        findings.demand(by_report || was_seen, Rule::Presence, at, || {
+            let stands = open.runs.text();
+            format!("task {task} is held as lost, and nobody has seen that, while {stands}")
+        });
+    }
+
+    /// Whether an attempt is lost by this look: who runs it is gone; or nobody has started it, and its claim is void, or its offer is
+    /// gone and nobody can claim it any more.
+    fn is_lost(&self, task: u32, look: &SeenAttempts, open: &Standing<'_>) -> bool {
         match open.runs {
-            Runs::Held(held) => by == held,
-            Runs::Nobody => by.is_none() && seen.found != Found::ClaimVoid && !self.may_be_claimed(task, seen),
-            Runs::By(_) => false,
+            Runs::By(_) => look.found == Found::WorkerGone,
+            Runs::Nobody => match look.found {
+                Found::ClaimVoid => true,
+                Found::OfferGone => !self.may_be_claimed(task, look),
+                Found::WorkerPresent | Found::WorkerGone | Found::OfferWaits | Found::OfferUnserved => false,
+            },
+            Runs::Held(_) => false,
+        }
+    }
+
+    /// Whether an attempt is lost when this process says so: nobody else is said to run it. Of a claimed one only the very process
+    /// counts that has claimed it.
+    pub(super) fn may_lose(&self, task: u32, who: &Holder, open: &Standing<'_>) -> bool {
+        match open.runs {
+            Runs::Nobody => true,
+            Runs::By(holder) if self.is_claimed(task) => holder == who,
+            Runs::By(holder) => holder.worker == who.worker,
+            Runs::Held(_) => false,
         }
     }
 
@@ -82,7 +131,7 @@ impl Heard<'_> {
 
 /// Whether another offer of an attempt follows from an input.
 fn is_offered_again(at: u64, cause: &Said, task: u32, open: &Standing<'_>) -> bool {
-    let look = seen(cause).and_then(|seen| found_of(seen, task, open.attempt, Some(open.offer)));
+    let look = seen(cause).and_then(|seen| found_of(seen, task, open.attempt, open.offer));
     let is_gone = look.is_some_and(|look| look.found == Found::OfferGone);
     matches!(open.runs, Runs::Nobody) && (is_gone || open.returned == Some(at))
 }
@@ -94,29 +143,8 @@ pub(super) const fn seen(said: &Said) -> Option<&Seen> {
     }
 }
 
-/// Whether an attempt was seen to be lost.
-pub(super) fn is_seen_lost(seen: &Seen, task: u32, attempt: u32) -> bool {
-    found(seen, task, attempt).is_some_and(|found| is_absence(found, Outcome::Lost))
-}
-
-/// What was found of an attempt.
-fn found(seen: &Seen, task: u32, attempt: u32) -> Option<Found> {
-    found_of(seen, task, attempt, None).map(|seen| seen.found)
-}
-
-/// What was seen of an attempt, or of one offer of it.
-pub(super) fn found_of(seen: &Seen, task: u32, attempt: u32, offer: Option<u32>) -> Option<&SeenAttempts> {
-    let is_it = |seen: &SeenAttempts| {
-        seen.attempt == attempt && offer.is_none_or(|offer| offer == seen.offer) && seen.tasks.contains(task)
-    };
+/// What was seen of an offer of an attempt.
+pub(super) fn found_of(seen: &Seen, task: u32, attempt: u32, offer: u32) -> Option<&SeenAttempts> {
+    let is_it = |seen: &SeenAttempts| (seen.attempt, seen.offer) == (attempt, offer) && seen.tasks.contains(task);
     seen.attempts.iter().find(|seen| is_it(seen))
-}
-
-/// Whether a finding is the absence that an outcome speaks of.
-const fn is_absence(found: Found, outcome: Outcome) -> bool {
-    match found {
-        Found::WorkerGone | Found::OfferGone | Found::ClaimVoid => matches!(outcome, Outcome::Lost),
-        Found::OfferUnserved => matches!(outcome, Outcome::Unreachable),
-        Found::WorkerPresent | Found::OfferWaits => false,
-    }
 }

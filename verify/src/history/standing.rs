@@ -40,6 +40,16 @@ pub(super) enum Runs<'a> {
     Held(Option<&'a Holder>),
 }
 
+impl Runs<'_> {
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Nobody => "nobody has started it".to_owned(),
+            Self::By(holder) => format!("{} ({}) runs it", holder.worker, holder.instance),
+            Self::Held(_) => "it is held as lost".to_owned(),
+        }
+    }
+}
+
 impl<'a> Standings<'a> {
     /// Before the first event.
     pub(super) fn new(plan: &'a Plan) -> Self {

@@ -67,6 +67,37 @@ fn looked(offer: u32, found: Found, withdrawn: bool) -> (Source, Input) {
     (source, input)
 }
 
+#[test]
+fn what_ends_by_a_look_ends_as_that_says() {
+    use Found::{ClaimVoid, OfferGone, OfferUnserved, WorkerGone};
+    use Outcome::{Cancelled, Failed, Lost, Ok, Refused, Timeout, Unreachable};
+    for found in ALL {
+        for outcome in [Ok, Failed, Timeout, Lost, Unreachable, Refused, Cancelled] {
+            for by in [None, Some("w1"), Some("w2")] {
+                let ends = |told: &Told, withdrawn| {
+                    let told = told.clone().say(looked(1, found, withdrawn));
+                    !told.decide(vec![ended(by, 0, 1, end(outcome))]).broken().contains(&Rule::Presence)
+                };
+                let what = format!("{found:?} {outcome:?} {by:?}");
+                let (may_be, nobodys) = (ends(&told(FAIL), false), ends(&told(FAIL), true));
+                let waits = match outcome {
+                    Lost => by.is_none() && matches!(found, OfferGone | ClaimVoid),
+                    Unreachable => by.is_none() && found == OfferUnserved,
+                    _ => false,
+                };
+                assert_eq!(nobodys, waits, "nobody has started it: {what}");
+                assert_eq!(may_be, waits && found != OfferGone, "somebody may claim it: {what}");
+                let is_gone = (outcome, found, by) == (Lost, WorkerGone, Some("w1"));
+                assert_eq!(ends(&runs(FAIL), true), is_gone, "it runs: {what}");
+                assert!(!ends(&held(), true), "it is held: {what}");
+                assert!(!ends(&twice(FAIL), true), "it was offered again: {what}");
+            }
+        }
+        let of_another = told(FAIL).say(seen(1, 1, found)).decide(vec![ended(None, 0, 1, end(Lost))]);
+        assert!(of_another.broken().contains(&Rule::Presence), "{found:?} of another task");
+    }
+}
+
 /// Only what is to stop ends cancelled by a look: what was lost before, and what nobody has started nor can any more.
 #[test]
 fn what_a_look_calls_cancelled_is_to_stop() {
@@ -94,6 +125,53 @@ fn what_a_look_calls_cancelled_is_to_stop() {
             assert_eq!(told.broken(), expected, "{what}, {found:?}");
         }
     }
+}
+
+#[test]
+fn what_is_held_was_lost_as_it_stands() {
+    let hold = || vec![Event::Held { task: 0, attempt: 1 }];
+    for found in ALL {
+        for (what, told, withdrawn, fits) in [
+            ("it waits", told(HOLD), false, found == Found::ClaimVoid),
+            ("nobody can claim it", told(HOLD), true, matches!(found, Found::ClaimVoid | Found::OfferGone)),
+            ("it runs", runs(HOLD), false, found == Found::WorkerGone),
+            ("it was offered again", twice(HOLD), true, false),
+        ] {
+            let told = told.say(looked(1, found, withdrawn)).decide(hold());
+            assert_eq!(told.broken(), if fits { vec![] } else { vec![Rule::Presence] }, "{what}, {found:?}");
+        }
+    }
+    let lost = |worker: &str| report(worker, 0, 1, What::Ended(end(Outcome::Lost)));
+    assert_eq!(told(HOLD).say(lost("w2")).decide(hold()).broken(), [], "nobody has started it");
+    assert_eq!(runs(HOLD).say(lost("w1")).decide(hold()).broken(), [], "who runs it has lost it");
+    assert_eq!(runs(HOLD).say(lost("w2")).decide(hold()).broken(), [Rule::Presence], "another one has lost it");
+    let ends = |told: Told, by: &str| told.say(lost(by)).decide(vec![ended(Some(by), 0, 1, end(Outcome::Lost))]);
+    assert_eq!(ends(told(FAIL), "w2").broken(), [], "nobody has started what ends");
+    assert_eq!(ends(runs(FAIL), "w1").broken(), [], "who runs what ends has lost it");
+    assert_eq!(ends(runs(FAIL), "w2").broken(), [Rule::Presence], "another one has lost what ends");
+    assert_eq!(ends(stop(held()), "w1").broken(), [Rule::Presence], "it was lost before");
+}
+
+/// A claim that is won is answered by the start, unless nobody can start it any more.
+#[test]
+fn who_has_won_a_claim_has_started() {
+    let passed = |told: Told| told.say(claim("w1", 0, 1)).decide(vec![]).broken();
+    assert_eq!(told(FAIL).say(claim("w1", 0, 1)).broken(), [], "it is not answered yet");
+    assert_eq!(passed(told(FAIL)), [Rule::Claim]);
+    assert_eq!(passed(stop(told(FAIL))), [Rule::Claim], "it runs until it is ended");
+    assert_eq!(passed(told(FREE)), [], "nobody need claim it");
+    assert_eq!(passed(held_unstarted()), [], "it is held as lost");
+    let lost = told(FAIL).say(looked(1, Found::ClaimVoid, false));
+    assert_eq!(passed(lost.decide(vec![ended(None, 0, 1, end(Outcome::Lost))])), [], "it is lost");
+    let for_nobody = told(FAIL).say(claim("_rr", 0, 1)).decide(vec![]);
+    assert_eq!(for_nobody.broken(), [], "it was claimed for nobody");
+    // One decision may answer both.
+    let both = told(FAIL).say(looked(1, Found::ClaimVoid, false));
+    let cause = both.last_said();
+    let both = both.say(claim("w1", 0, 1)).decide_of(cause, vec![ended(None, 0, 1, end(Outcome::Lost))]);
+    assert_eq!(both.broken(), [], "it was lost before");
+    let both = told(FAIL).say(claim("w1", 0, 1)).say(looked(1, Found::ClaimVoid, false));
+    assert_eq!(both.decide(vec![ended(None, 0, 1, end(Outcome::Lost))]).broken(), [Rule::Claim], "it was lost later");
 }
 
 /// An attempt is offered again when its offer was seen to be gone, or was given back, and has not started.

@@ -10,7 +10,7 @@ use rr_verify::Rule;
 use super::Mutator;
 use crate::story::Story;
 
-pub(super) const ALL: [(&str, Rule, Mutator); 4] = [
+pub(super) const ALL: [(&str, Rule, Mutator); 6] = [
     ("what is lost counts as cancelled in a run that goes on", Rule::Presence, |story, dice| {
         let stops = stopped_by(story);
         let fits = |record: &Record| {
@@ -62,7 +62,51 @@ pub(super) const ALL: [(&str, Rule, Mutator); 4] = [
         story.events_mut(place).remove(place.1);
         true
     }),
+    ("a look at another offer ends an attempt", Rule::Presence, |story, dice| {
+        let Some(place) = story.pick(dice, |record| concluded(story, record).is_some()) else { return false };
+        let record = &story.decision(place.0).events[place.1];
+        let (cause, Some(key)) = (record.cause, concluded(story, record)) else { return false };
+        change_look(story, cause, key, |seen| seen.offer += 1);
+        true
+    }),
+    ("what has started is lost because its offer is gone", Rule::Presence, |story, dice| {
+        let found = [Found::OfferGone, Found::ClaimVoid][dice.roll(2) as usize];
+        let runs = |story: &Story, record: &Record| {
+            let seen = concluded(story, record).and_then(|key| seen_of(look(story, record)?, key));
+            seen.is_some_and(|seen| seen.found == Found::WorkerGone)
+        };
+        let Some(place) = story.pick(dice, |record| runs(story, record)) else { return false };
+        let record = story.decision(place.0).events[place.1].clone();
+        if let Event::Ended { by, .. } = story.event_mut(place) {
+            *by = None;
+        }
+        let Some(key) = concluded(story, &record) else { return false };
+        change_look(story, record.cause, key, |seen| seen.found = found);
+        true
+    }),
 ];
+
+/// Task and attempt that are decided, or held, because of a look.
+fn concluded(story: &Story, record: &Record) -> Option<(u32, u32)> {
+    look(story, record)?;
+    match record.event {
+        Event::Ended { task, attempt, .. } | Event::Held { task, attempt } => Some((task, attempt)),
+        _ => None,
+    }
+}
+
+fn seen_of(seen: &Seen, (task, attempt): (u32, u32)) -> Option<&SeenAttempts> {
+    seen.attempts.iter().find(|seen| seen.attempt == attempt && seen.tasks.contains(task))
+}
+
+/// A look has seen something else of an attempt.
+fn change_look(story: &mut Story, seq: u64, (task, attempt): (u32, u32), change: impl Fn(&mut SeenAttempts)) {
+    for said in story.inputs.iter_mut().filter(|said| said.seq == seq) {
+        let Input::Seen(seen) = &mut said.input else { return };
+        let is_it = |seen: &&mut SeenAttempts| seen.attempt == attempt && seen.tasks.contains(task);
+        seen.attempts.iter_mut().filter(is_it).for_each(&change);
+    }
+}
 
 /// The look that an event follows from.
 fn look<'s>(story: &'s Story, record: &Record) -> Option<&'s Seen> {
