@@ -1,5 +1,6 @@
 //! What follows from a look: an attempt ends, or is offered again, as what was seen of it says, of where it stands by then.
 
+use jiff::Timestamp;
 use rr_schemas::{
     decision::Record,
     input::{Found, Holder, Input, Seen, SeenAttempts, Source},
@@ -36,7 +37,7 @@ impl Heard<'_> {
                     Runs::By(holder) => by == Some(holder) && self.is_lost(task, look, &open),
                     Runs::Held(_) => false,
                 },
-                Outcome::Unreachable => is_waiting && look.found == Found::OfferUnserved,
+                Outcome::Unreachable => is_waiting && self.is_unreachable(record.at, task, look, &open),
                 Outcome::Cancelled if !standings.is_stopped => false,
                 Outcome::Cancelled => match open.runs {
                     Runs::Nobody => is_waiting && look.found != Found::ClaimVoid && !self.may_be_claimed(task, look),
@@ -51,6 +52,19 @@ impl Heard<'_> {
             let (is, stands) = (end.outcome.word(), open.runs.text());
             format!("attempt {attempt} of task {task} ends {is}, and what was seen of it is {seen}, while {stands}")
         });
+        // Whatever has become of an offer, in a run that is being stopped it is withdrawn.
+        let is_withdrawn = look.is_some_and(|look| matches!(look.found, Found::OfferGone | Found::OfferUnserved));
+        let fits = !(standings.is_stopped && is_withdrawn) || end.outcome == Outcome::Cancelled;
+        findings.demand(fits, Rule::Stop, record.cause, || {
+            format!("attempt {attempt} of task {task} ends {} in a run that is being stopped", end.outcome.word())
+        });
+    }
+
+    /// Whether nobody has served the host of an attempt for as long as its flow waits for somebody, and nobody can claim it any more.
+    /// What is for a queue waits as long as it takes. No policy has a say in this.
+    fn is_unreachable(&self, at: Timestamp, task: u32, look: &SeenAttempts, open: &Standing<'_>) -> bool {
+        let is_over = self.patient_until(task, open.since).is_some_and(|patient_until| patient_until <= at);
+        look.found == Found::OfferUnserved && is_over && !self.may_be_claimed(task, look)
     }
 
     /// What is held as lost was lost by who runs it, or was seen to be.

@@ -1,13 +1,14 @@
 //! What follows from a look, case by case.
 
+use jiff::ToSpan as _;
 use rr_schemas::{
     decision::Event,
     input::{Cancel, Found, Input, Source},
     report::{Outcome, What},
 };
-use rr_verify::Rule;
+use rr_verify::{Rule, history::PolicyOf};
 
-use crate::told::{Told, claim, end, ended, holder, offered, report, seen, started};
+use crate::told::{Told, at, claim, end, ended, holder, offered, report, seen, started};
 
 /// Two tasks that go on whatever becomes of the other one.
 const FREE: &str = r#"{"name":"f","jobs":[{"name":"a","run":["x"],"hosts":"h[1-2]","fail_fast":false}]}"#;
@@ -15,6 +16,10 @@ const FAIL: &str =
     r#"{"name":"f","jobs":[{"name":"a","run":["x"],"hosts":"h[1-2]","fail_fast":false,"on_lost":"fail"}]}"#;
 const HOLD: &str =
     r#"{"name":"f","jobs":[{"name":"a","run":["x"],"hosts":"h[1-2]","fail_fast":false,"on_lost":"hold"}]}"#;
+
+const PATIENT: &str =
+    r#"{"name":"f","jobs":[{"name":"a","run":["x"],"hosts":"h[1-2]","fail_fast":false,"on_unreachable":"wait 90s"}]}"#;
+const QUEUE: &str = r#"{"name":"f","jobs":[{"name":"a","run":["x"],"queue":"q"}]}"#;
 
 const ALL: [Found; 6] = [
     Found::WorkerPresent,
@@ -86,7 +91,7 @@ fn what_ends_by_a_look_ends_as_that_says() {
                     _ => false,
                 };
                 assert_eq!(nobodys, waits, "nobody has started it: {what}");
-                assert_eq!(may_be, waits && found != OfferGone, "somebody may claim it: {what}");
+                assert_eq!(may_be, waits && found == ClaimVoid, "somebody may claim it: {what}");
                 let is_gone = (outcome, found, by) == (Lost, WorkerGone, Some("w1"));
                 assert_eq!(ends(&runs(FAIL), true), is_gone, "it runs: {what}");
                 assert!(!ends(&held(), true), "it is held: {what}");
@@ -95,6 +100,36 @@ fn what_ends_by_a_look_ends_as_that_says() {
         }
         let of_another = told(FAIL).say(seen(1, 1, found)).decide(vec![ended(None, 0, 1, end(Lost))]);
         assert!(of_another.broken().contains(&Rule::Presence), "{found:?} of another task");
+    }
+}
+
+/// What waits for a host that nobody serves ends when its flow waits no longer, and nobody can have claimed it.
+#[test]
+fn what_is_unreachable_was_waited_for() {
+    let ends = |told: Told, offer, withdrawn, millis: i64| {
+        let mut told = told.say(looked(offer, Found::OfferUnserved, withdrawn));
+        let now = at(1) + millis.milliseconds();
+        told.times.insert(told.last_said(), now);
+        told = told.decide(vec![ended(None, 0, 1, end(Outcome::Unreachable))]);
+        told.decisions.last_mut().unwrap().decision.events.iter_mut().for_each(|record| record.at = now);
+        told
+    };
+    let queue = || Told::new(QUEUE, vec![offered("a", "0", 1)]);
+    for (what, told, broken) in [
+        ("its flow does not wait", ends(told(FREE), 1, false, 2), vec![]),
+        ("its flow waits", ends(told(PATIENT), 1, false, 89_999), vec![Rule::Presence]),
+        ("its flow has waited", ends(told(PATIENT), 1, false, 90_000), vec![]),
+        ("since the first offer", ends(twice(PATIENT), 2, false, 90_000), vec![]),
+        ("somebody may have claimed it", ends(told(FAIL), 1, false, 90_000), vec![Rule::Presence]),
+        ("nobody can claim it", ends(told(FAIL), 1, true, 2), vec![]),
+        ("it is for a queue", ends(queue(), 1, false, 90_000), vec![Rule::Presence]),
+        ("it is to stop", ends(stop(told(FREE)), 1, false, 90_000), vec![Rule::Stop]),
+    ] {
+        for policy_of in [PolicyOf::Coordinators, PolicyOf::Reader] {
+            let mut told = told.clone();
+            told.policy_of = policy_of;
+            assert_eq!(told.broken(), broken, "{what}, {policy_of:?}");
+        }
     }
 }
 
@@ -150,6 +185,8 @@ fn what_is_held_was_lost_as_it_stands() {
     assert_eq!(ends(runs(FAIL), "w1").broken(), [], "who runs what ends has lost it");
     assert_eq!(ends(runs(FAIL), "w2").broken(), [Rule::Presence], "another one has lost what ends");
     assert_eq!(ends(stop(held()), "w1").broken(), [Rule::Presence], "it was lost before");
+    let gone = stop(told(FAIL)).say(looked(1, Found::OfferGone, true));
+    assert_eq!(gone.decide(vec![ended(None, 0, 1, end(Outcome::Lost))]).broken(), [Rule::Stop], "it is withdrawn");
 }
 
 /// A claim that is won is answered by the start, unless nobody can start it any more.

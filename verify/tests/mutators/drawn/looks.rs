@@ -2,15 +2,17 @@
 
 use rr_schemas::{
     decision::{Event, Record},
+    flow::unreachable::OnUnreachable,
     input::{Found, Input, Seen, SeenAttempts, Source},
     report::Outcome,
+    span::Span,
 };
 use rr_verify::Rule;
 
 use super::Mutator;
 use crate::story::Story;
 
-pub(super) const ALL: [(&str, Rule, Mutator); 6] = [
+pub(super) const ALL: [(&str, Rule, Mutator); 8] = [
     ("what is lost counts as cancelled in a run that goes on", Rule::Presence, |story, dice| {
         let stops = stopped_by(story);
         let fits = |record: &Record| {
@@ -84,7 +86,36 @@ pub(super) const ALL: [(&str, Rule, Mutator); 6] = [
         change_look(story, record.cause, key, |seen| seen.found = found);
         true
     }),
+    ("who does not serve yet is not waited for", Rule::Presence, |story, dice| {
+        let counts = |task| story.job_of(task).is_some_and(|job| job.on_unreachable != Some(OnUnreachable::Skip));
+        let fits = |record: &Record| unreachable(story, record).is_some_and(counts);
+        let Some(place) = story.pick(dice, fits) else { return false };
+        let task = unreachable(story, &story.decision(place.0).events[place.1]);
+        let Some(name) = task.and_then(|task| story.job_of(task)).map(|job| job.name) else { return false };
+        story.change_flow(|flow| {
+            let in_slots = flow.slots.iter_mut().flat_map(|slot| &mut slot.jobs);
+            let jobs = in_slots.chain(&mut flow.jobs).filter(|job| job.name == name);
+            jobs.for_each(|job| job.on_unreachable = Some(OnUnreachable::Wait(Span::saturating_from_secs(1_000_000))));
+        });
+        true
+    }),
+    ("who may have claimed it is called unreachable", Rule::Presence, |story, dice| {
+        let fits = |record: &Record| unreachable(story, record).is_some_and(|task| story.is_claimed(task));
+        let Some(place) = story.pick(dice, fits) else { return false };
+        let record = &story.decision(place.0).events[place.1];
+        let (cause, Some(key)) = (record.cause, concluded(story, record)) else { return false };
+        change_look(story, cause, key, |seen| seen.withdrawn = false);
+        true
+    }),
 ];
+
+/// The task that ends because nobody serves it.
+fn unreachable(story: &Story, record: &Record) -> Option<u32> {
+    match &record.event {
+        Event::Ended { task, end, .. } if end.outcome == Outcome::Unreachable => look(story, record).map(|_| *task),
+        _ => None,
+    }
+}
 
 /// Task and attempt that are decided, or held, because of a look.
 fn concluded(story: &Story, record: &Record) -> Option<(u32, u32)> {
