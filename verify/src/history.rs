@@ -1,8 +1,9 @@
 //! Decisions against the inputs that they answer.
 //!
 //! Reading order: [`Whole`] (what is judged), `chain` (decisions by themselves), `heard` (what was said, and to whom),
-//! `causes` (what each event rests on), `reports`, `claims`, `overlap` (what runs at once), `extended` (what goes on), `limit`,
-//! `policies` (whose numbers they are), `aside` (what was not believed), `live` (what should have been answered by now).
+//! `standing` (where each task stands by then), `causes` (what each event rests on), `looked` (what a look says), `reports`, `claims`,
+//! `overlap` (what runs at once), `extended` (what goes on), `limit`, `policies` (whose numbers they are), `aside` (what was not
+//! believed), `live` (what should have been answered by now).
 
 mod aside;
 mod causes;
@@ -12,9 +13,11 @@ mod extended;
 mod heard;
 mod limit;
 mod live;
+mod looked;
 mod overlap;
 mod policies;
 mod reports;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -149,6 +152,7 @@ fn judge_under(whole: &Whole<'_>) -> Judgement {
         heard.check_returns(&mut findings);
         heard.check_signals(&mut findings);
         heard.check_claims(&mut findings);
+        heard.check_won(&mut findings);
         heard.check_limit(&mut findings);
         n_beside = heard.check_overlap(&mut findings);
         truncated = heard.truncated();

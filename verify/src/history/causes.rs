@@ -3,7 +3,7 @@
 use rr_schemas::{
     decision::{Event, Record},
     id::RunId,
-    input::{Found, Holder, Input, Seen, SeenAttempts, Source},
+    input::{Holder, Input, Source},
     report::{Ended, Outcome, What},
     retry::{Carried, RetryOf},
 };
@@ -11,6 +11,8 @@ use rr_schemas::{
 use super::{
     Said,
     heard::{Heard, any_report_of, leaves_behind},
+    looked::seen,
+    standing::Standings,
 };
 use crate::{Findings, Rule, records::taken_over_in_vain};
 
@@ -18,28 +20,36 @@ impl Heard<'_> {
     /// Each event cites an input that is there and says so; the end of an attempt cites the report of who is said to have
     /// ended it, or what was seen of it.
     pub(super) fn check_causes(&self, findings: &mut Findings) {
+        let mut standings = self.plan.as_ref().map(Standings::new);
         for record in &self.log {
-            let at = record.cause;
-            if let Some(why) = self.whole.bad.get(&at).filter(|_| !leaves_behind(record)) {
-                findings.demand(false, Rule::Readable, at, || {
-                    format!("{} follows from a message that cannot be believed: {why}", name(record))
-                });
-                continue;
+            self.check_cause(record, standings.as_ref(), findings);
+            if let Some(standings) = &mut standings {
+                standings.fold(record);
             }
-            let Some(cause) = self.inputs.get(&at) else {
-                let is_forged = self.whole.inputs.iter().any(|said| said.seq == at) && !leaves_behind(record);
-                findings.demand(!is_forged, Rule::Readable, at, || {
-                    format!("{} follows from a message without the token of its attempt", name(record))
-                });
-                let is_left = leaves_behind(record);
-                findings.demand(is_left || is_forged, Rule::Cause, at, || {
-                    format!("{} cites an input that is not there", name(record))
-                });
-                continue;
-            };
-            self.check_time(record, findings);
-            self.check_said(record, cause, findings);
         }
+    }
+
+    fn check_cause(&self, record: &Record, standings: Option<&Standings<'_>>, findings: &mut Findings) {
+        let at = record.cause;
+        if let Some(why) = self.whole.bad.get(&at).filter(|_| !leaves_behind(record)) {
+            findings.demand(false, Rule::Readable, at, || {
+                format!("{} follows from a message that cannot be believed: {why}", name(record))
+            });
+            return;
+        }
+        let Some(cause) = self.inputs.get(&at) else {
+            let is_forged = self.whole.inputs.iter().any(|said| said.seq == at) && !leaves_behind(record);
+            findings.demand(!is_forged, Rule::Readable, at, || {
+                format!("{} follows from a message without the token of its attempt", name(record))
+            });
+            let is_left = leaves_behind(record);
+            findings.demand(is_left || is_forged, Rule::Cause, at, || {
+                format!("{} cites an input that is not there", name(record))
+            });
+            return;
+        };
+        self.check_time(record, findings);
+        self.check_said(record, cause, standings, findings);
     }
 
     /// The time of an event is that of its cause, or of a later input that was answered before.
@@ -56,7 +66,7 @@ impl Heard<'_> {
         });
     }
 
-    fn check_said(&self, record: &Record, cause: &Said, findings: &mut Findings) {
+    fn check_said(&self, record: &Record, cause: &Said, standings: Option<&Standings<'_>>, findings: &mut Findings) {
         let at = record.cause;
         let report = any_report_of(cause);
         match &record.event {
@@ -96,27 +106,24 @@ impl Heard<'_> {
                 });
                 findings.demand(same, Rule::Cause, at, || format!("{} made no such report of task {task}", by.worker));
             }
-            Event::Held { task, attempt } => {
-                let by_report = report.as_ref().is_some_and(|(report, _)| {
-                    (report.task, report.attempt) == (*task, *attempt)
-                        && matches!(&report.what, What::Ended(end) if end.outcome == Outcome::Lost)
-                });
-                let was_seen = seen(cause).is_some_and(|seen| {
-                    found(seen, *task, *attempt).is_some_and(|found| is_absence(found, Outcome::Lost))
-                });
-                findings.demand(by_report || was_seen, Rule::Presence, at, || {
-                    format!("task {task} is held as lost, and nobody has seen that")
-                });
-            }
+            Event::Held { task, attempt } => self.check_held((at, cause), (*task, *attempt), standings, findings),
             Event::Ended { task, attempt, by, end, .. } => {
                 if let Some(seen) = seen(cause) {
-                    check_seen(record, (*task, *attempt, by.as_ref(), end), seen, findings);
+                    self.check_seen(record, (*task, *attempt, by.as_ref(), end), (seen, standings), findings);
                 } else {
                     self.check_reported(at, (*task, *attempt, by.as_ref(), end), cause, findings);
+                    let open = standings.and_then(|standings| standings.open(*task, *attempt));
+                    if let Some((open, by)) = open.zip(by.as_ref()).filter(|_| end.outcome == Outcome::Lost) {
+                        findings.demand(self.may_lose(*task, by, &open), Rule::Presence, at, || {
+                            format!("task {task} is lost as {} says, while {}", by.worker, open.runs.text())
+                        });
+                    }
                 }
             }
+            Event::Offered { tasks, attempt, offer, .. } => {
+                self.check_again((at, cause), (tasks, *attempt, *offer), standings, findings);
+            }
             Event::Rejected { .. }
-            | Event::Offered { .. }
             | Event::Extended { .. }
             | Event::Returned { .. }
             | Event::Signalled { .. }
@@ -179,55 +186,6 @@ impl Heard<'_> {
         let fits = self.may_run(task, by);
         findings
             .demand(fits, Rule::Presence, at, || format!("{} runs task {task}, which is another worker's", by.worker));
-    }
-}
-
-/// An attempt that ends because of what was seen ends as that says.
-fn check_seen(
-    record: &Record,
-    (task, attempt, by, end): (u32, u32, Option<&Holder>, &Ended),
-    seen: &Seen,
-    findings: &mut Findings,
-) {
-    let found = found(seen, task, attempt);
-    let fits = found.is_some_and(|found| match end.outcome {
-        Outcome::Lost => is_absence(found, Outcome::Lost) && (found == Found::WorkerGone || by.is_none()),
-        outcome @ Outcome::Unreachable => is_absence(found, outcome) && by.is_none(),
-        Outcome::Cancelled => true,
-        Outcome::Ok | Outcome::Failed | Outcome::Timeout | Outcome::Refused => false,
-    });
-    findings.demand(fits, Rule::Presence, record.cause, || {
-        let seen = found.map_or_else(|| "nothing".to_owned(), |found| format!("{found:?}"));
-        format!("attempt {attempt} of task {task} ends {}, and what was seen of it is {seen}", end.outcome.word())
-    });
-}
-
-pub(super) const fn seen(said: &Said) -> Option<&Seen> {
-    match (&said.input, &said.source) {
-        (Input::Seen(seen), Source::Note) => Some(seen),
-        _ => None,
-    }
-}
-
-/// What was found of an attempt.
-fn found(seen: &Seen, task: u32, attempt: u32) -> Option<Found> {
-    found_of(seen, task, attempt, None).map(|seen| seen.found)
-}
-
-/// What was seen of an attempt, or of one offer of it.
-pub(super) fn found_of(seen: &Seen, task: u32, attempt: u32, offer: Option<u32>) -> Option<&SeenAttempts> {
-    let is_it = |seen: &SeenAttempts| {
-        seen.attempt == attempt && offer.is_none_or(|offer| offer == seen.offer) && seen.tasks.contains(task)
-    };
-    seen.attempts.iter().find(|seen| is_it(seen))
-}
-
-/// Whether a finding is the absence that an outcome speaks of.
-const fn is_absence(found: Found, outcome: Outcome) -> bool {
-    match found {
-        Found::WorkerGone | Found::OfferGone | Found::ClaimVoid => matches!(outcome, Outcome::Lost),
-        Found::OfferUnserved => matches!(outcome, Outcome::Unreachable),
-        Found::WorkerPresent | Found::OfferWaits => false,
     }
 }
 

@@ -1,6 +1,9 @@
 //! Claims: of an attempt that must not start twice one process of one worker is the only one.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use rr_core::run::WITHDRAWN_BY;
 use rr_schemas::{
@@ -8,7 +11,10 @@ use rr_schemas::{
     input::{Holder, Input, Source},
 };
 
-use super::heard::{Heard, any_report_of, has_begun};
+use super::{
+    heard::{Heard, Key, any_report_of, has_begun},
+    standing::{Runs, Standings},
+};
 use crate::{Findings, Rule};
 
 impl Heard<'_> {
@@ -56,6 +62,43 @@ impl Heard<'_> {
             findings.demand(first == by, Rule::Claim, record.cause, || {
                 format!("attempt {attempt} of task {task} starts at {} and at {}", process(first), process(by))
             });
+        }
+    }
+}
+
+impl Heard<'_> {
+    /// A claim that is won while nobody has started the attempt is answered by its start. The order is that of the core: it answers
+    /// inputs one by one, and what follows from an earlier one is so by then.
+    pub(super) fn check_won(&self, findings: &mut Findings) {
+        let Some(plan) = &self.plan else { return };
+        let starts = self.log.iter().filter(|record| matches!(record.event, Event::Started { .. }));
+        let starts: BTreeSet<u64> = starts.map(|record| record.cause).collect();
+        let counts = |key: &Key, by: &Holder| {
+            self.is_claimed(key.0) && by.worker.as_str() != WITHDRAWN_BY && self.may_run(key.0, by)
+        };
+        let won = self.winners().into_iter().filter(|(key, (_, by))| counts(key, by));
+        let won: BTreeMap<u64, (Key, Holder)> = won.map(|(key, (seq, by))| (seq, (key, by))).collect();
+        let mut standings = Standings::new(plan);
+        let mut check = |standings: &Standings<'_>, seqs: Range<u64>| {
+            for (seq, (key, by)) in won.range(seqs) {
+                let waits = standings.open(key.0, key.1).is_some_and(|open| matches!(open.runs, Runs::Nobody));
+                findings.demand(!waits || starts.contains(seq), Rule::Claim, *seq, || {
+                    format!("the claim of attempt {} of task {} by {} is passed over", key.1, key.0, process(by))
+                });
+            }
+        };
+        let mut next = 0;
+        for stored in self.whole.decisions {
+            for record in &stored.decision.events {
+                // What goes on without an input cites an earlier one.
+                let upto = next.max(record.cause.saturating_add(1));
+                check(&standings, next..upto);
+                next = upto;
+                standings.fold(record);
+            }
+            let upto = next.max(stored.decision.upto.saturating_add(1));
+            check(&standings, next..upto);
+            next = upto;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use rr_schemas::{
     decision::{Event, Record},
-    input::{Found, Holder, SeenAttempts},
+    input::{Found, SeenAttempts},
     name::InstanceId,
     offer::Target,
     ranges::Ranges,
@@ -15,31 +15,11 @@ use rr_schemas::{
 
 use super::{
     Said, Stored,
-    causes::{found_of, seen},
     heard::{Heard, report_of},
+    looked::{found_of, seen},
+    standing::{Runs, Standing, Standings},
 };
 use crate::{Findings, Rule, records::within};
-
-/// The attempt of a task that was offered last.
-#[derive(Clone, Copy)]
-struct Last<'a> {
-    attempt: u32,
-    offer: u32,
-    /// When the first offer of it was made.
-    since: Timestamp,
-    runs: Runs<'a>,
-}
-
-/// Who is said to run it.
-#[derive(Clone, Copy)]
-enum Runs<'a> {
-    /// Nobody: it waits for somebody.
-    Nobody,
-    /// This process.
-    By(&'a Holder),
-    /// Nobody knows: people are to say what becomes of it.
-    Held,
-}
 
 /// A task that is said to go on.
 #[derive(Clone, Copy)]
@@ -48,7 +28,7 @@ struct Look<'a> {
     /// Whether the run is being stopped by then.
     is_stopped: bool,
     /// None where it was never offered.
-    last: Option<Last<'a>>,
+    last: Option<Standing<'a>>,
 }
 
 impl Look<'_> {
@@ -65,39 +45,22 @@ impl Heard<'_> {
     /// which a worker may have claimed meanwhile.
     pub(super) fn check_extended(&self, findings: &mut Findings) {
         let Some(plan) = &self.plan else { return };
-        let mut last: BTreeMap<u32, Last<'_>> = BTreeMap::new();
-        let mut is_stopped = false;
+        let mut standings = Standings::new(plan);
         let mut leases = BTreeMap::new();
         for (by, record) in self.whole.decisions.iter().flat_map(of_process) {
-            if let Event::Offered { tasks, attempt, offer, .. } = &record.event
-                && within(plan, tasks)
-            {
-                for task in tasks.iter() {
-                    let earlier = last.get(&task).filter(|last| last.attempt == *attempt);
-                    let since = earlier.map_or(record.at, |last| last.since);
-                    last.insert(task, Last { attempt: *attempt, offer: *offer, since, runs: Runs::Nobody });
-                }
-            } else if let Event::Started { task, by, .. } = &record.event {
-                if let Some(last) = last.get_mut(task) {
-                    last.runs = Runs::By(by);
-                }
-            } else if let Event::Held { task, .. } = &record.event {
-                if let Some(last) = last.get_mut(task) {
-                    last.runs = Runs::Held;
-                }
-            } else if let Event::CancelRequested { .. } | Event::DeadlinePassed {} = record.event {
-                is_stopped = true;
-            } else if let Event::Extended { tasks, until } = &record.event {
+            if let Event::Extended { tasks, until } = &record.event {
                 let fits = within(plan, tasks);
                 findings.demand(fits, Rule::Presence, record.cause, || {
                     format!("tasks are said to go on, and there are only {}", plan.n_tasks())
                 });
                 if fits {
-                    let looks = tasks.iter().map(|task| Look { task, is_stopped, last: last.get(&task).copied() });
+                    let is_stopped = standings.is_stopped;
+                    let looks = tasks.iter().map(|task| Look { task, is_stopped, last: standings.of(task) });
                     self.check_goes_on(record, *until, looks, findings);
                     self.check_lease(by, record, (tasks, *until), &mut leases, findings);
                 }
             }
+            standings.fold(record);
         }
     }
 
@@ -158,10 +121,10 @@ impl Heard<'_> {
             return is_lost_elsewhere.then_some(at);
         };
         let policy = self.whole.policy;
-        let SeenAttempts { found, withdrawn, .. } = *found_of(seen, task, last.attempt, Some(last.offer))?;
+        let SeenAttempts { found, withdrawn, .. } = *found_of(seen, task, last.attempt, last.offer)?;
         match (last.runs, found) {
             (Runs::By(_), Found::WorkerPresent) => Some(later(at, policy.lease)),
-            (Runs::By(_) | Runs::Held, _) | (Runs::Nobody, Found::ClaimVoid) => None,
+            (Runs::By(_) | Runs::Held(_), _) | (Runs::Nobody, Found::ClaimVoid) => None,
             (Runs::Nobody, _) if is_stopped => self.once_more(at, task, withdrawn),
             (Runs::Nobody, Found::OfferWaits) => Some(self.next_look(at)),
             (Runs::Nobody, Found::OfferUnserved) => match self.patient_until(task, last.since) {
@@ -185,7 +148,7 @@ impl Heard<'_> {
     }
 
     /// Until when an offer made at `since` waits for somebody who serves its host; none where it waits for as long as it takes.
-    fn patient_until(&self, task: u32, since: Timestamp) -> Option<Timestamp> {
+    pub(super) fn patient_until(&self, task: u32, since: Timestamp) -> Option<Timestamp> {
         let plan = self.plan.as_ref()?;
         match plan.target(task)? {
             Target::Queue(_) => None,

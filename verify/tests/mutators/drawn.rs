@@ -3,6 +3,7 @@
 mod aside;
 mod attempts;
 mod jobs;
+mod looks;
 mod overlap;
 mod reports;
 mod retries;
@@ -22,6 +23,7 @@ fn ways() -> impl Iterator<Item = (&'static str, Rule, Mutator)> {
         .into_iter()
         .chain(attempts::ALL)
         .chain(jobs::ALL)
+        .chain(looks::ALL)
         .chain(overlap::ALL)
         .chain(reports::ALL)
         .chain(retries::ALL)

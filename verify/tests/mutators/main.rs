@@ -26,6 +26,7 @@ mod flows;
 mod follows;
 mod limits;
 mod log;
+mod looked;
 mod newer;
 mod overlap;
 mod reading;

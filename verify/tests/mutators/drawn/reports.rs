@@ -11,7 +11,7 @@ use rr_verify::Rule;
 use super::Mutator;
 use crate::story::Story;
 
-pub(super) const ALL: [(&str, Rule, Mutator); 5] = [
+pub(super) const ALL: [(&str, Rule, Mutator); 6] = [
     ("the end of a claimed attempt is forgotten", Rule::Heard, |story, dice| {
         let Some(place) = story.pick(dice, |record| is_reported(story, record, true)) else { return false };
         story.events_mut(place).remove(place.1);
@@ -24,6 +24,12 @@ pub(super) const ALL: [(&str, Rule, Mutator); 5] = [
     ("the end of an attempt is passed over until it is lost", Rule::Heard, |story, dice| {
         let place = story.pick(dice, |record| is_reported(story, record, false));
         place.is_some_and(|place| lose(story, place, false))
+    }),
+    ("a claim is passed over", Rule::Claim, |story, dice| {
+        let fits = |record: &Record| matches!(&record.event, Event::Started { task, .. } if story.is_claimed(*task));
+        let Some(place) = story.pick(dice, fits) else { return false };
+        story.events_mut(place).remove(place.1);
+        true
     }),
     ("who was lost comes back with a success that nobody notes", Rule::Heard, |story, dice| {
         let fits = |record: &Record| {
