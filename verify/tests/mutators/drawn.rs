@@ -120,6 +120,6 @@ fn is_told_as_loss(what: &str, broken: &Story, findings: &[Finding]) -> bool {
 fn every_rule_has_a_way_to_break_it() {
     let ways: Vec<Rule> = ways().map(|(_, rule, _)| rule).collect();
     for rule in Rule::ALL {
-        assert!(ways.contains(&rule), "{rule:?}");
+        assert!(ways.contains(rule), "{rule:?}");
     }
 }
