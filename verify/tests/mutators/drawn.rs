@@ -20,7 +20,7 @@ use crate::story::Story;
 pub(crate) type Mutator = fn(&mut Story, &mut Dice) -> bool;
 
 /// Every way, with the rule that it breaks.
-fn ways() -> impl Iterator<Item = (&'static str, Rule, Mutator)> {
+pub(crate) fn ways() -> impl Iterator<Item = (&'static str, Rule, Mutator)> {
     structure::ALL
         .into_iter()
         .chain(attempts::ALL)
@@ -90,7 +90,7 @@ fn the_right_rule_is_named_first_whatever_is_broken() {
 }
 
 /// The rule is the first to be named.
-fn misjudged(what: &str, broken: &Story, rule: Rule) -> Option<String> {
+pub(crate) fn misjudged(what: &str, broken: &Story, rule: Rule) -> Option<String> {
     let findings = broken.judged().findings;
     let first = broken.first_broken();
     let is_told = first == Some(rule) || is_told_as_loss(what, broken, &findings);
@@ -99,7 +99,7 @@ fn misjudged(what: &str, broken: &Story, rule: Rule) -> Option<String> {
 
 /// What `rr verify` does not know is how long the coordinators wait, and how many losses they bear. What these could explain is said to be
 /// not whole, or another rule is named for what follows from it; everything else is broken as well.
-fn misread(what: &str, broken: &Story, rule: Rule) -> Option<String> {
+pub(crate) fn misread(what: &str, broken: &Story, rule: Rule) -> Option<String> {
     let findings = broken.judged_by(PolicyOf::Reader).findings;
     let first = broken.first_broken_by(PolicyOf::Reader);
     let is_told = first == Some(rule)
