@@ -1,7 +1,7 @@
 //! The judge is judged: clean histories pass, and each way of breaking one is found and named by the right rule.
 //!
 //! [`written`] breaks one history that was made by hand, [`drawn`] breaks the histories of random worlds (those of the core's
-//! own properties), [`log`] breaks what stands around them: beginnings, ends, what is beside the log; [`limits`] has histories that
+//! own properties), [`recorded`] those of real meshes, in the same ways, [`log`] breaks what stands around them: beginnings, ends, what is beside the log; [`limits`] has histories that
 //! name more than there is, [`newer`] such as other versions and other configurations leave.
 #![expect(
     clippy::unwrap_used,
@@ -30,6 +30,7 @@ mod looked;
 mod newer;
 mod overlap;
 mod reading;
+mod recorded;
 mod shown;
 mod story;
 mod taken;

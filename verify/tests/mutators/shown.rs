@@ -89,6 +89,8 @@ fn what_is_due_is_asked_unless_the_state_is_ahead_of_the_log() {
 #[test]
 fn offers_that_wait_were_made_by_a_decision() {
     let mut story = open_story();
+    // With its token it shows that a decision is lost (below).
+    story.bear_no_tokens();
     let run = story.run.clone();
     let made = story.offered();
     let (task, attempt) = *made.last().unwrap();

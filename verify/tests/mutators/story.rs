@@ -18,7 +18,7 @@ use rr_verify::{
     Rule,
     history::{Said, Stored},
     stream::{Beside, Content, End, Finding, Message, Noted, PolicyOf, Rules, Says, Scope, Shown, Verifier, Waiting},
-    token::token,
+    token::{is_borne, token},
 };
 
 use crate::{
@@ -28,6 +28,10 @@ use crate::{
 
 /// One run of so many is a retry.
 const RETRIES: u64 = 5;
+/// So many runs of a hundred have no secret, as those have that were begun before there were tokens.
+const WITHOUT_SECRET: u64 = 20;
+/// What the tokens of the others are made with.
+const SECRET: &str = "secret";
 
 /// What is stored of one run.
 #[derive(Clone)]
@@ -47,13 +51,15 @@ impl Story {
     pub(crate) fn drawn(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let flow = drawn(&mut dice);
-        let mut world = World::new(&flow, Fate::HOSTILE, dice);
+        let tokens = !Dice(!seed).chance(WITHOUT_SECRET);
+        let fate = Fate { tokens, ..Fate::HOSTILE };
+        let mut world = World::new(&flow, fate, dice);
         world.play();
         // Some are retries of such a run, where anything of it is to run again.
         let again = if seed.is_multiple_of(2) { Again::Failed } else { Again::NotStarted };
         if seed.is_multiple_of(RETRIES) && world.run.carry_over(again).is_ok() {
             let dice = world.dice.fork();
-            world = World::retry(&flow, &world.run, again, Fate::HOSTILE, dice);
+            world = World::retry(&flow, &world.run, again, fate, dice);
             world.play();
         }
         let (decisions, inputs, times) = world.stored();
@@ -69,6 +75,12 @@ impl Story {
             ended_at: view.ended_at,
         };
         story.beside.shown.insert(story.run.clone(), shown);
+        if tokens {
+            story.bear_tokens();
+            let forged: Vec<u64> =
+                story.inputs.iter().filter(|said| !story.bears_token(said)).map(|said| said.seq).collect();
+            assert!(forged.into_iter().all(|seq| story.put_aside(seq)));
+        }
         story
     }
 
@@ -93,14 +105,63 @@ impl Story {
         all
     }
 
-    /// Its workers bear the tokens of what they speak of, as they do in every run that is begun now.
+    /// Its workers bear the tokens of what they speak of, as they do in every run that is begun now. Who speaks of an attempt before it is
+    /// offered has not got its token from anybody: only an offer says it.
     pub(crate) fn bear_tokens(&mut self) {
-        let secret = "secret";
-        secret.clone_into(&mut self.decisions[0].decision.secret);
+        SECRET.clone_into(&mut self.decisions[0].decision.secret);
+        let mut offered: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+        for (place, record) in self.records() {
+            let Event::Offered { tasks, attempt, .. } = &record.event else { continue };
+            for task in tasks.iter() {
+                offered.entry((task, *attempt)).or_insert(self.decisions[place.0].seq);
+            }
+        }
+        for said in &mut self.inputs {
+            let (attempt, borne) = match &mut said.input {
+                Input::Report(report) => ((report.task, report.attempt), &mut report.token),
+                Input::Claim(claim) => ((claim.task, claim.attempt), &mut claim.token),
+                _ => continue,
+            };
+            if offered.get(&attempt).is_some_and(|seq| *seq < said.seq) {
+                *borne = token(SECRET, &self.run, attempt.0, attempt.1);
+            }
+        }
+    }
+
+    /// Nobody bears a token, as it was once.
+    pub(crate) fn bear_no_tokens(&mut self) {
+        self.decisions[0].decision.secret.clear();
         for said in &mut self.inputs {
             match &mut said.input {
-                Input::Report(report) => report.token = token(secret, &self.run, report.task, report.attempt),
-                Input::Claim(claim) => claim.token = token(secret, &self.run, claim.task, claim.attempt),
+                Input::Report(report) => report.token.clear(),
+                Input::Claim(claim) => claim.token.clear(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether its workers bear tokens.
+    pub(crate) fn has_tokens(&self) -> bool {
+        !self.decisions[0].decision.secret.is_empty()
+    }
+
+    /// Whether somebody bears the token that he must bear.
+    pub(crate) fn bears_token(&self, said: &Said) -> bool {
+        is_borne(&self.decisions[0].decision.secret, &self.run, &said.source, &said.input)
+    }
+
+    /// What was changed in it, or said besides, bears its token as well: a mistake of ours is made with the token at hand, and of what bears
+    /// none the judge believes nothing anyway. A way that breaks tokens themselves changes the secret, and then they stay as they are.
+    pub(crate) fn bear_tokens_again(&mut self, before: &Self) {
+        let secret = |story: &Self| story.decisions.first().map(|first| first.decision.secret.clone());
+        let Some(secret) = secret(self).filter(|now| !now.is_empty() && Some(now) == secret(before).as_ref()) else {
+            return;
+        };
+        let known: BTreeMap<u64, &Input> = before.inputs.iter().map(|said| (said.seq, &said.input)).collect();
+        for said in self.inputs.iter_mut().filter(|said| known.get(&said.seq) != Some(&&said.input)) {
+            match &mut said.input {
+                Input::Report(report) => report.token = token(&secret, &self.run, report.task, report.attempt),
+                Input::Claim(claim) => claim.token = token(&secret, &self.run, claim.task, claim.attempt),
                 _ => {}
             }
         }

@@ -202,7 +202,8 @@ pub(super) const ALL: [(&str, Rule, Mutator); 25] = [
         story.pick(dice, fits).is_some()
     }),
     ("an attempt is claimed a second time", Rule::Claim, |story, dice| {
-        let claims: Vec<&Said> = story.inputs.iter().filter(|said| matches!(said.input, Input::Claim(_))).collect();
+        let is_claim = |said: &&Said| matches!(said.input, Input::Claim(_)) && story.bears_token(said);
+        let claims: Vec<&Said> = story.inputs.iter().filter(is_claim).collect();
         if claims.is_empty() {
             return false;
         }

@@ -12,6 +12,9 @@ pub(crate) struct Fate {
     pub(crate) cancel: u64,
     pub(crate) reload: u64,
     pub(crate) forge: u64,
+    /// Whether who forges lacks the token that he must bear, so that his coordinator passes him over. What is stored has no tokens, either
+    /// way: who wants them adds them.
+    pub(crate) tokens: bool,
     /// Percent of steps with a signal, whether or not a gate waits for it. None: all of them are given at the start.
     pub(crate) signal: Option<u64>,
 }
@@ -27,6 +30,7 @@ impl Fate {
         cancel: 0,
         reload: 0,
         forge: 0,
+        tokens: false,
         signal: None,
     };
     pub(crate) const HOSTILE: Self = Self {
@@ -39,6 +43,7 @@ impl Fate {
         cancel: 1,
         reload: 10,
         forge: 3,
+        tokens: false,
         signal: Some(2),
     };
 }

@@ -67,6 +67,9 @@ impl World {
         self.claims.insert((task, attempt), forger.clone());
         let claim = Claim { task, attempt, worker: forger.worker, instance: forger.instance, token: String::new() };
         self.say(Source::from(&claim), Input::Claim(claim));
+        if self.fate.tokens {
+            self.inbox.pop();
+        }
         // It is answered before the attempt is offered.
         self.decide();
     }
