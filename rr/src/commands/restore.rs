@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rr_nats::checkup::Account;
 use rr_nats::snapshot::{CHUNK_BYTES, KEPT, PackHash, Packed, RESTORED, SnapshotError};
 use rr_nats::topology::{Topology, fitting_copies};
 use rr_nats::{Link, subject};
+use tokio::time::sleep;
 
 use super::backup::{MANIFEST, Manifest, VERSION, failed, file_of, told};
 use super::coordinator::PARTITIONS;
@@ -19,6 +21,14 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::mesh::{self, Place};
 use crate::text::bytes;
+
+/// What to do where a restore has broken off.
+const AGAIN: &str = "restore again: what is there of this backup already is left, and the rest follows";
+/// How long a stream is tried again after its first try broke off. A cluster that has lost a leader has another one within
+/// 10 s, and holds what broke off meanwhile for as long again.
+const TRIED_AGAIN: Duration = Duration::from_mins(1);
+/// How long after one try the next one begins.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Restores and verifies.
 pub(crate) async fn restore(ctx: &Context, args: &RestoreArgs) -> Result<Exit, CliError> {
@@ -42,10 +52,8 @@ pub(crate) async fn restore(ctx: &Context, args: &RestoreArgs) -> Result<Exit, C
             ctx.printer.note(format_args!("copies of {name}: {copies}, where there were {had}; --replicas N keeps N"));
         }
         let path = dir.join(file_of(&packed.name));
-        let mut file = File::open(&path).map_err(|error| failed(&path, &error))?;
-        let source = || next_piece(&mut file);
         ctx.printer.note(format_args!("{}: {} bytes to send, which the server unpacks", packed.name, packed.bytes));
-        if let Err(error) = link.unpack_stream(packed, copies, source).await {
+        if let Err(error) = unpack(ctx, &link, packed, copies, &path).await {
             return Err(match &error {
                 SnapshotError::NoRoom { text, .. } => no_room(&link, &manifest, packed, text).await,
                 SnapshotError::Mesh(_) | SnapshotError::File(_) | SnapshotError::Taken(_) => {
@@ -55,13 +63,64 @@ pub(crate) async fn restore(ctx: &Context, args: &RestoreArgs) -> Result<Exit, C
         }
         ctx.printer.note(format_args!("restored {}", packed.name));
     }
+    until_answered(ctx, async || is_there(&link, &manifest).await).await?;
     let topology = Topology { replicas: Some(copies), ..topology };
     let (mesh, _) = super::coordinator::make(&link, &topology).await?;
     for packed in &manifest.streams {
-        link.forget_pack(&packed.name).await.map_err(|error| mesh::told(&error))?;
+        let forget = async || link.forget_pack(&packed.name).await.map_err(|error| mesh::told(&error));
+        until_answered(ctx, forget).await?;
     }
     ctx.printer.note(format_args!("the mesh as of {}; open runs go on when a coordinator is up", manifest.at));
     verify::all_of(ctx, &mesh, manifest.at).await
+}
+
+/// Unpacks a stream, from its beginning again where a try was left without an answer.
+async fn unpack(ctx: &Context, link: &Link, packed: &Packed, copies: usize, path: &Path) -> Result<(), SnapshotError> {
+    let mut broke_off = None;
+    loop {
+        let mut file = File::open(path)?;
+        let Err(error) = link.unpack_stream(packed, copies, || next_piece(&mut file)).await else { return Ok(()) };
+        let may_pass = match &error {
+            SnapshotError::Mesh(error) => error.is_retryable(),
+            // Of the try that broke off: the server takes it away when no pieces have come for 5 s.
+            SnapshotError::Taken(_) => broke_off.is_some(),
+            SnapshotError::File(_) | SnapshotError::NoRoom { .. } => false,
+        };
+        if !may_pass || broke_off.get_or_insert_with(Instant::now).elapsed() > TRIED_AGAIN {
+            return Err(error);
+        }
+        ctx.printer.note(format_args!("{}: {error}; it is tried again", packed.name));
+        sleep(PAUSE).await;
+        // Only the answer was lost.
+        if link.is_unpacked(packed).await.is_ok_and(|is| is) {
+            return Ok(());
+        }
+    }
+}
+
+/// Does what may be done twice, again where it was left without an answer.
+async fn until_answered<T>(ctx: &Context, mut done: impl AsyncFnMut() -> Result<T, CliError>) -> Result<T, CliError> {
+    let begun = Instant::now();
+    loop {
+        match done().await {
+            Err(error) if error.exit() == Exit::Unreachable && begun.elapsed() < TRIED_AGAIN => {
+                ctx.printer.note(format_args!("{error}; it is tried again"));
+                sleep(PAUSE).await;
+            }
+            answered => return answered,
+        }
+    }
+}
+
+/// Looks whether all of the backup is still there: what is missing would be made anew, and empty.
+async fn is_there(link: &Link, manifest: &Manifest) -> Result<(), CliError> {
+    for packed in &manifest.streams {
+        if !link.is_unpacked(packed).await.map_err(|error| mesh::told(&error).hint(AGAIN))? {
+            let gone = format_args!("{} was restored, and is gone", packed.name);
+            return Err(CliError::new(Exit::Unknown, gone).hint(AGAIN));
+        }
+    }
+    Ok(())
 }
 
 /// A stream for which the server has no room: what it needs, what is allowed as far as anybody says, and what to do.
@@ -92,8 +151,7 @@ async fn no_room(link: &Link, manifest: &Manifest, packed: &Packed, text: &str) 
 
 /// What may be done about an answer that did not come.
 fn again(error: &SnapshotError) -> Option<&'static str> {
-    matches!(error, SnapshotError::Mesh(error) if error.is_retryable())
-        .then_some("restore again: what is there of this backup already is left, and the rest follows")
+    matches!(error, SnapshotError::Mesh(error) if error.is_retryable()).then_some(AGAIN)
 }
 
 /// The streams of this backup that an earlier restore has made, which did not come to its end.

@@ -4,9 +4,9 @@
 //! cargo run -p rr-tests --bin chaos -- --minutes 15
 //! ```
 //!
-//! `--minutes N` is shared among the scenarios; each is played once at least, and no more than that where no minutes are given. `--only NAME` plays one (it may be given
-//! again), `--seed N` repeats the chances of a campaign, `--list` says what there is. The exit code is 1 where anything is
-//! wrong.
+//! `--minutes N` is shared among the scenarios; each is played once at least, and no more than that where no minutes are
+//! given. `--only NAME` plays one (it may be given again), `--seed N` repeats the chances of a campaign, `--list` says what
+//! there is. The exit code is 1 where anything is wrong.
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -305,8 +305,9 @@ impl Engine {
         }
     }
 
-    /// Ends an attempt that is not to be run, or waits for a lock or a slot. How one ends that has to be claimed, only its holder may say, who may
-    /// be an earlier life of this worker: it is claimed first, and without a slot, for there is nothing to run.
+    /// Ends an attempt that is not to be run, or waits for a lock or a slot. How one ends that has to be claimed, only its
+    /// holder may say, who may be an earlier life of this worker: it is claimed first, and without a slot, for there is
+    /// nothing to run.
     pub(super) fn end_unstarted(&mut self, n: u64, ended: Ended) {
         self.leave_line(n);
         let Some(held) = self.attempts.get_mut(&n) else { return };

@@ -17,14 +17,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_nats::server::{Config, Embedded, Search, default_cache_dir, obtain};
-use rr_nats::{ConnectOptions, Mesh, Topology, connect, ensure};
+use rr_nats::{ConnectOptions, Earlier, Mesh, Topology, connect, ensure};
 use rr_schemas::{
     id::RunId,
     input::Input,
     name::WorkerName,
     offer::{Command, Offer, Target},
     presence::JoinAnswer,
-    report::{Ended, Report, What},
+    report::{Claim, Ended, Report, What},
 };
 use rr_worker::{Handle, Handlers, Options, StartError, Worker, config::Hosts};
 use tempfile::TempDir;
@@ -112,6 +112,13 @@ impl Stage {
     async fn offer(&self, offer: &Offer) {
         self.offered.lock().unwrap().insert((offer.task, offer.attempt, offer.offer), offer.clone());
         self.mesh.offer(offer).await.unwrap();
+    }
+
+    /// Somebody claims the first attempt of the first task.
+    async fn claims(&self, worker: &str, instance: &str) {
+        let (worker, instance) = (worker.parse().unwrap(), instance.parse().unwrap());
+        let claim = Claim { task: 0, attempt: 1, worker, instance, token: String::new() };
+        self.mesh.claim(&run(), &claim, Earlier::None).await.unwrap();
     }
 
     /// Task, offer and worker of everything that was given back.

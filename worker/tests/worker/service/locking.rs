@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rr_nats::{Earlier, Lock};
+use rr_nats::Lock;
 use rr_schemas::{
     lock::{HeldLock, LockHolder},
     offer::{Offer, Target},
     presence::Control,
-    report::{Claim, Ended, Outcome},
+    report::{Ended, Outcome},
 };
 use rr_worker::Handlers;
 
@@ -144,9 +144,7 @@ async fn who_waits_for_a_lock_learns_that_it_is_not_wanted_any_more() {
     let deployment = "deploy".parse().unwrap();
     let mesh = &stage.mesh;
     // A coordinator claims it for nobody, because its run was stopped.
-    let (by, instance) = ("_rr".parse().unwrap(), "c1".parse().unwrap());
-    let nobody = Claim { task: 0, attempt: 1, worker: by, instance, token: String::new() };
-    mesh.claim(&run(), &nobody, Earlier::None).await.unwrap();
+    stage.claims("_rr", "c1").await;
     until("its offer is acknowledged", async || mesh.offers(&run()).await.unwrap().is_empty().then_some(())).await;
     assert!(mesh.lock_holder(&deployment).await.unwrap().is_some());
     lock.release().await.unwrap();
@@ -160,14 +158,7 @@ async fn who_waits_for_a_lock_learns_that_it_is_not_wanted_any_more() {
 async fn who_has_not_claimed_an_attempt_does_not_say_that_it_was_cancelled() {
     let stage = Stage::new().await;
     let lock = stage.take_lock().await;
-    let claim = Claim {
-        task: 0,
-        attempt: 1,
-        worker: "w1".parse().unwrap(),
-        instance: "earlier".parse().unwrap(),
-        token: String::new(),
-    };
-    stage.mesh.claim(&run(), &claim, Earlier::None).await.unwrap();
+    stage.claims("w1", "earlier").await;
     let _worker = stage.worker("w1", 1, Handlers::new()).await;
     for task in 0..2 {
         stage.offer(&locked(offer(task, sh("true")))).await;

@@ -8,7 +8,7 @@ use rr_nats::PullConfig;
 use rr_schemas::{
     flow::Priority,
     offer::{Offer, Target},
-    report::{Claim, Outcome},
+    report::Outcome,
 };
 use rr_worker::Handlers;
 use tokio::sync::Semaphore;
@@ -192,14 +192,7 @@ async fn a_claimed_attempt_runs_once_however_many_workers_get_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_somebody_else_has_claimed_is_dropped() {
     let stage = Stage::new().await;
-    let claim = Claim {
-        task: 0,
-        attempt: 1,
-        worker: "other".parse().unwrap(),
-        instance: "x".parse().unwrap(),
-        token: String::new(),
-    };
-    stage.mesh.claim(&run(), &claim, rr_nats::Earlier::None).await.unwrap();
+    stage.claims("other", "x").await;
     let _worker = stage.worker("w1", 1, Handlers::new()).await;
     stage.offer(&Offer { claimed: true, ..offer(0, sh("true")) }).await;
     stage.offer(&Offer { claimed: true, ..offer(1, sh("test $RR_FENCE -gt 0")) }).await;
@@ -214,9 +207,7 @@ async fn of_what_it_has_ended_before_a_worker_says_no_more_where_somebody_else_h
     let _worker = stage.worker("w1", 1, Handlers::new()).await;
     stage.offer(&offer(0, sh("true"))).await;
     assert_eq!(stage.all_ends(1).await.len(), 1);
-    let (worker, instance) = ("other".parse().unwrap(), "x".parse().unwrap());
-    let claim = Claim { task: 0, attempt: 1, worker, instance, token: String::new() };
-    stage.mesh.claim(&run(), &claim, rr_nats::Earlier::None).await.unwrap();
+    stage.claims("other", "x").await;
     stage.offer(&Offer { claimed: true, offer: 2, ..offer(0, sh("true")) }).await;
     stage.offer(&Offer { claimed: true, ..offer(1, sh("true")) }).await;
     let ends = stage.all_ends(2).await;
