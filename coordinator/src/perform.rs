@@ -28,7 +28,8 @@ const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// After this time nothing is published again: half of what the work queue remembers an offer for. Later its attempt may have
-/// been offered, run and acknowledged meanwhile, and what is loaded anew knows that.
+/// been offered, run and acknowledged meanwhile, and what is loaded anew knows that. No life of the simulator waits so long
+/// (four tries without an answer take 20 s): the tests below do.
 const PERSIST_MAX: Duration = Duration::from_mins(1);
 
 /// Performs effects and returns when the server has acknowledged each.

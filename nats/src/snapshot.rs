@@ -61,6 +61,21 @@ pub struct Packed {
     pub sha256: String,
 }
 
+/// What is there under the name of a packed stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unpacked {
+    /// No stream, or none yet.
+    Nothing,
+    /// All that the pack has.
+    Whole,
+    /// A stream that never had a message. A cluster that gives a restore up (no piece has come for 5 s) makes its stream all the
+    /// same, empty, and not on the server that was to unpack it: it is of no use, and in the way of the next try. What a
+    /// cluster has made of a pack with nothing in it cannot be told from that.
+    Shell,
+    /// Another stream.
+    Another,
+}
+
 /// Why a stream was not packed or unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -207,17 +222,35 @@ impl Link {
         Ok(())
     }
 
-    /// Whether a stream is there that was made of this very pack, by a restore that has not come to its end.
+    /// What is there of this very pack, made by a restore that has not come to its end.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn is_unpacked(&self, packed: &Packed) -> Result<bool, Error> {
+    pub async fn unpacked(&self, packed: &Packed) -> Result<Unpacked, Error> {
         match self.stream_now(&packed.name).await {
             Ok(Now { config, state }) => {
                 let mark = config.get("metadata").and_then(|metadata| metadata.get(META_PACK)).and_then(Value::as_str);
-                Ok(mark == Some(packed.sha256.as_str()) && state.last_seq >= number(&packed.state, "last_seq"))
+                Ok(match state.last_seq {
+                    _ if mark != Some(packed.sha256.as_str()) => Unpacked::Another,
+                    0 if !packed.is_empty() || self.is_clustered() => Unpacked::Shell,
+                    last if last >= number(&packed.state, "last_seq") => Unpacked::Whole,
+                    _ => Unpacked::Another,
+                })
             }
-            Err(Error::NotFound { .. }) => Ok(false),
+            Err(Error::NotFound { .. }) => Ok(Unpacked::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the shell that a try to unpack a stream has left behind.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn remove_shell(&self, packed: &Packed) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Removed {}
+        match self.api_once(&format!("STREAM.DELETE.{}", packed.name), &(), DEADLINE_LONG).await {
+            Ok(Removed {}) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -255,6 +288,11 @@ impl Packed {
     /// Messages that it had when it was packed.
     pub fn messages(&self) -> u64 {
         number(&self.state, "messages")
+    }
+
+    /// Whether it never had a message.
+    pub fn is_empty(&self) -> bool {
+        number(&self.state, "last_seq") == 0
     }
 
     /// Copies that were kept of it.

@@ -1,8 +1,8 @@
 //! `rr`: one binary with every role.
 //!
 //! Reading order: `cli` (what can be typed), `exit` (what comes back), `dispatch` (who does it), `commands` (the verbs);
-//! `mesh` and `lookup` (which mesh, which run), `histories` (what is stored of runs), `private` and `archive` (meshes of one user), `follow` and `progress`
-//! (what is shown while a run goes on); `completion` (what a shell asks while somebody types).
+//! `mesh` and `lookup` (which mesh, which run), `histories` (what is stored of runs), `private` and `archive` (meshes of one
+//! user), `follow` and `progress` (what is shown while a run goes on); `completion` (what a shell asks while somebody types).
 
 mod archive;
 mod cli;

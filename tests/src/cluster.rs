@@ -161,6 +161,14 @@ impl TestMesh<Servers> {
         format!("nats://rr:secret@127.0.0.1:{}", self.node(n).client)
     }
 
+    /// A network between a client and one server.
+    ///
+    /// # Panics
+    /// There is no port for it.
+    pub async fn proxy_to(&self, n: usize) -> Proxy {
+        Proxy::to(self.node(n).client).await
+    }
+
     /// `kill -9` of a server.
     ///
     /// # Panics
@@ -217,37 +225,6 @@ impl TestMesh<Servers> {
         .await
     }
 
-    /// The server that leads the cluster itself: where streams are made.
-    ///
-    /// # Panics
-    /// None does.
-    pub async fn cluster_leader(&self) -> usize {
-        eventually("leader of the cluster", READY, async || {
-            let any = self.alive().next().ok_or("no server is alive")?;
-            self.cluster_leader_says(any).await
-        })
-        .await
-    }
-
-    /// The server that leads the cluster itself, once that is another one than the one that is gone.
-    ///
-    /// # Panics
-    /// None does.
-    pub async fn cluster_successor(&self, gone: usize) -> usize {
-        eventually(&format!("successor of {} as leader of the cluster", name(gone)), READY, async || {
-            let other = self.alive().find(|n| *n != gone).ok_or("no other server is alive")?;
-            let leader = self.cluster_leader_says(other).await?;
-            if leader == gone { Err(format!("still led by {}", name(gone))) } else { Ok(leader) }
-        })
-        .await
-    }
-
-    /// The leader of the cluster as one of the servers knows it.
-    async fn cluster_leader_says(&self, n: usize) -> Result<usize, String> {
-        let state = self.monitor(n, "/jsz").await?;
-        number(state.pointer("/meta_cluster/leader"))
-    }
-
     /// The leader as one of the servers knows it.
     async fn leader_says(&self, n: usize, stream: &str, consumer: Option<&str>) -> Result<usize, String> {
         let streams = self.streams(n).await?;
@@ -259,7 +236,8 @@ impl TestMesh<Servers> {
                 named(all, consumer).ok_or("no such consumer")?
             }
         };
-        number(part.pointer("/cluster/leader"))
+        let leader = part.pointer("/cluster/leader").and_then(Value::as_str).unwrap_or_default();
+        (0..SERVERS).find(|n| name(*n) == leader).ok_or_else(|| format!("led by {leader:?}"))
     }
 
     /// The names of the connections that one of the servers has, sorted.
@@ -312,12 +290,6 @@ impl TestMesh<Servers> {
 
 fn name(n: usize) -> String {
     format!("n{}", n + 1)
-}
-
-/// The server of this name.
-fn number(leader: Option<&Value>) -> Result<usize, String> {
-    let leader = leader.and_then(Value::as_str).unwrap_or_default();
-    (0..SERVERS).find(|n| name(*n) == leader).ok_or_else(|| format!("led by {leader:?}"))
 }
 
 fn named<'v>(all: &'v [Value], name: &str) -> Option<&'v Value> {

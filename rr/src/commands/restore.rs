@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rr_nats::checkup::Account;
-use rr_nats::snapshot::{CHUNK_BYTES, KEPT, PackHash, Packed, RESTORED, SnapshotError};
+use rr_nats::snapshot::{CHUNK_BYTES, KEPT, PackHash, Packed, RESTORED, SnapshotError, Unpacked};
 use rr_nats::topology::{Topology, fitting_copies};
 use rr_nats::{Link, subject};
 use tokio::time::sleep;
@@ -24,8 +24,10 @@ use crate::text::bytes;
 
 /// What to do where a restore has broken off.
 const AGAIN: &str = "restore again: what is there of this backup already is left, and the rest follows";
-/// How long a stream is tried again after its first try broke off. A cluster that has lost a leader has another one within
-/// 10 s, and holds what broke off meanwhile for as long again.
+/// What to do where only the last words were not heard: all is there by then.
+const WHOLE: &str = "the mesh is restored, and whole: look at it with rr verify --all, and start the coordinators; do not restore again";
+/// How long a stream is tried again, counted from where its first try broke off. A cluster that has lost a leader has another
+/// one within 10 s, and then holds what broke off until no piece of it has come for 5 s.
 const TRIED_AGAIN: Duration = Duration::from_mins(1);
 /// How long after one try the next one begins.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -38,7 +40,7 @@ pub(crate) async fn restore(ctx: &Context, args: &RestoreArgs) -> Result<Exit, C
         check(&dir.join(file_of(&packed.name)), packed)?;
     }
     let link = Place::need(ctx)?.link("restore").await?;
-    let there = there(&link, &manifest).await?;
+    let there = until_answered(ctx, async || there(&link, &manifest).await).await?;
     let topology = ctx.config.mesh.topology(PARTITIONS);
     let copies = args.replicas.map(usize::from).or(topology.replicas).unwrap_or_else(|| fitting_copies(&link));
     let ordered = RESTORED.into_iter().filter_map(|name| manifest.streams.iter().find(|packed| packed.name == name));
@@ -57,7 +59,7 @@ pub(crate) async fn restore(ctx: &Context, args: &RestoreArgs) -> Result<Exit, C
             return Err(match &error {
                 SnapshotError::NoRoom { text, .. } => no_room(&link, &manifest, packed, text).await,
                 SnapshotError::Mesh(_) | SnapshotError::File(_) | SnapshotError::Taken(_) => {
-                    told(&error, &path).with_hint(again(&error))
+                    told(&error, &path).with_hint(may_pass(&link, &error).then_some(AGAIN))
                 }
             });
         }
@@ -68,34 +70,36 @@ pub(crate) async fn restore(ctx: &Context, args: &RestoreArgs) -> Result<Exit, C
     let (mesh, _) = super::coordinator::make(&link, &topology).await?;
     for packed in &manifest.streams {
         let forget = async || link.forget_pack(&packed.name).await.map_err(|error| mesh::told(&error));
-        until_answered(ctx, forget).await?;
+        until_answered(ctx, forget).await.map_err(|error| error.hint(WHOLE))?;
     }
     ctx.printer.note(format_args!("the mesh as of {}; open runs go on when a coordinator is up", manifest.at));
-    verify::all_of(ctx, &mesh, manifest.at).await
+    verify::all_of(ctx, &mesh, manifest.at).await.map_err(|error| error.hint(WHOLE))
 }
 
 /// Unpacks a stream, from its beginning again where a try was left without an answer.
 async fn unpack(ctx: &Context, link: &Link, packed: &Packed, copies: usize, path: &Path) -> Result<(), SnapshotError> {
     let mut broke_off = None;
     loop {
-        let mut file = File::open(path)?;
-        let Err(error) = link.unpack_stream(packed, copies, || next_piece(&mut file)).await else { return Ok(()) };
-        let may_pass = match &error {
-            SnapshotError::Mesh(error) => error.is_retryable(),
-            // Of the try that broke off: the server takes it away when no pieces have come for 5 s.
-            SnapshotError::Taken(_) => broke_off.is_some(),
-            SnapshotError::File(_) | SnapshotError::NoRoom { .. } => false,
-        };
-        if !may_pass || broke_off.get_or_insert_with(Instant::now).elapsed() > TRIED_AGAIN {
+        let Err(error) = unpack_once(link, packed, copies, path).await else { return Ok(()) };
+        // What is there by now may be of the try that broke off, and is taken away then.
+        let is_left = broke_off.is_some() && matches!(error, SnapshotError::Taken(_));
+        if !(is_left || may_pass(link, &error)) || broke_off.get_or_insert_with(Instant::now).elapsed() > TRIED_AGAIN {
             return Err(error);
         }
         ctx.printer.note(format_args!("{}: {error}; it is tried again", packed.name));
         sleep(PAUSE).await;
-        // Only the answer was lost.
-        if link.is_unpacked(packed).await.is_ok_and(|is| is) {
-            return Ok(());
-        }
     }
+}
+
+async fn unpack_once(link: &Link, packed: &Packed, copies: usize, path: &Path) -> Result<(), SnapshotError> {
+    match link.unpacked(packed).await? {
+        // Only the answer to an earlier try was lost.
+        Unpacked::Whole => return Ok(()),
+        Unpacked::Shell => link.remove_shell(packed).await?,
+        Unpacked::Nothing | Unpacked::Another => {}
+    }
+    let mut file = File::open(path)?;
+    link.unpack_stream(packed, copies, || next_piece(&mut file)).await
 }
 
 /// Does what may be done twice, again where it was left without an answer.
@@ -115,9 +119,11 @@ async fn until_answered<T>(ctx: &Context, mut done: impl AsyncFnMut() -> Result<
 /// Looks whether all of the backup is still there: what is missing would be made anew, and empty.
 async fn is_there(link: &Link, manifest: &Manifest) -> Result<(), CliError> {
     for packed in &manifest.streams {
-        if !link.is_unpacked(packed).await.map_err(|error| mesh::told(&error).hint(AGAIN))? {
-            let gone = format_args!("{} was restored, and is gone", packed.name);
-            return Err(CliError::new(Exit::Unknown, gone).hint(AGAIN));
+        let found = link.unpacked(packed).await.map_err(|error| mesh::told(&error))?;
+        if !(found == Unpacked::Whole || found == Unpacked::Shell && packed.is_empty()) {
+            let gone = format_args!("{} was restored, and is not there any more as it was", packed.name);
+            return Err(CliError::new(Exit::Unknown, gone)
+                .hint("is somebody else at work on this mesh? restore again, which says what is in the way"));
         }
     }
     Ok(())
@@ -149,9 +155,14 @@ async fn no_room(link: &Link, manifest: &Manifest, packed: &Packed, text: &str) 
     ))
 }
 
-/// What may be done about an answer that did not come.
-fn again(error: &SnapshotError) -> Option<&'static str> {
-    matches!(error, SnapshotError::Mesh(error) if error.is_retryable()).then_some(AGAIN)
+/// Whether the same request may be answered otherwise in a while: a cluster finds no servers for all copies while it has
+/// not noticed yet that one is back, or up.
+fn may_pass(link: &Link, error: &SnapshotError) -> bool {
+    match error {
+        SnapshotError::Mesh(rr_nats::Error::Replicas { .. }) => link.is_clustered(),
+        SnapshotError::Mesh(error) => error.is_retryable(),
+        SnapshotError::File(_) | SnapshotError::NoRoom { .. } | SnapshotError::Taken(_) => false,
+    }
 }
 
 /// The streams of this backup that an earlier restore has made, which did not come to its end.
@@ -160,16 +171,19 @@ fn again(error: &SnapshotError) -> Option<&'static str> {
 /// Whatever else there is of a mesh is in the way.
 async fn there<'a>(link: &Link, manifest: &'a Manifest) -> Result<BTreeSet<&'a str>, CliError> {
     let all = link.streams_there().await.map_err(|error| mesh::told(&error))?;
-    let mut unpacked = BTreeSet::new();
+    let (mut unpacked, mut shells) = (BTreeSet::new(), BTreeSet::new());
     for packed in manifest.streams.iter().filter(|packed| all.contains(&packed.name)) {
-        if link.is_unpacked(packed).await.map_err(|error| mesh::told(&error))? {
-            unpacked.insert(packed.name.as_str());
+        match link.unpacked(packed).await.map_err(|error| mesh::told(&error))? {
+            Unpacked::Whole => drop(unpacked.insert(packed.name.as_str())),
+            Unpacked::Shell => drop(shells.insert(packed.name.as_str())),
+            Unpacked::Nothing | Unpacked::Another => {}
         }
     }
     // The log is restored last, so that what is not of the backup was made behind it.
     let is_others = |name: &String| {
         let is_packed = manifest.streams.iter().any(|packed| packed.name == *name);
-        !unpacked.contains(name.as_str()) && (is_packed || !unpacked.contains(subject::EVENTS))
+        let is_ours = unpacked.contains(name.as_str()) || shells.contains(name.as_str());
+        !is_ours && (is_packed || !unpacked.contains(subject::EVENTS))
     };
     let in_the_way: Vec<&str> = all.iter().filter(|name| is_others(name)).map(String::as_str).collect();
     if in_the_way.is_empty() {

@@ -194,21 +194,38 @@ async fn a_backup_of_one_server_is_kept_three_times_by_a_cluster() {
     }
 }
 
+/// A stream with something in it, and one with nothing.
 #[tokio::test]
-async fn a_restore_goes_on_when_a_cluster_loses_its_leader_meanwhile() {
+async fn a_restore_goes_on_when_a_cluster_loses_its_majority_meanwhile() {
+    tokio::join!(goes_on_from("STREAM.RESTORE.RR_EVENTS"), goes_on_from("STREAM.RESTORE.RR_QUARANTINE"));
+}
+
+async fn goes_on_from(request: &'static str) {
     let single = TestMesh::bare(Timing::Short).await;
     let _coordinator = single.coordinator();
     single.is_made().await;
+    single.write("lone.yaml", "name: lone\njobs: [{ name: a, run: ['true'] }]\n");
+    let _id = single.rr(["publish", "lone.yaml", "--id", "kept"]).run().await.exits(0);
     let _written = single.rr(["backup", "kept"]).run().await.exits(0);
     let kept = single.path("kept").display().to_string();
     let mesh = TestMesh::cluster(Timing::Default).await;
-    let leader = mesh.cluster_leader().await;
-    let mut restore = mesh.rr(["restore", &kept]).start();
-    restore.has_written("KV_rr-runs: ", END).await;
-    mesh.server_process(leader).pause();
-    let _successor = mesh.cluster_successor(leader).await;
-    mesh.server_process(leader).go_on();
-    let _restored = restore.ended(END).await.exits(0).says(&["restored RR_EVENTS", "violations: 0"]);
-    let streams = eventually("streams", END, async || mesh.streams(0).await).await;
-    assert_eq!(streams.len(), 8);
+    let (awake, asleep) = (0, [1, 2]);
+    let wire = mesh.proxy_to(awake).await;
+    let url = format!("nats://rr:secret@127.0.0.1:{}", wire.port());
+    wire.silence_before(request);
+    let mut restore = mesh.rr(["restore", &kept, "--server", &url]).start();
+    assert!(wire.falls_silent(END).await, "{request}");
+    for server in asleep {
+        mesh.server_process(server).pause();
+    }
+    wire.heal();
+    restore.has_written(&format!("no answer in time: $JS.API.{request}; it is tried again"), END).await;
+    for server in asleep {
+        mesh.server_process(server).go_on();
+    }
+    let _restored = restore.ended(END).await.exits(0).says(&["runs over: 0, open: 1", "violations: 0"]);
+    for server in 0..SERVERS {
+        let streams = eventually("streams", END, async || mesh.streams(server).await).await;
+        assert_eq!(streams.len(), 8);
+    }
 }

@@ -79,7 +79,7 @@ fn the_right_rule_is_named_first_whatever_is_broken() {
                 wrong.extend(found.map(|found| format!("{what}, seed {seed}, by a reader: {found}")));
             }
         }
-        if n_with_tokens < BROKEN_MIN {
+        if n_with_tokens < BROKEN_MIN || what == LOSS_EXPLAINS && n_broken < n_with_tokens + BROKEN_MIN {
             wrong.push(format!("{what} has nothing to break: {n_broken}, and {n_with_tokens} of them with tokens"));
         }
     }

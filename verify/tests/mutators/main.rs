@@ -1,8 +1,9 @@
 //! The judge is judged: clean histories pass, and each way of breaking one is found and named by the right rule.
 //!
 //! [`written`] breaks one history that was made by hand, [`drawn`] breaks the histories of random worlds (those of the core's
-//! own properties), [`recorded`] those of real meshes, in the same ways, [`log`] breaks what stands around them: beginnings, ends, what is beside the log; [`limits`] has histories that
-//! name more than there is, [`newer`] such as other versions and other configurations leave.
+//! own properties), [`recorded`] those of real meshes, in the same ways, [`log`] breaks what stands around them: beginnings,
+//! ends, what is beside the log; [`limits`] has histories that name more than there is, [`newer`] such as other versions and
+//! other configurations leave.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

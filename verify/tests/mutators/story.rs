@@ -150,8 +150,9 @@ impl Story {
         is_borne(&self.decisions[0].decision.secret, &self.run, &said.source, &said.input)
     }
 
-    /// What was changed in it, or said besides, bears its token as well: a mistake of ours is made with the token at hand, and of what bears
-    /// none the judge believes nothing anyway. A way that breaks tokens themselves changes the secret, and then they stay as they are.
+    /// What was changed in it, or said besides, bears its token as well: a mistake of ours is made with the token at hand, and of
+    /// what bears none the judge believes nothing anyway. A way that breaks tokens themselves changes the secret, and then they
+    /// stay as they are.
     pub(crate) fn bear_tokens_again(&mut self, before: &Self) {
         let secret = |story: &Self| story.decisions.first().map(|first| first.decision.secret.clone());
         let Some(secret) = secret(self).filter(|now| !now.is_empty() && Some(now) == secret(before).as_ref()) else {

@@ -67,7 +67,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "minority-cut-off",
         rows: &[15],
-        what: "one server and the coordinator that knows only that one are cut off from the other two, and the coordinator that knows only these, for 15 s; it decides nothing meanwhile",
+        what: "one server and the coordinator that knows only that one are cut off from the other two, and the coordinator that knows only these, for 15 s; the first one decides nothing meanwhile",
         bound: Duration::from_secs(20),
         why: "as for a server that dies, and one of two coordinators with it",
         play: |cue| Box::pin(minority(cue)),

@@ -20,7 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "suffix-lost",
         rows: &[12],
-        what: "the log, or the whole store, is one of 5 s ago when the server comes back, as after a loss of power: what ended since is told again, and nothing begins twice",
+        what: "the log, or the whole store, is one of some seconds ago when the server comes back, as after a loss of power: what ended since is told again, and nothing begins twice",
         bound: Duration::from_secs(15),
         why: "what was under way is looked after when its leases end, and told again by who ran it",
         play: |cue| Box::pin(suffix_lost(cue)),
@@ -28,7 +28,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "log-purged",
         rows: &[25],
-        what: "the event log is emptied while runs are under way: coordinators and `rr doctor` name it, nothing is run again",
+        what: "the event log is emptied while a run is under way: coordinators and `rr doctor` name it, nothing is run again",
         bound: Duration::from_secs(15),
         why: "only what is asked for afterwards is counted",
         play: |cue| Box::pin(log_purged(cue)),

@@ -41,7 +41,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "too-large",
         rows: &[34],
-        what: "flows, parameters and messages of more than the server takes: refused before anything is sent",
+        what: "flows, parameters and messages of more than the server takes: `rr` refuses the first two before anything is sent, the server the third",
         bound: Duration::from_secs(10),
         why: "nothing else is touched",
         play: |cue| Box::pin(too_large(cue)),

@@ -32,7 +32,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "streams-deleted",
         rows: &[],
-        what: "the streams of timers, offers and output, and the buckets of states, presence and locks, are deleted, and there again within 5 s",
+        what: "the streams of timers, offers, output and quarantine, and the buckets of states, presence and locks, are deleted, and there again within 5 s",
         bound: Duration::from_secs(20),
         why: "as for consumers; without presence everybody must first show up again (3 s)",
         play: |cue| Box::pin(streams_deleted(cue)),

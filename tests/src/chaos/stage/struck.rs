@@ -5,10 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rr_schemas::id::RunId;
 
-use super::Stage;
+use super::{END, Stage};
 use crate::chaos::load::Load;
 use crate::chaos::stall::{Outage, Stall};
 use crate::chaos::strike::{self, InVain, Life, Meanwhile, Strike};
+use crate::wait::eventually;
 
 impl<S> Stage<S> {
     /// The runs that the load has asked for so far.
@@ -62,10 +63,15 @@ impl<S> Stage<S> {
     }
 
     /// How many decisions coordinators have stored, each in a time of its own.
+    ///
+    /// # Panics
+    /// A history cannot be read.
     pub async fn decisions_of(&self, times: &[(usize, Timestamp, Timestamp)]) -> usize {
         let mut n = 0;
         for run in self.runs() {
-            for stored in self.handle.history(&(&run).into(), 0).await.unwrap_or_default() {
+            let entity = (&run).into();
+            let read = async || self.handle.history(&entity, 0).await;
+            for stored in eventually("history", END, read).await {
                 let Ok(decision) = &stored.decision else { continue };
                 let by = decision.by.to_string();
                 let is_in = |(place, since, until): &&(usize, Timestamp, Timestamp)| {

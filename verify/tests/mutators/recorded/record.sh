@@ -23,10 +23,11 @@ worker: { times: { presence-ttl: 3s, presence-renew: 1s, verify: 3s, lock-ttl: 6
 END
 
 started=()
+up=
 finish() {
     # What was stopped must go on to hear that it is to end.
     for pid in "${started[@]}"; do kill -CONT "$pid" && kill -KILL "$pid"; done 2>/dev/null || true
-    kill -INT "$up" 2>/dev/null || true
+    [ -z "$up" ] || kill -INT "$up" 2>/dev/null || true
     wait || true
     rm -rf "$dir"
 }
