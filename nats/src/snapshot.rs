@@ -72,6 +72,9 @@ pub enum Unpacked {
     /// same, empty, and not on the server that was to unpack it: it is of no use, and in the way of the next try. What a
     /// cluster has made of a pack with nothing in it cannot be told from that.
     Shell,
+    /// A stream of this pack that holds something else: a shell that somebody has written to, or in a cluster what was made of
+    /// a pack with nothing in it.
+    Used,
     /// Another stream.
     Another,
 }
@@ -228,15 +231,7 @@ impl Link {
     /// [`Error`].
     pub async fn unpacked(&self, packed: &Packed) -> Result<Unpacked, Error> {
         match self.stream_now(&packed.name).await {
-            Ok(Now { config, state }) => {
-                let mark = config.get("metadata").and_then(|metadata| metadata.get(META_PACK)).and_then(Value::as_str);
-                Ok(match state.last_seq {
-                    _ if mark != Some(packed.sha256.as_str()) => Unpacked::Another,
-                    0 if !packed.is_empty() || self.is_clustered() => Unpacked::Shell,
-                    last if last >= number(&packed.state, "last_seq") => Unpacked::Whole,
-                    _ => Unpacked::Another,
-                })
-            }
+            Ok(now) => Ok(unpacked(packed, &now, self.is_clustered())),
             Err(Error::NotFound { .. }) => Ok(Unpacked::Nothing),
             Err(error) => Err(error),
         }
@@ -292,7 +287,7 @@ impl Packed {
 
     /// Whether it never had a message.
     pub fn is_empty(&self) -> bool {
-        number(&self.state, "last_seq") == 0
+        is_unused(&self.config, number(&self.state, "last_seq"))
     }
 
     /// Copies that were kept of it.
@@ -315,6 +310,28 @@ impl Packed {
 
 fn number(of: &Value, key: &str) -> u64 {
     of.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// Whether a stream never had a message. One that coordinators have made anew begins behind the numbers of the one before.
+fn is_unused(config: &Value, last_seq: u64) -> bool {
+    last_seq < number(config, "first_seq").max(1)
+}
+
+/// What a stream is to the pack of its name.
+fn unpacked(packed: &Packed, now: &Now, is_clustered: bool) -> Unpacked {
+    let mark = now.config.get("metadata").and_then(|metadata| metadata.get(META_PACK)).and_then(Value::as_str);
+    if mark != Some(packed.sha256.as_str()) {
+        return Unpacked::Another;
+    }
+    let last = now.state.last_seq;
+    match (is_unused(&now.config, last), packed.is_empty()) {
+        // A single server makes a stream when it has unpacked all of it.
+        (true, true) if !is_clustered => Unpacked::Whole,
+        (true, _) => Unpacked::Shell,
+        (false, true) if is_clustered => Unpacked::Used,
+        (false, _) if last < number(&packed.state, "last_seq") => Unpacked::Used,
+        (false, _) => Unpacked::Whole,
+    }
 }
 
 /// How long the server may take to walk through so many bytes.
@@ -374,6 +391,34 @@ mod tests {
             (json!({ "num_replicas": 1 }), json!({ "num_replicas": 1, "metadata": { "rr_pack": "ab" } })),
         ] {
             assert_eq!(as_asked(&pack(had), 1), wanted);
+        }
+    }
+
+    #[test]
+    fn a_shell_is_told_from_what_holds_something() {
+        const MARKED: &str = "ab";
+        for (mark, first, last, packed_last, one, three) in [
+            (MARKED, 0, 5, 5, Unpacked::Whole, Unpacked::Whole),
+            (MARKED, 0, 7, 5, Unpacked::Whole, Unpacked::Whole),
+            (MARKED, 0, 0, 5, Unpacked::Shell, Unpacked::Shell),
+            (MARKED, 0, 0, 0, Unpacked::Whole, Unpacked::Shell),
+            // Begun behind earlier numbers, and never written to; then with something.
+            (MARKED, 100, 99, 120, Unpacked::Shell, Unpacked::Shell),
+            (MARKED, 100, 99, 99, Unpacked::Whole, Unpacked::Shell),
+            (MARKED, 100, 120, 120, Unpacked::Whole, Unpacked::Whole),
+            // Somebody has written to what a try has left, or to a stream that was restored with nothing in it.
+            (MARKED, 0, 3, 5, Unpacked::Used, Unpacked::Used),
+            (MARKED, 0, 3, 0, Unpacked::Whole, Unpacked::Used),
+            ("other", 0, 5, 5, Unpacked::Another, Unpacked::Another),
+            ("other", 0, 0, 5, Unpacked::Another, Unpacked::Another),
+        ] {
+            let packed = Packed { state: json!({ "last_seq": packed_last }), ..pack(json!({ "first_seq": first })) };
+            let config = json!({ "first_seq": first, "metadata": { META_PACK: mark } });
+            let now = Now { config, state: State { bytes: 0, last_seq: last } };
+            for (is_clustered, meant) in [(false, one), (true, three)] {
+                let found = unpacked(&packed, &now, is_clustered);
+                assert_eq!(found, meant, "{mark} {first} {last} {packed_last}, in a cluster: {is_clustered}");
+            }
         }
     }
 

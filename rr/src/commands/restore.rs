@@ -1,6 +1,6 @@
 //! `rr restore`: a mesh, made of what `rr backup` wrote.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
@@ -67,13 +67,15 @@ pub(crate) async fn restore(ctx: &Context, args: &RestoreArgs) -> Result<Exit, C
     }
     until_answered(ctx, async || is_there(&link, &manifest).await).await?;
     let topology = Topology { replicas: Some(copies), ..topology };
-    let (mesh, _) = super::coordinator::make(&link, &topology).await?;
+    let (mesh, _) = super::coordinator::make(&link, &topology).await.map_err(|error| unheard(error, AGAIN))?;
+    // What went meanwhile was made anew, without a mark.
+    until_answered(ctx, async || is_there(&link, &manifest).await).await?;
     for packed in &manifest.streams {
         let forget = async || link.forget_pack(&packed.name).await.map_err(|error| mesh::told(&error));
-        until_answered(ctx, forget).await.map_err(|error| error.hint(WHOLE))?;
+        until_answered(ctx, forget).await.map_err(|error| unheard(error, WHOLE))?;
     }
     ctx.printer.note(format_args!("the mesh as of {}; open runs go on when a coordinator is up", manifest.at));
-    verify::all_of(ctx, &mesh, manifest.at).await.map_err(|error| error.hint(WHOLE))
+    verify::all_of(ctx, &mesh, manifest.at).await.map_err(|error| unheard(error, WHOLE))
 }
 
 /// Unpacks a stream, from its beginning again where a try was left without an answer.
@@ -81,8 +83,8 @@ async fn unpack(ctx: &Context, link: &Link, packed: &Packed, copies: usize, path
     let mut broke_off = None;
     loop {
         let Err(error) = unpack_once(link, packed, copies, path).await else { return Ok(()) };
-        // What is there by now may be of the try that broke off, and is taken away then.
-        let is_left = broke_off.is_some() && matches!(error, SnapshotError::Taken(_));
+        // What is there by now, or has taken the room, may be of the try that broke off, and is taken away then.
+        let is_left = broke_off.is_some() && matches!(error, SnapshotError::Taken(_) | SnapshotError::NoRoom { .. });
         if !(is_left || may_pass(link, &error)) || broke_off.get_or_insert_with(Instant::now).elapsed() > TRIED_AGAIN {
             return Err(error);
         }
@@ -96,7 +98,7 @@ async fn unpack_once(link: &Link, packed: &Packed, copies: usize, path: &Path) -
         // Only the answer to an earlier try was lost.
         Unpacked::Whole => return Ok(()),
         Unpacked::Shell => link.remove_shell(packed).await?,
-        Unpacked::Nothing | Unpacked::Another => {}
+        Unpacked::Nothing | Unpacked::Used | Unpacked::Another => {}
     }
     let mut file = File::open(path)?;
     link.unpack_stream(packed, copies, || next_piece(&mut file)).await
@@ -111,16 +113,27 @@ async fn until_answered<T>(ctx: &Context, mut done: impl AsyncFnMut() -> Result<
                 ctx.printer.note(format_args!("{error}; it is tried again"));
                 sleep(PAUSE).await;
             }
-            answered => return answered,
+            answered => return answered.map_err(|error| unheard(error, AGAIN)),
         }
     }
+}
+
+/// An error with what to do where it is only that nobody answers.
+fn unheard(error: CliError, hint: &str) -> CliError {
+    if error.exit() == Exit::Unreachable { error.hint(hint) } else { error }
 }
 
 /// Looks whether all of the backup is still there: what is missing would be made anew, and empty.
 async fn is_there(link: &Link, manifest: &Manifest) -> Result<(), CliError> {
     for packed in &manifest.streams {
         let found = link.unpacked(packed).await.map_err(|error| mesh::told(&error))?;
-        if !(found == Unpacked::Whole || found == Unpacked::Shell && packed.is_empty()) {
+        // Workers that are up may have sent output by now.
+        let is_right = match found {
+            Unpacked::Whole => true,
+            Unpacked::Shell | Unpacked::Used => packed.is_empty(),
+            Unpacked::Nothing | Unpacked::Another => false,
+        };
+        if !is_right {
             let gone = format_args!("{} was restored, and is not there any more as it was", packed.name);
             return Err(CliError::new(Exit::Unknown, gone)
                 .hint("is somebody else at work on this mesh? restore again, which says what is in the way"));
@@ -171,23 +184,26 @@ fn may_pass(link: &Link, error: &SnapshotError) -> bool {
 /// Whatever else there is of a mesh is in the way.
 async fn there<'a>(link: &Link, manifest: &'a Manifest) -> Result<BTreeSet<&'a str>, CliError> {
     let all = link.streams_there().await.map_err(|error| mesh::told(&error))?;
-    let (mut unpacked, mut shells) = (BTreeSet::new(), BTreeSet::new());
+    let mut of_this_pack = BTreeMap::new();
     for packed in manifest.streams.iter().filter(|packed| all.contains(&packed.name)) {
-        match link.unpacked(packed).await.map_err(|error| mesh::told(&error))? {
-            Unpacked::Whole => drop(unpacked.insert(packed.name.as_str())),
-            Unpacked::Shell => drop(shells.insert(packed.name.as_str())),
-            Unpacked::Nothing | Unpacked::Another => {}
+        let found = link.unpacked(packed).await.map_err(|error| mesh::told(&error))?;
+        if matches!(found, Unpacked::Whole | Unpacked::Shell | Unpacked::Used) {
+            let _before = of_this_pack.insert(packed.name.as_str(), found);
         }
     }
-    // The log is restored last, so that what is not of the backup was made behind it.
+    // The log is restored last: nothing before it is half-made then, and what is not of the backup was made behind it.
+    let has_log = of_this_pack.get(subject::EVENTS) == Some(&Unpacked::Whole);
     let is_others = |name: &String| {
         let is_packed = manifest.streams.iter().any(|packed| packed.name == *name);
-        let is_ours = unpacked.contains(name.as_str()) || shells.contains(name.as_str());
-        !is_ours && (is_packed || !unpacked.contains(subject::EVENTS))
+        match of_this_pack.get(name.as_str()) {
+            Some(found) => *found == Unpacked::Used && !has_log,
+            None => is_packed || !has_log,
+        }
     };
     let in_the_way: Vec<&str> = all.iter().filter(|name| is_others(name)).map(String::as_str).collect();
     if in_the_way.is_empty() {
-        return Ok(unpacked);
+        of_this_pack.retain(|_, found| *found == Unpacked::Whole || has_log);
+        return Ok(of_this_pack.into_keys().collect());
     }
     let text = format!("there is a mesh, or a part of one ({}); nothing was done", in_the_way.join(", "));
     let removals: Vec<String> = in_the_way.iter().map(|name| format!("nats stream rm -f {name}")).collect();
