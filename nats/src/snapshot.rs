@@ -10,6 +10,7 @@ use std::{io, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -204,7 +205,8 @@ impl Link {
         }
         #[derive(Deserialize)]
         struct Answer {
-            deliver_subject: String,
+            /// None where whoever leads by now has made an empty stream instead.
+            deliver_subject: Option<String>,
         }
         #[derive(Deserialize)]
         struct Made {}
@@ -213,6 +215,8 @@ impl Link {
         let request = Request { config: as_asked(packed, replicas), state: packed.state.clone() };
         let asked = self.api_once(&operation, &request, DEADLINE_LONG).await;
         let Answer { deliver_subject } = asked.map_err(refused)?;
+        let deliver_subject =
+            deliver_subject.ok_or_else(|| Error::Timeout { what: format!("where to send {}", packed.name) })?;
         while let Some(piece) = source()? {
             let answer = self.request_soon_heard(Outgoing::plain(deliver_subject.clone(), piece), CHUNK_WITHIN).await?;
             if !answer.payload.is_empty() {
@@ -276,7 +280,10 @@ struct Now {
 #[derive(Deserialize)]
 struct State {
     bytes: u64,
+    first_seq: u64,
     last_seq: u64,
+    /// When its first message was stored.
+    first_ts: Timestamp,
 }
 
 impl Packed {
@@ -329,9 +336,17 @@ fn unpacked(packed: &Packed, now: &Now, is_clustered: bool) -> Unpacked {
         (true, true) if !is_clustered => Unpacked::Whole,
         (true, _) => Unpacked::Shell,
         (false, true) if is_clustered => Unpacked::Used,
-        (false, _) if last < number(&packed.state, "last_seq") => Unpacked::Used,
+        (false, _) if last < number(&packed.state, "last_seq") || is_younger(packed, &now.state) => Unpacked::Used,
         (false, _) => Unpacked::Whole,
     }
+}
+
+/// Whether the first message of a stream was stored behind the last one of the pack, and yet has a number of the pack: then
+/// somebody else has written there.
+fn is_younger(packed: &Packed, state: &State) -> bool {
+    let packed_last =
+        packed.state.get("last_ts").and_then(Value::as_str).and_then(|time| time.parse::<Timestamp>().ok());
+    state.first_seq <= number(&packed.state, "last_seq") && packed_last.is_none_or(|last| state.first_ts > last)
 }
 
 /// How long the server may take to walk through so many bytes.
@@ -397,27 +412,37 @@ mod tests {
     #[test]
     fn a_shell_is_told_from_what_holds_something() {
         const MARKED: &str = "ab";
-        for (mark, first, last, packed_last, one, three) in [
-            (MARKED, 0, 5, 5, Unpacked::Whole, Unpacked::Whole),
-            (MARKED, 0, 7, 5, Unpacked::Whole, Unpacked::Whole),
-            (MARKED, 0, 0, 5, Unpacked::Shell, Unpacked::Shell),
-            (MARKED, 0, 0, 0, Unpacked::Whole, Unpacked::Shell),
+        let (of_then, packed_at, of_now): (Timestamp, &str, Timestamp) = (
+            "2026-01-01T00:00:00Z".parse().unwrap(),
+            "2026-01-02T00:00:00.5Z",
+            "2026-01-03T00:00:00Z".parse().unwrap(),
+        );
+        // The mark, where the stream began, its first and last message and when the first was stored; the last one of the pack.
+        for (mark, began, first, last, first_ts, packed_last, one, three) in [
+            (MARKED, 0, 1, 5, of_then, 5, Unpacked::Whole, Unpacked::Whole),
+            (MARKED, 0, 4, 7, of_then, 5, Unpacked::Whole, Unpacked::Whole),
+            (MARKED, 0, 6, 5, of_now, 5, Unpacked::Whole, Unpacked::Whole),
+            (MARKED, 0, 6, 9, of_now, 5, Unpacked::Whole, Unpacked::Whole),
+            (MARKED, 0, 0, 0, of_then, 5, Unpacked::Shell, Unpacked::Shell),
+            (MARKED, 0, 0, 0, of_then, 0, Unpacked::Whole, Unpacked::Shell),
             // Begun behind earlier numbers, and never written to; then with something.
-            (MARKED, 100, 99, 120, Unpacked::Shell, Unpacked::Shell),
-            (MARKED, 100, 99, 99, Unpacked::Whole, Unpacked::Shell),
-            (MARKED, 100, 120, 120, Unpacked::Whole, Unpacked::Whole),
+            (MARKED, 100, 100, 99, of_then, 120, Unpacked::Shell, Unpacked::Shell),
+            (MARKED, 100, 100, 99, of_then, 99, Unpacked::Whole, Unpacked::Shell),
+            (MARKED, 100, 100, 120, of_then, 120, Unpacked::Whole, Unpacked::Whole),
             // Somebody has written to what a try has left, or to a stream that was restored with nothing in it.
-            (MARKED, 0, 3, 5, Unpacked::Used, Unpacked::Used),
-            (MARKED, 0, 3, 0, Unpacked::Whole, Unpacked::Used),
-            ("other", 0, 5, 5, Unpacked::Another, Unpacked::Another),
-            ("other", 0, 0, 5, Unpacked::Another, Unpacked::Another),
+            (MARKED, 0, 1, 3, of_now, 5, Unpacked::Used, Unpacked::Used),
+            (MARKED, 0, 1, 5, of_now, 5, Unpacked::Used, Unpacked::Used),
+            (MARKED, 0, 1, 3, of_now, 0, Unpacked::Whole, Unpacked::Used),
+            ("other", 0, 1, 5, of_then, 5, Unpacked::Another, Unpacked::Another),
+            ("other", 0, 0, 0, of_then, 5, Unpacked::Another, Unpacked::Another),
         ] {
-            let packed = Packed { state: json!({ "last_seq": packed_last }), ..pack(json!({ "first_seq": first })) };
-            let config = json!({ "first_seq": first, "metadata": { META_PACK: mark } });
-            let now = Now { config, state: State { bytes: 0, last_seq: last } };
+            let state = json!({ "last_seq": packed_last, "last_ts": packed_at });
+            let packed = Packed { state, ..pack(json!({ "first_seq": began })) };
+            let config = json!({ "first_seq": began, "metadata": { META_PACK: mark } });
+            let now = Now { config, state: State { bytes: 0, first_seq: first, last_seq: last, first_ts } };
             for (is_clustered, meant) in [(false, one), (true, three)] {
                 let found = unpacked(&packed, &now, is_clustered);
-                assert_eq!(found, meant, "{mark} {first} {last} {packed_last}, in a cluster: {is_clustered}");
+                assert_eq!(found, meant, "{mark} {began} {first} {last} {packed_last}, in a cluster: {is_clustered}");
             }
         }
     }

@@ -32,7 +32,7 @@ pub use by_hand::ByHand;
 pub use dice::Dice;
 pub use mesh::{TestMesh, Timing};
 pub use process::{Output, Running};
-pub use proxy::{Proxy, Way};
+pub use proxy::{LINK_BROKE, Proxy, Way};
 pub use sandbox::{Call, Sandbox};
 pub use sshd::SshServer;
 pub use wait::eventually;

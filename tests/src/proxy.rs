@@ -18,6 +18,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+/// What a process of `rr` says when its link breaks.
+pub const LINK_BROKE: &str = "the connection to the server broke";
+
 /// Bytes that are taken at once.
 const CHUNK: usize = 16 * 1024;
 

@@ -188,21 +188,22 @@ async fn there<'a>(link: &Link, manifest: &'a Manifest) -> Result<BTreeSet<&'a s
     for packed in manifest.streams.iter().filter(|packed| all.contains(&packed.name)) {
         let found = link.unpacked(packed).await.map_err(|error| mesh::told(&error))?;
         if matches!(found, Unpacked::Whole | Unpacked::Shell | Unpacked::Used) {
-            let _before = of_this_pack.insert(packed.name.as_str(), found);
+            let _before = of_this_pack.insert(packed.name.as_str(), (found, packed.is_empty()));
         }
     }
-    // The log is restored last: nothing before it is half-made then, and what is not of the backup was made behind it.
-    let has_log = of_this_pack.get(subject::EVENTS) == Some(&Unpacked::Whole);
+    // The log is restored last: an empty stream before it is not half-made then, and what is not of the backup was made
+    // behind it.
+    let has_log = of_this_pack.get(subject::EVENTS).is_some_and(|(found, _)| *found == Unpacked::Whole);
     let is_others = |name: &String| {
         let is_packed = manifest.streams.iter().any(|packed| packed.name == *name);
         match of_this_pack.get(name.as_str()) {
-            Some(found) => *found == Unpacked::Used && !has_log,
+            Some((found, is_empty)) => *found == Unpacked::Used && !(has_log && *is_empty),
             None => is_packed || !has_log,
         }
     };
     let in_the_way: Vec<&str> = all.iter().filter(|name| is_others(name)).map(String::as_str).collect();
     if in_the_way.is_empty() {
-        of_this_pack.retain(|_, found| *found == Unpacked::Whole || has_log);
+        of_this_pack.retain(|_, (found, is_empty)| *found == Unpacked::Whole || has_log && *is_empty);
         return Ok(of_this_pack.into_keys().collect());
     }
     let text = format!("there is a mesh, or a part of one ({}); nothing was done", in_the_way.join(", "));

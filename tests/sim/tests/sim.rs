@@ -7,11 +7,11 @@ use std::{
 };
 
 use rr_sim::{
-    Campaign, Case, Mode, Progress, Report,
+    Campaign, Case, Mode, Progress, Report, Tally,
     branches::Listener,
-    campaign::{default_dir, mode_of, one},
+    campaign::{CAMPAIGN, LEAST, default_dir, mode_of, one},
     run,
-    swarm::Kind,
+    swarm::{self, Kind},
 };
 
 /// Seeds that every build lives through. More of them: `rr sim --seeds 100000`.
@@ -79,6 +79,20 @@ fn a_seed_of_a_rare_kind_means_the_same_each_time() {
 }
 
 #[test]
+fn a_whole_campaign_must_have_shown_everything() {
+    let few = Tally { seeds: CAMPAIGN - 1, ..Tally::default() };
+    assert_eq!(few.too_rare(), [], "nothing is demanded of few seeds");
+    let mut all = Tally { seeds: CAMPAIGN, ..Tally::default() };
+    let missing = all.too_rare();
+    assert!(missing.len() > swarm::names().count(), "faults, and branches: {missing:?}");
+    for (least, is_shown) in [(LEAST - 1, false), (LEAST, true)] {
+        all.faults = swarm::names().map(|name| (name, least)).collect();
+        let missing = all.too_rare();
+        assert!(swarm::names().all(|name| missing.contains(&(name, least)) != is_shown), "{least}: {missing:?}");
+    }
+}
+
+#[test]
 fn a_thousand_seeds_are_well() {
     let jobs = NonZeroUsize::new(2).unwrap();
     let campaign = Campaign { from: 0, seeds: SEEDS, mode: None, jobs, dir: default_dir() };
@@ -90,7 +104,6 @@ fn a_thousand_seeds_are_well() {
     });
     assert!(tally.is_well(), "{tally:?}");
     assert_eq!(tally.seeds, SEEDS);
-    assert!(tally.too_rare().is_empty(), "nothing is demanded of so few");
     let mut never: Vec<String> = tally.rarer_than(1).into_iter().map(|(name, _)| name).collect();
     never.retain(|name| !SCARCE.contains(&name.as_str()));
     assert!(never.is_empty(), "never came up: {never:?}");

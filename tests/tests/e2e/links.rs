@@ -11,7 +11,7 @@ use rr_schemas::{
     presence::{Asked, Control},
     report::Outcome,
 };
-use rr_tests::{Proxy, Running, TestMesh, Timing, Way, eventually, verdict::Verdict};
+use rr_tests::{LINK_BROKE, Proxy, Running, TestMesh, Timing, Way, eventually, verdict::Verdict};
 use tokio::time::sleep;
 
 /// How long anything here may take.
@@ -99,10 +99,12 @@ async fn what_ends_while_the_link_is_broken_is_reported_when_it_is_back() {
     let mesh = TestMesh::bare(Timing::Default).await;
     let _coordinator = mesh.coordinator();
     mesh.is_made().await;
-    let (proxies, _workers) = four_workers(&mesh).await;
+    let (proxies, mut workers) = four_workers(&mesh).await;
     let run = publish(&mesh, "broken", "retry").await;
     all_have(&mesh, "starts").await;
     break_each(&proxies);
+    // Other tests rely on these very words.
+    workers[0].has_written(LINK_BROKE, END).await;
     mesh.write("enough", "");
     all_have(&mesh, "ends").await;
     for proxy in &proxies {

@@ -12,7 +12,7 @@ use rr_schemas::{
     id::{EntityId, RunId},
     input::{Cancel, Input},
 };
-use rr_tests::{ByHand, Running, TestMesh, Timing, eventually};
+use rr_tests::{ByHand, LINK_BROKE, Running, TestMesh, Timing, eventually};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -115,7 +115,7 @@ impl World {
         let (coordinator, worker) = (self.coordinator.stderr(), self.worker.stderr());
         assert!(self.coordinator.runs() && self.worker.runs(), "{coordinator}{worker}");
         for said in [coordinator, worker] {
-            assert!(!said.contains("connection to the server broke") && !said.contains("panicked"), "{said}");
+            assert!(!said.contains(LINK_BROKE) && !said.contains("panicked"), "{said}");
         }
     }
 }

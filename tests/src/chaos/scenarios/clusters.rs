@@ -173,8 +173,8 @@ async fn no_majority(mut cue: Cue) -> Report {
     while cue.again(1) {
         stage.has_asked(4).await;
         let since = Timestamp::now();
-        let victims = [cue.dice.number(0..SERVERS), 0].map(|n| n + 1).map(|n| n % SERVERS);
-        let victims = if victims[0] == victims[1] { [victims[0], (victims[0] + 1) % SERVERS] } else { victims };
+        let awake = cue.dice.number(0..SERVERS);
+        let victims = [1, 2].map(|n| (awake + n) % SERVERS);
         let n_asked = stage.n_asked();
         for victim in victims {
             stage.mesh.server_process(victim).pause();

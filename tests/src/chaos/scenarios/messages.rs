@@ -18,6 +18,7 @@ use crate::chaos::operator::Operator;
 use crate::chaos::scenario::{Cue, Report, Scenario};
 use crate::chaos::stage::{END, EVERYBODY, Stage};
 use crate::mesh::Timing;
+use crate::proxy::LINK_BROKE;
 use crate::verdict::Verdict;
 use crate::wait::eventually;
 
@@ -227,7 +228,7 @@ async fn too_large(mut cue: Cue) -> Report {
     }
     for part in &stage.parts {
         let said = part.process.stderr();
-        stage.report.demand(!said.contains("connection to the server broke"), || format!("{:?}: {said}", part.role));
+        stage.report.demand(!said.contains(LINK_BROKE), || format!("{:?}: {said}", part.role));
     }
     stage.finish().await
 }
