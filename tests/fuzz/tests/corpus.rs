@@ -15,7 +15,6 @@ const STEPS: [(Target, u32); 7] = [
 
 #[test]
 fn nothing_in_the_corpus_or_near_it_breaks_a_reader() {
-    let mut n_new = 0;
     for (target, steps) in STEPS {
         let mut fuzz = Fuzz::new(target, 1);
         let entries = corpus::entries(target).unwrap();
@@ -34,8 +33,8 @@ fn nothing_in_the_corpus_or_near_it_breaks_a_reader() {
         let tally = fuzz.tally();
         println!("{target:?}: {} kinds of answers in the corpus, {} near it", known.answers, tally.answers);
         println!("  {:?}", tally.cost);
-        n_new += tally.kept - known.kept;
+        // Of these small languages the corpus has all that is found so soon.
+        let is_new = tally.kept > known.kept || matches!(target, Target::Template | Target::Words);
+        assert!(known.kept > 0 && is_new, "{target:?}: a search that comes upon nothing new is none");
     }
-    // Of templates the corpus has all that is found so soon.
-    assert!(n_new > 0, "a search that comes upon nothing new is none");
 }

@@ -104,6 +104,7 @@ fn a_thousand_seeds_are_well() {
     });
     assert!(tally.is_well(), "{tally:?}");
     assert_eq!(tally.seeds, SEEDS);
+    assert!(tally.too_rare().is_empty(), "nothing is demanded of so few");
     let mut never: Vec<String> = tally.rarer_than(1).into_iter().map(|(name, _)| name).collect();
     never.retain(|name| !SCARCE.contains(&name.as_str()));
     assert!(never.is_empty(), "never came up: {never:?}");

@@ -61,6 +61,7 @@ fn differences(
 #[tokio::test]
 async fn the_model_answers_as_one_server_does_and_as_three_do() {
     let scripts = all();
+    assert!(scripts.len() >= 20 && scripts.iter().map(|script| script.steps.len()).sum::<usize>() >= 60);
     for (file, text) in FILES {
         assert!(!script::read(file, text).is_empty(), "{file} has scripts");
     }
